@@ -243,11 +243,11 @@ class _SocketDir:
             self.path.mkdir(mode=0o700)
             if os.geteuid() == 0 and self.uid != 0:
                 os.chown(self.path, self.uid, -1)
-        found = os.lstat(self.path)
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == self.uid:
-            os.chmod(self.path, 0o700)
         if not self.is_safe():
-            raise ServiceError(f"{self.path} was made by {_user_name(found.st_uid)}: remove it, then start again.")
+            raise ServiceError(
+                f"{self.path} belongs to {_user_name(os.lstat(self.path).st_uid)} or is open to others: "
+                "remove it, then start again."
+            )
 
 
 # Processes
@@ -493,13 +493,13 @@ class _Postgres(_Server):
         if os.geteuid() != 0:
             return _Runner()
         if owner != 0:
-            return _Runner.as_user(owner, self._bin("postgres"), self.folder)
+            return _Runner.as_user(owner, self.var.stat().st_gid, self._bin("postgres"), self.folder)
         runner = _Runner.in_user_namespace()
         if runner is None:
             nobody = pwd.getpwnam("nobody")
             self.folder.mkdir(exist_ok=True)
             _chown_tree(self.folder, nobody.pw_uid, nobody.pw_gid)
-            runner = _Runner.as_user(nobody.pw_uid, self._bin("postgres"), self.folder)
+            runner = _Runner.as_user(nobody.pw_uid, nobody.pw_gid, self._bin("postgres"), self.folder)
         return runner
 
     def _make_sockets(self, runner: _Runner) -> None:
@@ -574,8 +574,9 @@ class _Valkey(_Server):
         command = [str(self._binary())]
         for name, value in settings.items():
             command += [f"--{name}", value]
-        owner = self.var.stat().st_uid
-        runner = _Runner(uid=owner) if os.geteuid() == 0 and owner != 0 else _Runner()
+        owner = self.var.stat()
+        other = os.geteuid() == 0 and owner.st_uid != 0
+        runner = _Runner(uid=owner.st_uid, gid=owner.st_gid) if other else _Runner()
         runner.run(command, self.log)
 
     def stop(self) -> None:
@@ -605,6 +606,7 @@ class _Runner:
 
     prefix: Sequence[str] = ()
     uid: int | None = None
+    gid: int | None = None
 
     @classmethod
     def in_user_namespace(cls) -> _Runner | None:
@@ -613,15 +615,14 @@ class _Runner:
         return cls(prefix) if _works([*prefix, "true"]) else None
 
     @classmethod
-    def as_user(cls, uid: int, program: Path, folder: Path) -> _Runner:
+    def as_user(cls, uid: int, gid: int, program: Path, folder: Path) -> _Runner:
         """As that user; with the right to pass through closed folders (a home of mode 0700) where it needs that."""
-        plain = cls(uid=uid)
+        plain = cls(uid=uid, gid=gid)
         if plain.reaches(program, folder):
             return plain
-        gid = pwd.getpwuid(uid).pw_gid
         identity = ("--reuid", str(uid), "--regid", str(gid), "--clear-groups")
         rights = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
-        helped = cls(("setpriv", *identity, *rights, "--"), uid)
+        helped = cls(("setpriv", *identity, *rights, "--"), uid, gid)
         if not helped.reaches(program, folder):
             raise ServiceError(
                 f"Postgres refuses to run as root, and {_user_name(uid)} cannot reach {folder}. "
@@ -631,13 +632,15 @@ class _Runner:
 
     def reaches(self, program: Path, folder: Path) -> bool:
         there = folder if folder.exists() else folder.parent
-        return _works(self._command([str(program), "--version"]), user=self._user()) and _works(
-            self._command(["test", "-x", str(there)]), user=self._user()
+        # Not `test -x`: access(2) asks with the real user's rights and forgets what setpriv gave.
+        return all(
+            _works(self._command(command), user=self._user())
+            for command in ([str(program), "--version"], ["ls", "-d", f"{there}/."])
         )
 
     def run(self, command: Sequence[str], log: Path) -> None:
         """Run to its end with its output in the log, by a file: a server would inherit a pipe and hold us."""
-        group = pwd.getpwuid(self.uid).pw_gid if self._user() is not None and self.uid is not None else None
+        group = self.gid if self._user() is not None else None
         with log.open("ab") as output:
             done = subprocess.run(
                 self._command(command),
