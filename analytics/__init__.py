@@ -1,0 +1,1 @@
+"""Numbers over everything; reads all, nobody imports it."""

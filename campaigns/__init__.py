@@ -1,0 +1,1 @@
+"""Broadcasts, win-back and what else is planned and sent to members."""

@@ -1,0 +1,28 @@
+"""The base of every refusal: a message that a person can act on, and the HTTP status that doors answer with."""
+
+
+class Refusal(Exception):
+    """Something that may not be done, said in the person's language. Nothing was written.
+
+    `code` is stable and for programs, `status` is what an HTTP door answers (400 unless a subclass says otherwise).
+    """
+
+    code = "refused"
+    status = 400
+
+    def __init__(self, message: str | None = None, *, code: str | None = None) -> None:
+        super().__init__(str(message) if message is not None else self.code)
+        if code:
+            self.code = code
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class NotFound(Refusal):
+    code, status = "not_found", 404
+
+
+class Conflict(Refusal):
+    code, status = "conflict", 409

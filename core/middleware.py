@@ -1,0 +1,55 @@
+"""One log line per request, with the id that every other line of the request carries too."""
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+import structlog
+from django.http import HttpRequest, HttpResponse
+
+from core import metrics
+
+log = structlog.get_logger("request")
+GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+class RequestLog:
+    """Bind a request id (the proxy's `X-Request-ID` when it is well-formed), log the outcome, feed the metrics."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started = time.perf_counter()
+        try:
+            response = self.get_response(request)
+            seconds = time.perf_counter() - started
+            response.headers["X-Request-ID"] = request_id
+            view = request.resolver_match.view_name if request.resolver_match else "unmatched"
+            metrics.observe_request(
+                method=request.method or "", view=view, status=response.status_code, seconds=seconds
+            )
+            if response.status_code >= 400:
+                log.warning(
+                    "refused" if response.status_code < 500 else "failed",
+                    method=request.method,
+                    path=request.path,
+                    status=response.status_code,
+                    ms=round(seconds * 1000, 1),
+                )
+            else:
+                log.debug(
+                    "answered",
+                    method=request.method,
+                    path=request.path,
+                    status=response.status_code,
+                    ms=round(seconds * 1000, 1),
+                )
+            return response
+        finally:
+            structlog.contextvars.unbind_contextvars("request_id")

@@ -1,0 +1,40 @@
+"""Secrets at rest: a text field that is encrypted in the database and never prints its value."""
+
+import base64
+import hashlib
+from functools import lru_cache
+from typing import Any
+
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
+from django.db import models
+
+
+@lru_cache(maxsize=4)
+def _cipher(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet(
+        [Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest())) for key in keys]
+    )
+
+
+def encrypt(plain: str) -> str:
+    return _cipher(tuple(settings.FIELD_KEYS)).encrypt(plain.encode()).decode()
+
+
+def decrypt(stored: str) -> str:
+    return _cipher(tuple(settings.FIELD_KEYS)).decrypt(stored.encode()).decode()
+
+
+class SecretField(models.TextField):
+    """Text that is stored encrypted (Fernet, `FIELD_KEYS`, newest first). Cannot be searched."""
+
+    def from_db_value(self, value: str | None, *_: Any) -> str | None:
+        return decrypt(value) if value else value
+
+    def get_prep_value(self, value: str | None) -> str | None:
+        return encrypt(value) if value else value
+
+
+def masked_phone(phone: str) -> str:
+    """13812345678 → 138****5678; whatever it is, at most seven digits stay."""
+    return f"{phone[:3]}****{phone[-4:]}" if len(phone) >= 8 else "****"
