@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 
-os.environ.setdefault("POND_ENV", "test")
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # sync Playwright leaves an event loop running
 
 import pytest
