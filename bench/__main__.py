@@ -1,0 +1,54 @@
+"""`python3 run.py bench [name …]`: without a name, all of them."""
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+
+from bench import lab
+from bench.report import Figure, print_line, print_table
+
+
+def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
+    from bench import imports, messages, orders, pages
+
+    return {
+        "order-hot": orders.order_hot,
+        "order-many": orders.order_many,
+        "order-http-hot": orders.order_http_hot,
+        "order-http-many": orders.order_http_many,
+        "webhook": messages.webhook,
+        "broadcast-plan": messages.broadcast_plan,
+        "broadcast-send": messages.broadcast_send,
+        "page-list": pages.page_list,
+        "page-product": pages.page_product,
+        "import-orders": imports.import_orders,
+    }
+
+
+def main(names: list[str]) -> int:
+    lab.prepare()
+    known = benches()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        print(f"No such bench: {', '.join(unknown)}. There are: {', '.join(known)}.")
+        return 2
+    figures: list[Figure] = []
+    failed = False
+    try:
+        for name in names or known:
+            try:
+                for one in known[name]():
+                    print_line(one)
+                    figures.append(one)
+            except Exception:
+                failed = True
+                print(f"{name} failed:")
+                traceback.print_exc()
+    finally:
+        lab.remove()
+    print_table(figures)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

