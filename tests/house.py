@@ -1,0 +1,198 @@
+"""A whole Pond for tests about processes: own services, sandbox, web, workers and beat, which may be killed."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from config import embedded, processes
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = ("sandbox", "web", "worker", "worker-bulk", "beat")
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], Any], *, seconds: float = 30, what: str = "it") -> Any:
+    """Poll until the condition answers something true; an assertion with `what` when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
+        time.sleep(0.1)
+
+
+class House:
+    """Everything that runs, and the handles that a test needs: SQL, manage.py, the sandbox's API, `kill -9`."""
+
+    def __init__(self, var: Path) -> None:
+        self.var = var
+        self.port, self.sandbox_port = free_port(), free_port()
+        self.shop = f"http://127.0.0.1:{self.port}"
+        self.sandbox = f"http://127.0.0.1:{self.sandbox_port}"
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in {"POND_ENV", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "POND_VAR", "DEBUG"}
+        }
+        self.environment = {
+            **inherited,
+            "POND_ENV": "demo",
+            "POND_VAR": str(var),
+            "PORT": str(self.port),
+            "SANDBOX_PORT": str(self.sandbox_port),
+            "PUBLIC_URL": self.shop,
+            "SANDBOX_URL": self.sandbox,
+            "CLOCK_FILE": str(var / "clock.json"),
+            "SWEEP_SECONDS": "1",
+            "HASHED_STATIC": "0",
+            "SERVE_MEDIA": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    # Life
+
+    @contextlib.contextmanager
+    def open(self, *, programs: tuple[str, ...] = PROGRAMS) -> Iterator["House"]:
+        """Services, migrations, accounts of the sandbox, then the programs; all ended afterwards."""
+        self.services = embedded_services(self.var)
+        try:
+            with processes.Supervisor(self.var, self.environment, say=lambda _: None) as self.supervisor:
+                self.supervisor.start(self.program("sandbox"))
+                self.manage("migrate", "-v", "0")
+                wait_until(lambda: self.answers(self.sandbox + "/sandbox/api/state"), what="the sandbox")
+                self.connect_accounts()
+                for name in programs:
+                    if name != "sandbox":
+                        self.supervisor.start(self.program(name))
+                stopping = threading.Event()
+                watcher = threading.Thread(target=self.supervisor.watch, args=(stopping,), daemon=True)
+                watcher.start()
+                wait_until(lambda: self.answers(self.shop + "/readyz"), what="the web server")
+                try:
+                    yield self
+                finally:
+                    stopping.set()
+                    watcher.join(5)
+        finally:
+            embedded.stop(self.var)
+
+    def program(self, name: str) -> processes.Program:
+        return {
+            "sandbox": lambda: processes.sandbox(port=self.sandbox_port, var=self.var, shop_base=self.shop),
+            "web": lambda: processes.web(port=self.port),
+            "worker": lambda: processes.worker("worker", queues="fast,default", concurrency=2),
+            "worker-bulk": lambda: processes.worker("worker-bulk", queues="bulk", concurrency=1),
+            "beat": lambda: processes.beat(var=self.var),
+        }[name]()
+
+    def connect_accounts(self) -> None:
+        """What `demo_brand` does with the sandbox's credentials, through the operator's own command."""
+        for account in json.loads((self.var / "sandbox" / "credentials.json").read_text()):
+            arguments = ["wechat_account", "set", account["kind"], account["key"]]
+            for field in ("merchant_key", "public_key"):
+                if account.get(field):
+                    path = self.var / f"{field}.pem"
+                    path.write_text(account[field])
+                    account[field] = str(path)
+            for field, value in account.items():
+                if field not in ("kind", "key") and value not in (None, ""):
+                    arguments += [f"--{field.replace('_', '-')}", str(value)]
+            self.manage(*arguments)
+
+    def kill(self, name: str) -> None:
+        """`kill -9` a program with everything that it forked, or a service ("postgres", "valkey")."""
+        if name in ("postgres", "valkey"):
+            status = next(line for line in embedded.status(self.var) if line.name == name)
+            assert status.pid, f"{name} does not run"
+            os.kill(status.pid, signal.SIGKILL)
+            return
+        pid = wait_until(lambda: self.supervisor.pid(name), what=f"a process of {name}")
+        os.killpg(pid, signal.SIGKILL)
+
+    def bring_back_services(self) -> None:
+        self.services = embedded_services(self.var)
+
+    # Handles
+
+    def manage(self, *arguments: str, check: bool = True) -> str:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def python(self, code: str) -> str:
+        """Run code inside Django (models and services at hand)."""
+        return self.manage("shell", "-v", "0", "-c", code)
+
+    def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        with contextlib.closing(psycopg2.connect(self.services.database_url)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(query, params or None)
+                return list(cursor.fetchall()) if cursor.description else []
+
+    def value(self, query: str, *params: Any) -> Any:
+        return self.sql(query, *params)[0][0]
+
+    def api(self, path: str, body: dict[str, Any] | None = None, *, method: str | None = None) -> Any:
+        """The sandbox's HTTP API: GET without a body, POST with one."""
+        request = urllib.request.Request(
+            f"{self.sandbox}/sandbox/api/{path}",
+            data=json.dumps(body).encode() if body is not None else None,
+            headers={"Content-Type": "application/json"},
+            method=method or ("POST" if body is not None else "GET"),
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{path}: {error.code} {error.read()[:500]!r}") from error
+
+    def answers(self, url: str) -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=3) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+def embedded_services(var: Path) -> embedded.Services:
+    """The house's own services, whatever addresses the surrounding test run uses."""
+    kept = {name: os.environ.pop(name, None) for name in ("DATABASE_URL", "REDIS_URL")}
+    try:
+        return embedded.ensure(var)
+    finally:
+        os.environ.update({name: value for name, value in kept.items() if value})
+
+
+@contextlib.contextmanager
+def whole_house(*, programs: tuple[str, ...] = PROGRAMS) -> Iterator[House]:
+    with tempfile.TemporaryDirectory(prefix="pond-house-") as folder, House(Path(folder)).open(programs=programs) as house:
+        yield house
