@@ -1,0 +1,88 @@
+"""Why the shop says no. Each message tells the person what she can do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from core.errors import Conflict, NotFound, Refusal
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """One line that cannot be had: how many are left, 0 when sold out or no longer sold."""
+
+    sku_id: int
+    name: str
+    wanted: int
+    available: int
+
+    @property
+    def message(self) -> str:
+        if self.available > 0:
+            return _("%(name)s: only %(count)d left") % {"name": self.name, "count": self.available}
+        return _("%(name)s: sold out") % {"name": self.name}
+
+
+class SoldOut(Conflict):
+    """Nothing was ordered, because `shortages` could not be had."""
+
+    code = "sold_out"
+
+    def __init__(self, shortages: Sequence[Shortage]) -> None:
+        self.shortages = list(shortages)
+        super().__init__("；".join(shortage.message for shortage in shortages))
+
+
+class NotForSale(Conflict):
+    code = "not_for_sale"
+
+
+class BadQuantity(Refusal):
+    code = "bad_quantity"
+
+
+class BadAddress(Refusal):
+    """`fields`: name of the field → what is wrong with it."""
+
+    code = "bad_address"
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        self.fields = fields
+        super().__init__("；".join(fields.values()))
+
+
+class EmptyOrder(Refusal):
+    code = "empty_order"
+
+
+class NoSuchProduct(NotFound):
+    code = "no_such_product"
+
+
+class NoSuchOrder(NotFound):
+    code = "no_such_order"
+
+
+class WrongState(Conflict):
+    """The order is not in a state in which this can be done."""
+
+    code = "wrong_state"
+
+
+class PaymentNotPossible(Conflict):
+    """No payment can be started: the order is over its time, or the shop is not connected to WeChat Pay."""
+
+    code = "payment_not_possible"
+
+
+class PlatformBusy(Refusal):
+    """WeChat did not answer clearly; nothing was decided, and trying again is safe."""
+
+    code, status = "platform_busy", 503
+
+
+class StockRefused(Conflict):
+    """The change would leave less on hand than is reserved, or less than nothing."""
+
+    code = "stock_refused"

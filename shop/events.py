@@ -1,0 +1,50 @@
+"""What the shop announces. All amounts in fen; `at` is the moment of the change."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class OrderPlaced:
+    order_id: int
+    member_id: int
+    total_fen: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class OrderPaid:
+    order_id: int
+    member_id: int
+    paid_fen: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class OrderCancelled:
+    order_id: int
+    member_id: int
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class OrderShipped:
+    order_id: int
+    member_id: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class OrderReceived:
+    order_id: int
+    member_id: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class OrderRefunded:
+    order_id: int
+    member_id: int
+    refund_fen: int
+    at: datetime

@@ -1,0 +1,185 @@
+"""Orders: facts frozen at the moment of ordering, and a log of what happened to them."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Right
+from django.utils.translation import gettext_lazy as _
+
+from shop import rules
+
+
+class Order(models.Model):
+    """What a member bought, at which prices, and how far it is. Its lines, prices and address never change.
+
+    `refund_requested_at` is set while a refund of the whole order is on its way: the order may not be shipped then.
+    `due_at` is when the next automatic step looks at it (release when unpaid, receipt when shipped).
+    """
+
+    PENDING_PAYMENT, PAID, SHIPPED = rules.PENDING_PAYMENT, rules.PAID, rules.SHIPPED
+    RECEIVED, CANCELLED, REFUNDED = rules.RECEIVED, rules.CANCELLED, rules.REFUNDED
+    STATUSES = [
+        (PENDING_PAYMENT, _("waiting for payment")),
+        (PAID, _("to be shipped")),
+        (SHIPPED, _("shipped")),
+        (RECEIVED, _("received")),
+        (CANCELLED, _("cancelled")),
+        (REFUNDED, _("refunded")),
+    ]
+
+    number = models.CharField(_("order number"), max_length=32, unique=True)
+    member = models.ForeignKey(
+        "crm.Member", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("member")
+    )
+    status = models.CharField(_("status"), max_length=16, choices=STATUSES)
+    channel = models.CharField(
+        _("channel"), max_length=40, default="mall", help_text=_("mall, or import:NAME for history brought in.")
+    )
+    external_id = models.CharField(_("number in the other system"), max_length=80, blank=True)
+    store = models.ForeignKey(
+        "crm.Store", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("store")
+    )
+    items_fen = models.BigIntegerField(_("goods"))
+    shipping_fen = models.BigIntegerField(_("shipping"), default=0)
+    discount_fen = models.BigIntegerField(_("discount"), default=0)
+    total_fen = models.BigIntegerField(_("total"))
+    paid_fen = models.BigIntegerField(_("paid"), default=0)
+    refunded_fen = models.BigIntegerField(_("refunded"), default=0)
+    receiver = models.CharField(_("receiver"), max_length=40, blank=True)
+    phone = models.CharField(_("phone"), max_length=20, blank=True)
+    region = models.CharField(_("region"), max_length=130, blank=True)
+    street = models.CharField(_("street and house number"), max_length=200, blank=True)
+    postal_code = models.CharField(_("postal code"), max_length=10, blank=True)
+    note = models.CharField(_("note of the buyer"), max_length=200, blank=True)
+    idempotency_key = models.CharField(max_length=64, null=True, editable=False)
+    cancel_reason = models.CharField(_("why cancelled"), max_length=200, blank=True)
+    placed_at = models.DateTimeField(_("placed at"))
+    expires_at = models.DateTimeField(_("to be paid until"), null=True, blank=True)
+    paid_at = models.DateTimeField(_("paid at"), null=True, blank=True)
+    shipped_at = models.DateTimeField(_("shipped at"), null=True, blank=True)
+    received_at = models.DateTimeField(_("received at"), null=True, blank=True)
+    cancelled_at = models.DateTimeField(_("cancelled at"), null=True, blank=True)
+    refund_requested_at = models.DateTimeField(_("refund requested at"), null=True, blank=True)
+    refunded_at = models.DateTimeField(_("refunded at"), null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("order")
+        verbose_name_plural = _("orders")
+        constraints = [
+            models.UniqueConstraint(fields=["member", "idempotency_key"], name="order_is_placed_once_per_key"),
+            models.UniqueConstraint(
+                fields=["channel", "external_id"],
+                condition=~Q(external_id=""),
+                name="order_is_imported_once_per_channel",
+            ),
+            models.CheckConstraint(
+                condition=Q(total_fen=F("items_fen") + F("shipping_fen") - F("discount_fen")),
+                name="order_total_adds_up",
+            ),
+            models.CheckConstraint(
+                condition=Q(total_fen__gte=0, items_fen__gte=0, shipping_fen__gte=0, discount_fen__gte=0),
+                name="order_amounts_never_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(refunded_fen__gte=0) & Q(refunded_fen__lte=F("paid_fen")),
+                name="order_refunds_at_most_what_was_paid",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=rules.ORDER_STATUSES), name="order_status_is_a_known_word"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["member", "-placed_at"], name="orders_of_member"),
+            models.Index(fields=["-placed_at"], name="orders_by_time"),
+            models.Index(fields=["status", "-placed_at"], name="orders_by_status"),
+            models.Index(fields=["paid_at"], name="orders_by_payment_time", condition=Q(paid_at__isnull=False)),
+            models.Index(
+                fields=["due_at"], name="orders_due", condition=Q(status__in=["pending_payment", "shipped"])
+            ),
+            models.Index(Right("phone", 4), name="orders_by_phone_end"),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+    @property
+    def is_refunding(self) -> bool:
+        """A refund of the whole order was asked for and the money is not back yet."""
+        return self.refund_requested_at is not None and self.status != self.REFUNDED
+
+    @property
+    def status_label(self) -> str:
+        return str(_("refunding")) if self.is_refunding else str(self.get_status_display())
+
+
+class OrderLine(models.Model):
+    """One SKU of an order as it was then. `store` is where its stock is reserved; null for imported history."""
+
+    order = models.ForeignKey(Order, models.CASCADE, related_name="lines", verbose_name=_("order"))
+    sku = models.ForeignKey("shop.Sku", models.PROTECT, related_name="order_lines", verbose_name=_("SKU"))
+    store = models.ForeignKey(
+        "crm.Store", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("store")
+    )
+    product_name = models.CharField(_("product"), max_length=120)
+    sku_name = models.CharField(_("variant"), max_length=80, blank=True)
+    image = models.CharField(_("image"), max_length=200, blank=True)
+    unit_price_fen = models.BigIntegerField(_("unit price"))
+    quantity = models.PositiveIntegerField(_("quantity"))
+    discount_fen = models.BigIntegerField(_("discount"), default=0)
+    total_fen = models.BigIntegerField(_("total"))
+
+    class Meta:
+        verbose_name = _("order line")
+        verbose_name_plural = _("order lines")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(total_fen=F("unit_price_fen") * F("quantity") - F("discount_fen")),
+                name="order_line_total_adds_up",
+            ),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1, unit_price_fen__gte=0, discount_fen__gte=0, total_fen__gte=0),
+                name="order_line_amounts_never_negative",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.product_name} {self.sku_name} ×{self.quantity}"
+
+
+class OrderLog(models.Model):
+    """One thing that happened to an order, who did it and why. Append-only."""
+
+    ACTIONS = [
+        ("placed", _("placed")),
+        ("payment_started", _("payment started")),
+        ("paid", _("paid")),
+        ("paid_late", _("paid after cancellation")),
+        ("difference", _("payment does not match")),
+        ("duplicate", _("paid twice")),
+        ("cancelled", _("cancelled")),
+        ("shipped", _("shipped")),
+        ("received", _("received")),
+        ("refund_requested", _("refund requested")),
+        ("refunded", _("refunded")),
+        ("refund_failed", _("refund failed")),
+        ("imported", _("imported")),
+        ("merged", _("moved to another member")),
+    ]
+
+    order = models.ForeignKey(Order, models.CASCADE, related_name="log", verbose_name=_("order"))
+    action = models.CharField(_("what"), max_length=20, choices=ACTIONS)
+    actor = models.CharField(_("who"), max_length=80, blank=True, help_text=_("member, system, or a user's name"))
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("user")
+    )
+    note = models.CharField(_("why"), max_length=300, blank=True)
+    at = models.DateTimeField(_("at"))
+
+    class Meta:
+        verbose_name = _("order log entry")
+        verbose_name_plural = _("order log")
+        ordering = ["at", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.order_id} {self.action}"

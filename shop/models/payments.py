@@ -1,0 +1,127 @@
+"""Money in and out at WeChat Pay, and the parcels."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+
+class Payment(models.Model):
+    """One out_trade_no at WeChat Pay. Committed before the platform is called; amount and payer are frozen.
+
+    `difference` says what did not match when a notice came: such money is not booked, an operator decides.
+    """
+
+    OPEN, PAID, CLOSED = "open", "paid", "closed"
+    STATUSES = [(OPEN, _("open")), (PAID, _("paid")), (CLOSED, _("closed"))]
+
+    order = models.ForeignKey("shop.Order", models.PROTECT, related_name="payments", verbose_name=_("order"))
+    account = models.ForeignKey("wechat.Account", models.PROTECT, related_name="+", verbose_name=_("pay account"))
+    out_trade_no = models.CharField(_("merchant's payment number"), max_length=32, unique=True)
+    openid = models.CharField(_("payer (openid)"), max_length=64)
+    amount_fen = models.BigIntegerField(_("amount"))
+    status = models.CharField(_("status"), max_length=8, choices=STATUSES, default=OPEN)
+    transaction_id = models.CharField(_("WeChat's number"), max_length=64, null=True, blank=True, unique=True)
+    paid_fen = models.BigIntegerField(_("paid"), default=0)
+    difference = models.CharField(_("difference"), max_length=300, blank=True)
+    expires_at = models.DateTimeField(_("to be paid until"))
+    created_at = models.DateTimeField(_("started at"))
+    paid_at = models.DateTimeField(_("paid at"), null=True, blank=True)
+    closed_at = models.DateTimeField(_("closed at"), null=True, blank=True)
+    queries = models.PositiveSmallIntegerField(_("times asked"), default=0)
+    next_query_at = models.DateTimeField(_("ask again at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("payment")
+        verbose_name_plural = _("payments")
+        constraints = [
+            models.UniqueConstraint(fields=["order"], condition=Q(status="open"), name="one_open_payment_per_order"),
+            models.CheckConstraint(
+                condition=~Q(status="paid") | Q(transaction_id__isnull=False), name="paid_payment_has_its_number"
+            ),
+            models.CheckConstraint(condition=Q(amount_fen__gt=0), name="payment_is_positive"),
+        ]
+        indexes = [
+            models.Index(fields=["next_query_at"], name="payments_to_ask_about", condition=Q(status="open")),
+            models.Index(fields=["id"], name="payments_with_difference", condition=~Q(difference="")),
+            models.Index(fields=["-created_at"], name="payments_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return self.out_trade_no
+
+
+class Refund(models.Model):
+    """Money that goes back, under one out_refund_no that is used for every attempt."""
+
+    ORDER, LATE, DUPLICATE = "order", "late", "duplicate"
+    KINDS = [(ORDER, _("whole order")), (LATE, _("paid after cancellation")), (DUPLICATE, _("paid twice"))]
+    PENDING, PROCESSING, SUCCESS = "pending", "processing", "success"
+    ABNORMAL, CLOSED = "abnormal", "closed"
+    STATUSES = [
+        (PENDING, _("to be sent")),
+        (PROCESSING, _("being refunded")),
+        (SUCCESS, _("refunded")),
+        (ABNORMAL, _("needs handling at WeChat Pay")),
+        (CLOSED, _("refused by WeChat Pay")),
+    ]
+
+    order = models.ForeignKey("shop.Order", models.PROTECT, related_name="refunds", verbose_name=_("order"))
+    payment = models.ForeignKey(Payment, models.PROTECT, related_name="refunds", verbose_name=_("payment"))
+    kind = models.CharField(_("kind"), max_length=10, choices=KINDS)
+    out_refund_no = models.CharField(_("merchant's refund number"), max_length=64, unique=True)
+    amount_fen = models.BigIntegerField(_("amount"))
+    status = models.CharField(_("status"), max_length=12, choices=STATUSES, default=PENDING)
+    refund_id = models.CharField(_("WeChat's refund number"), max_length=64, blank=True)
+    reason = models.CharField(_("reason"), max_length=80, blank=True)
+    actor = models.CharField(_("by"), max_length=80, blank=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("user")
+    )
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt at"), null=True, blank=True)
+    last_error = models.CharField(_("last error"), max_length=300, blank=True)
+    requested_at = models.DateTimeField(_("requested at"))
+    refunded_at = models.DateTimeField(_("refunded at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("refund")
+        verbose_name_plural = _("refunds")
+        constraints = [
+            # A refund that WeChat refused may be asked for anew; any other gives the money of a payment back once.
+            models.UniqueConstraint(
+                fields=["payment"], condition=~Q(status="closed"), name="a_payment_is_refunded_once"
+            ),
+            models.CheckConstraint(condition=Q(amount_fen__gt=0), name="refund_is_positive"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"], name="refunds_due", condition=Q(status__in=["pending", "processing"])
+            ),
+            models.Index(fields=["-requested_at"], name="refunds_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return self.out_refund_no
+
+
+class Shipment(models.Model):
+    """One parcel of an order."""
+
+    order = models.ForeignKey("shop.Order", models.PROTECT, related_name="shipments", verbose_name=_("order"))
+    carrier = models.CharField(_("carrier"), max_length=40)
+    tracking_number = models.CharField(_("tracking number"), max_length=40, db_index=True)
+    actor = models.CharField(_("by"), max_length=80, blank=True)
+    shipped_at = models.DateTimeField(_("shipped at"))
+
+    class Meta:
+        verbose_name = _("shipment")
+        verbose_name_plural = _("shipments")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order", "carrier", "tracking_number"], name="parcel_once_per_order"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.carrier} {self.tracking_number}"

@@ -1,0 +1,118 @@
+"""Pure rules of the shop: words of states, order numbers, totals, search tokens. No database, no clock."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+PENDING_PAYMENT, PAID, SHIPPED = "pending_payment", "paid", "shipped"
+RECEIVED, CANCELLED, REFUNDED = "received", "cancelled", "refunded"
+ORDER_STATUSES = (PENDING_PAYMENT, PAID, SHIPPED, RECEIVED, CANCELLED, REFUNDED)
+
+# Which state may follow which. Cancelled → paid is money that came late while the stock was still there.
+TRANSITIONS: dict[str, frozenset[str]] = {
+    PENDING_PAYMENT: frozenset({PAID, CANCELLED}),
+    PAID: frozenset({SHIPPED, REFUNDED}),
+    SHIPPED: frozenset({RECEIVED, REFUNDED}),
+    RECEIVED: frozenset({REFUNDED}),
+    CANCELLED: frozenset({PAID}),
+    REFUNDED: frozenset(),
+}
+HOLDS_STOCK = (PENDING_PAYMENT, PAID)
+
+MAX_LINES = 50
+MAX_QUANTITY = 999
+PAYMENT_TIME = timedelta(minutes=30)
+RECEIPT_TIME = timedelta(days=10)
+# When to ask WeChat about a payment whose notice has not come, counted from the start of the payment.
+QUERY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 31, 60, 180, 720, 1440))
+
+
+def may_become(old: str, new: str) -> bool:
+    return new in TRANSITIONS[old]
+
+
+@dataclass(frozen=True)
+class PricedLine:
+    unit_price_fen: int
+    quantity: int
+    discount_fen: int = 0
+
+    @property
+    def total_fen(self) -> int:
+        return self.unit_price_fen * self.quantity - self.discount_fen
+
+
+@dataclass(frozen=True)
+class Totals:
+    items_fen: int
+    shipping_fen: int
+    discount_fen: int
+
+    @property
+    def total_fen(self) -> int:
+        return self.items_fen + self.shipping_fen - self.discount_fen
+
+
+def totals(lines: Iterable[PricedLine], *, shipping_fen: int = 0) -> Totals:
+    """Sums of an order: goods at full price, discounts of its lines, shipping."""
+    items = discount = 0
+    for line in lines:
+        items += line.unit_price_fen * line.quantity
+        discount += line.discount_fen
+    return Totals(items_fen=items, shipping_fen=shipping_fen, discount_fen=discount)
+
+
+def merged_lines(lines: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(sku id, quantity) with equal SKUs added up, sorted by SKU: the order in which stock is locked."""
+    sums: dict[int, int] = {}
+    for sku_id, quantity in lines:
+        sums[sku_id] = sums.get(sku_id, 0) + quantity
+    return sorted(sums.items())
+
+
+def order_number(day: datetime, chance: int) -> str:
+    """Six digits of the date, twelve of chance: easy to read out, not to guess. `chance` in [0, 10**12)."""
+    return f"{day:%y%m%d}{chance:012d}"
+
+
+def next_query_at(started_at: datetime, queries: int) -> datetime | None:
+    """When to ask for the (queries+1)th time; None when asked often enough."""
+    return started_at + QUERY_AFTER[queries] if queries < len(QUERY_AFTER) else None
+
+
+_WORDS = re.compile(r"[㐀-鿿豈-﫿]+|[0-9a-z]+")
+
+
+def _words(text: str) -> list[str]:
+    return _WORDS.findall(unicodedata.normalize("NFKC", text).lower())
+
+
+def search_tokens(texts: Sequence[str]) -> list[str]:
+    """What a product is found by: Latin words and numbers whole, Chinese as single characters and bigrams."""
+    tokens: set[str] = set()
+    for text in texts:
+        for word in _words(text):
+            if word.isascii():
+                tokens.add(word[:64])
+            else:
+                tokens.update(word)
+                tokens.update(word[i : i + 2] for i in range(len(word) - 1))
+    return sorted(tokens)
+
+
+def search_query(text: str) -> str:
+    """A tsquery that wants every word of `text`: Latin by prefix, Chinese by its bigrams. Empty: nothing to look for.
+
+    PostgreSQL has no Chinese word splitter in its standard packages, and trigrams miss two-character words.
+    """
+    parts: list[str] = []
+    for word in _words(text[:100])[:8]:
+        if word.isascii():
+            parts.append(f"'{word[:64]}':*")
+        elif len(word) == 1:
+            parts.append(f"'{word}'")
+        else:
+            parts.extend(f"'{word[i : i + 2]}'" for i in range(len(word) - 1))
+    return " & ".join(parts)
