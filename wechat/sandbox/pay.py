@@ -1,0 +1,655 @@
+"""WeChat Pay v3: orders, refunds, certificates. Contract sections D1 to D5.
+
+Every request's signature is checked with the merchant's key, every answer is signed. An order goes
+NOTPAY → SUCCESS → REFUND, or NOTPAY → CLOSED; a refund PROCESSING → SUCCESS, ABNORMAL or CLOSED.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from wechat.sandbox import crypto
+from wechat.sandbox.errors import PayError, Refused
+from wechat.sandbox.store import Row
+
+if TYPE_CHECKING:
+    from wechat.sandbox.world import World
+
+SKEW_SECONDS = 300
+PREPAY_SECONDS = 7200
+DEFAULT_EXPIRY_SECONDS = 7 * 86400
+REFUND_DAYS = 365
+REFUNDS_MOST = 50
+REFUND_PAUSE_SECONDS = 60
+REFUND_TAKES_SECONDS = 1.5
+OUT_TRADE_NO = re.compile(r"[0-9A-Za-z_\-*|]{6,32}")
+OUT_REFUND_NO = re.compile(r"[0-9A-Za-z_\-|*@]{1,64}")
+AUTHORIZATION = re.compile(r'(\w+)="([^"]*)"')
+TRADE_STATE_TEXT = {
+    "SUCCESS": "支付成功",
+    "REFUND": "转入退款",
+    "NOTPAY": "订单未支付",
+    "CLOSED": "订单已关闭",
+    "USERPAYING": "用户支付中",
+}
+_public_keys: dict[str, rsa.RSAPublicKey] = {}
+_private_keys: dict[str, rsa.RSAPrivateKey] = {}
+
+
+@dataclass(slots=True)
+class PayCall:
+    """One call whose signature fitted."""
+
+    world: World
+    account: Row
+    query: dict[str, str]
+    raw: bytes
+    arguments: tuple[str, ...]
+
+    @property
+    def body(self) -> Row:
+        """The JSON document; raises PARAM_ERROR."""
+        try:
+            document = json.loads(self.raw)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise PayError(400, "PARAM_ERROR", "请求不是合法的 JSON") from error
+        if not isinstance(document, dict):
+            raise PayError(400, "PARAM_ERROR", "请求不是合法的 JSON")
+        return document
+
+
+Answer = tuple[int, Row | None]
+ROUTES: list[tuple[str, re.Pattern[str], Callable[[PayCall], Answer]]] = []
+
+
+def pay(method: str, pattern: str) -> Callable[[Callable[[PayCall], Answer]], Callable[[PayCall], Answer]]:
+    """Answer this method and path (a regular expression whose groups become the arguments)."""
+
+    def register(handler: Callable[[PayCall], Answer]) -> Callable[[PayCall], Answer]:
+        ROUTES.append((method, re.compile(pattern), handler))
+        return handler
+
+    return register
+
+
+def public_key_of(pem: str) -> rsa.RSAPublicKey:
+    """The public key in a PEM text, kept ready."""
+    if pem not in _public_keys:
+        key = load_pem_public_key(pem.encode())
+        assert isinstance(key, rsa.RSAPublicKey)
+        _public_keys[pem] = key
+    return _public_keys[pem]
+
+
+def private_key_of(pem: str) -> rsa.RSAPrivateKey:
+    """The private key in a PEM text, kept ready."""
+    if pem not in _private_keys:
+        _private_keys[pem] = crypto.load_private(pem)
+    return _private_keys[pem]
+
+
+# --- signatures -----------------------------------------------------------------------------------
+
+
+def merchant_of_header(world: World, header: str) -> Row | None:
+    """The merchant that an Authorization header names, unverified."""
+    return world.by_mchid.get(dict(AUTHORIZATION.findall(header)).get("mchid", ""))
+
+
+def authenticate(world: World, *, method: str, target: str, body: bytes, header: str) -> Row:
+    """The merchant account that signed this request; raises SIGN_ERROR, PARAM_ERROR, MCH_NOT_EXISTS."""
+    scheme, _, rest = header.partition(" ")
+    given = dict(AUTHORIZATION.findall(rest))
+    names = ("mchid", "nonce_str", "signature", "timestamp", "serial_no")
+    if scheme != "WECHATPAY2-SHA256-RSA2048" or any(not given.get(name) for name in names):
+        raise PayError(
+            401, "SIGN_ERROR", "Http 头 Authorization 值格式错误，请参考《微信支付商户 API v3 签名规则》"
+        )
+    account = world.by_mchid.get(given["mchid"])
+    if account is None:
+        raise PayError(400, "MCH_NOT_EXISTS", "商户号不存在")
+    if not _in_time(world, given["timestamp"]):
+        raise PayError(
+            401, "SIGN_ERROR", "Http 头 Authorization 中的 timestamp 与发起请求的时间不得超过 5 分钟"
+        )
+    if given["serial_no"].upper() != account["merchant_serial"].upper():
+        raise PayError(401, "SIGN_ERROR", "商户证书序列号有误，请使用签名私钥匹配的证书序列号")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise PayError(400, "PARAM_ERROR", "请求体不是 UTF-8") from error
+    key = public_key_of(account["merchant_public"])
+    if not crypto.rsa_verified(
+        key, given["signature"], method, target, given["timestamp"], given["nonce_str"], text
+    ):
+        detail: dict[str, object] = {
+            "issue": "sign not match",
+            "field": "signature",
+            "location": "authorization",
+            "sign_information": {
+                "method": method,
+                "url": target,
+                "truncated_sign_message": f"{method}\n{target}\n",
+            },
+        }
+        raise PayError(401, "SIGN_ERROR", "错误的签名，验签失败", {"detail": detail})
+    return account
+
+
+def _in_time(world: World, timestamp: str) -> bool:
+    """Within five minutes of the sandbox's clock, or of the machine's: SDKs sign by the machine's."""
+    if not timestamp.isdigit():
+        return False
+    offsets = (world.clock.now(), world.clock.now() - world.clock.offset_seconds)
+    return any(abs(now - int(timestamp)) <= SKEW_SECONDS for now in offsets)
+
+
+def signed_headers(world: World, account: Row | None, body: str, asked_serial: str) -> dict[str, str]:
+    """The five headers of an answer (and Request-ID), signed with the key that the request asked for."""
+    headers = {"Request-ID": uuid.uuid4().hex.upper()}
+    if account is None:
+        return headers
+    by_certificate = not asked_serial.startswith("PUB_KEY_ID_") and account.get("certificate")
+    if by_certificate:
+        key, serial = private_key_of(account["certificate"]["key"]), account["certificate"]["serial"]
+    else:
+        key, serial = private_key_of(account["platform_key"]), account["public_key_id"]
+    timestamp, nonce = str(int(world.clock.now())), crypto.random_text(32)
+    headers["Wechatpay-Timestamp"] = timestamp
+    headers["Wechatpay-Nonce"] = nonce
+    headers["Wechatpay-Signature"] = crypto.rsa_sign(key, timestamp, nonce, body)
+    headers["Wechatpay-Serial"] = serial
+    headers["Wechatpay-Signature-Type"] = "WECHATPAY2-SHA256-RSA2048"
+    return headers
+
+
+# --- orders ---------------------------------------------------------------------------------------
+
+
+def _wrong(field: str, issue: str) -> PayError:
+    detail: dict[str, object] = {"field": f"/{field}", "issue": issue, "location": "body"}
+    return PayError(400, "PARAM_ERROR", f"参数错误：{field} {issue}", detail)
+
+
+def _text_field(body: Row, name: str, most: int, *, needed: bool = True) -> str:
+    value = body.get(name)
+    if value is None and not needed:
+        return ""
+    if not isinstance(value, str) or (needed and not value) or len(value) > most:
+        raise _wrong(name, f"应为 1 至 {most} 个字符")
+    return value
+
+
+def _checked_order(call: PayCall, kind: str) -> Row:
+    """The parameters that make an order what it is; raises PARAM_ERROR and others."""
+    body, account = call.body, call.account
+    if body.get("mchid") != account["mchid"]:
+        raise PayError(400, "PARAM_ERROR", "mchid 与签名的商户号不一致")
+    app = call.world.by_appid.get(str(body.get("appid")))
+    if body.get("appid") != account["appid"] or app is None:
+        raise PayError(400, "APPID_MCHID_NOT_MATCH", "appid 和 mch_id 不匹配")
+    number = body.get("out_trade_no")
+    if not isinstance(number, str) or not OUT_TRADE_NO.fullmatch(number):
+        raise _wrong("out_trade_no", "应为 6 至 32 个字母、数字或 _-*|")
+    amount = body.get("amount")
+    total = amount.get("total") if isinstance(amount, dict) else None
+    if not isinstance(amount, dict) or type(total) is not int or total < 1:
+        raise _wrong("amount/total", "应为正整数，单位分")
+    if amount.get("currency", "CNY") != "CNY":
+        raise _wrong("amount/currency", "只支持 CNY")
+    order = {
+        "appid": body["appid"],
+        "out_trade_no": number,
+        "description": _text_field(body, "description", 127),
+        "attach": _text_field(body, "attach", 128, needed=False),
+        "notify_url": _notify_url(body, needed=True),
+        "total": total,
+        "kind": kind,
+        "openid": "",
+        "time_expire": _expiry(call, body.get("time_expire")),
+    }
+    if kind == "JSAPI":
+        payer = body.get("payer")
+        openid = payer.get("openid") if isinstance(payer, dict) else None
+        if not openid:
+            raise _wrong("payer/openid", "不能为空")
+        if call.world.find_by_openid(app["key"], openid) is None:
+            raise PayError(400, "PARAM_ERROR", "无效的 openid")
+        order["openid"] = openid
+    return order
+
+
+def _notify_url(body: Row, *, needed: bool) -> str:
+    url = _text_field(body, "notify_url", 255, needed=needed)
+    if url:
+        parts = urlsplit(url)
+        # The platform demands https; the sandbox also takes http, because the shop under test is local.
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
+            raise _wrong("notify_url", "应为不带参数的网址")
+    return url
+
+
+def _expiry(call: PayCall, given: Any) -> float:
+    now = call.world.clock.now()
+    if given is None:
+        return 0.0
+    try:
+        at = datetime.fromisoformat(str(given)).timestamp()
+    except ValueError as error:
+        raise _wrong("time_expire", "应为 RFC3339 格式") from error
+    if at <= now:
+        raise _wrong("time_expire", "时间已过期")
+    if at > now + 90 * 86400:
+        raise _wrong("time_expire", "最长 90 天")
+    return at
+
+
+def refresh(world: World, order: Row) -> Row:
+    """Close an unpaid order whose time is over."""
+    if order["state"] == "NOTPAY" and world.clock.now() >= order["ends"]:
+        order["state"] = "CLOSED"
+        world.orders.put(f"{order['mchid']}|{order['out_trade_no']}", order)
+    return order
+
+
+@pay("POST", r"/v3/pay/transactions/(jsapi|native|h5|app)")
+def order_create(call: PayCall) -> Answer:
+    """Place an order. The same number with the same parameters gives a fresh prepay_id."""
+    kind = {"jsapi": "JSAPI", "native": "NATIVE", "h5": "MWEB", "app": "APP"}[call.arguments[0]]
+    wanted = _checked_order(call, kind)
+    key = f"{call.account['mchid']}|{wanted['out_trade_no']}"
+    order = call.world.orders.get(key)
+    if order is not None:
+        refresh(call.world, order)
+        if order["state"] in ("SUCCESS", "REFUND"):
+            raise PayError(403, "OUT_TRADE_NO_USED", "商户订单号重复")
+        if order["state"] == "CLOSED":
+            raise PayError(400, "ORDER_CLOSED", "该订单已关闭，请重新下单")
+        if any(order[name] != value for name, value in wanted.items()):
+            raise PayError(400, "INVALID_REQUEST", "请求重入时，参数与首次请求时不一致")
+    else:
+        now = call.world.clock.now()
+        order = {
+            **wanted,
+            "mchid": call.account["mchid"],
+            "state": "NOTPAY",
+            "created": now,
+            "ends": wanted["time_expire"] or now + DEFAULT_EXPIRY_SECONDS,
+            "transaction_id": "",
+            "success_time": "",
+            "refunded": 0,
+        }
+        call.world.orders.put(key, order)
+    return 200, _prepaid(call, order, key)
+
+
+def _prepaid(call: PayCall, order: Row, key: str) -> Row:
+    """What the payer's device needs, good for two hours (five minutes for h5)."""
+    now = call.world.clock.now()
+    stamp = call.world.clock.beijing().strftime("%d%H%M%S")
+    prepay_id = f"wx{stamp}{call.world.next_number():06d}{crypto.random_text(20).lower()}"
+    life = 300 if order["kind"] == "MWEB" else PREPAY_SECONDS
+    call.world.prepays.put(prepay_id, {"prepay_id": prepay_id, "order": key, "expires": now + life})
+    if order["kind"] == "NATIVE":
+        return {"code_url": f"weixin://wxpay/bizpayurl?pr={prepay_id}"}
+    if order["kind"] == "MWEB":
+        return {"h5_url": f"{call.world.base}/sandbox/h5pay?prepay_id={prepay_id}"}
+    return {"prepay_id": prepay_id}
+
+
+def order_document(order: Row) -> Row:
+    """An order as the query and the notice show it."""
+    document: Row = {
+        "appid": order["appid"],
+        "mchid": order["mchid"],
+        "out_trade_no": order["out_trade_no"],
+        "trade_state": order["state"],
+        "trade_state_desc": TRADE_STATE_TEXT[order["state"]],
+        "attach": order["attach"],
+        "amount": {"total": order["total"], "currency": "CNY"},
+    }
+    if order["transaction_id"]:
+        document.update(
+            transaction_id=order["transaction_id"],
+            trade_type=order["kind"],
+            bank_type="OTHERS",
+            success_time=order["success_time"],
+            payer={"openid": order["payer"]},
+        )
+        document["amount"].update(payer_total=order["total"], payer_currency="CNY")
+    elif order["openid"]:
+        document["payer"] = {"openid": order["openid"]}
+    return document
+
+
+def _asked_mchid(call: PayCall) -> None:
+    if call.query.get("mchid") != call.account["mchid"]:
+        raise PayError(400, "PARAM_ERROR", "mchid 与签名的商户号不一致")
+
+
+@pay("GET", r"/v3/pay/transactions/out-trade-no/([^/]+)")
+def order_query(call: PayCall) -> Answer:
+    """An order by the merchant's number."""
+    _asked_mchid(call)
+    order = call.world.orders.get(f"{call.account['mchid']}|{call.arguments[0]}")
+    if order is None:
+        raise PayError(404, "ORDER_NOT_EXIST", "订单不存在")
+    return 200, order_document(refresh(call.world, order))
+
+
+@pay("GET", r"/v3/pay/transactions/id/([^/]+)")
+def order_query_by_transaction(call: PayCall) -> Answer:
+    """An order by the platform's number."""
+    _asked_mchid(call)
+    for order in call.world.orders:
+        if order["mchid"] == call.account["mchid"] and order["transaction_id"] == call.arguments[0]:
+            return 200, order_document(order)
+    raise PayError(404, "ORDER_NOT_EXIST", "订单不存在")
+
+
+@pay("POST", r"/v3/pay/transactions/out-trade-no/([^/]+)/close")
+def order_close(call: PayCall) -> Answer:
+    """Close an unpaid order: nobody can pay it afterwards."""
+    if call.body.get("mchid") != call.account["mchid"]:
+        raise PayError(400, "PARAM_ERROR", "mchid 与签名的商户号不一致")
+    key = f"{call.account['mchid']}|{call.arguments[0]}"
+    order = call.world.orders.get(key)
+    if order is None:
+        raise PayError(404, "ORDER_NOT_EXIST", "订单不存在")
+    refresh(call.world, order)
+    if order["state"] in ("SUCCESS", "REFUND"):
+        raise PayError(400, "ORDERPAID", "该订单已支付")
+    if order["state"] == "CLOSED":
+        raise PayError(400, "ORDER_CLOSED", "订单已关闭，无法重复关闭")
+    order["state"] = "CLOSED"
+    call.world.orders.put(key, order)
+    return 204, None
+
+
+# --- the payer ------------------------------------------------------------------------------------
+
+
+def checked_sheet(world: World, person: Row, given: Row) -> tuple[Row, Row]:
+    """The order behind a page's payment parameters, after checking `paySign`; raises Refused in words
+    that the payment sheet shows."""
+    names = ("appId", "timeStamp", "nonceStr", "package", "signType", "paySign")
+    for name in names:
+        if not isinstance(given.get(name), str) or not given[name]:
+            raise Refused(f"支付参数 {name} 缺失或不是文本")
+    if given["signType"] != "RSA":
+        raise Refused("signType 应为 RSA")
+    if not given["package"].startswith("prepay_id="):
+        raise Refused("package 应为 prepay_id=…")
+    prepay = world.prepays.get(given["package"].removeprefix("prepay_id="))
+    if prepay is None:
+        raise Refused("prepay_id 不存在")
+    order = world.orders.rows[prepay["order"]]
+    account = world.by_mchid[order["mchid"]]
+    if given["appId"] != order["appid"]:
+        raise Refused("appId 与下单时不一致")
+    key = public_key_of(account["merchant_public"])
+    lines = (given["appId"], given["timeStamp"], given["nonceStr"], given["package"])
+    if not crypto.rsa_verified(key, given["paySign"], *lines):
+        raise Refused("支付验证签名失败")
+    _may_pay(world, person, order, prepay)
+    return order, account
+
+
+def _may_pay(world: World, person: Row, order: Row, prepay: Row) -> None:
+    refresh(world, order)
+    if order["state"] in ("SUCCESS", "REFUND"):
+        raise Refused("该订单已支付")
+    if order["state"] == "CLOSED":
+        raise Refused("该订单已关闭")
+    if world.clock.now() >= prepay["expires"]:
+        raise Refused("支付会话已过期，请重新发起支付")
+    app = world.by_appid[order["appid"]]
+    if order["openid"] and order["openid"] != person["openids_by_account"].get(app["key"]):
+        raise Refused("下单账号与支付账号不一致")
+
+
+def settle(world: World, person: Row, order: Row, account: Row) -> Row:
+    """The person has paid: the order succeeds and its notice goes out."""
+    app = world.by_appid[order["appid"]]
+    day = world.clock.beijing().strftime("%Y%m%d")
+    order.update(
+        state="SUCCESS",
+        transaction_id=f"4200{world.next_number():010d}{day}{crypto.sha1_of_sorted(order['out_trade_no'])[:6]}".upper(),
+        success_time=world.clock.rfc3339(),
+        payer=person["openids_by_account"][app["key"]],
+        person=person["id"],
+    )
+    world.orders.put(f"{order['mchid']}|{order['out_trade_no']}", order)
+    notify(
+        world,
+        account,
+        order["notify_url"],
+        "TRANSACTION.SUCCESS",
+        "transaction",
+        order_document(order),
+        "支付成功",
+    )
+    world.deliver(
+        person["id"],
+        channel="notice",
+        account=app["key"],
+        kind="payment",
+        text=f"微信支付凭证：¥{order['total'] / 100:.2f}",
+        data={"商户": account["name"], "商品": order["description"], "单号": order["out_trade_no"]},
+    )
+    if app.get("payment_window"):
+        # Contract G1: whether paying opens an allowance is contradicted by the vendor; off unless asked for.
+        follow = world.follow(app["key"], person["id"])
+        if follow and follow["subscribe"]:
+            from wechat.sandbox import windows
+
+            windows.open_window(follow, "payment", world.clock.now())
+            world.follows.put(f"{app['key']}|{person['id']}", follow)
+    return order
+
+
+def notify(world: World, account: Row, url: str, event: str, original: str, plain: Row, summary: str) -> None:
+    """Send an encrypted notice; repeats carry the same id."""
+    sealed = crypto.seal(plain, apiv3_key=account["apiv3_key"], aad=original)
+    notice = {
+        "id": str(uuid.uuid4()),
+        "create_time": world.clock.rfc3339(),
+        "resource_type": "encrypt-resource",
+        "event_type": event,
+        "summary": summary,
+        "resource": {**sealed, "original_type": original},
+    }
+    content = {"notice": notice, "out_trade_no": plain.get("out_trade_no", "")}
+    world.callbacks.emit(account, event, content, url=url, person=plain.get("out_trade_no", ""))
+
+
+# --- refunds --------------------------------------------------------------------------------------
+
+
+def _refund_document(refund: Row) -> Row:
+    document = {
+        name: refund[name] for name in ("refund_id", "out_refund_no", "transaction_id", "out_trade_no")
+    }
+    document.update(
+        channel="ORIGINAL",
+        user_received_account="支付用户零钱",
+        create_time=refund["create_time"],
+        status=refund["status"],
+        funds_account="AVAILABLE",
+        amount={
+            "total": refund["total"],
+            "refund": refund["refund"],
+            "payer_total": refund["total"],
+            "payer_refund": refund["refund"],
+            "settlement_refund": refund["refund"],
+            "settlement_total": refund["total"],
+            "discount_refund": 0,
+            "currency": "CNY",
+        },
+    )
+    if refund["success_time"]:
+        document["success_time"] = refund["success_time"]
+    return document
+
+
+def _order_to_refund(call: PayCall, body: Row) -> Row:
+    by_number, by_transaction = body.get("out_trade_no"), body.get("transaction_id")
+    if by_transaction:
+        found = [one for one in call.world.orders if one["transaction_id"] == by_transaction]
+        order = found[0] if found and found[0]["mchid"] == call.account["mchid"] else None
+    elif by_number:
+        order = call.world.orders.get(f"{call.account['mchid']}|{by_number}")
+    else:
+        raise _wrong("out_trade_no", "与 transaction_id 不能同时为空")
+    if order is None:
+        raise PayError(404, "RESOURCE_NOT_EXISTS", "订单不存在")
+    if order["state"] not in ("SUCCESS", "REFUND"):
+        raise PayError(403, "TRADE_ERROR", "订单状态错误：未支付的订单不能退款")
+    return order
+
+
+@pay("POST", r"/v3/refund/domestic/refunds")
+def refund_create(call: PayCall) -> Answer:
+    """Refund all or a part; the same out_refund_no answers the same refund."""
+    body, world = call.body, call.world
+    number = body.get("out_refund_no")
+    if not isinstance(number, str) or not OUT_REFUND_NO.fullmatch(number):
+        raise _wrong("out_refund_no", "应为 1 至 64 个字母、数字或 _-|*@")
+    _text_field(body, "reason", 80, needed=False)
+    amount = body.get("amount")
+    if not isinstance(amount, dict) or amount.get("currency") != "CNY":
+        raise _wrong("amount/currency", "应为 CNY")
+    refund_fen, total_fen = amount.get("refund"), amount.get("total")
+    if type(refund_fen) is not int or type(total_fen) is not int or refund_fen < 1:
+        raise _wrong("amount/refund", "应为正整数，单位分")
+    order = _order_to_refund(call, body)
+    key = f"{order['mchid']}|{number}"
+    before = world.refunds.get(key)
+    if before is not None:
+        if before["out_trade_no"] != order["out_trade_no"] or before["refund"] != refund_fen:
+            raise PayError(400, "INVALID_REQUEST", "请求重入时，参数与首次请求时不一致")
+        return 200, _refund_document(before)
+    _may_refund(world, order, refund_fen, total_fen)
+    refund: Row = {
+        "refund_id": f"5030{world.next_number():010d}{world.clock.beijing():%Y%m%d}",
+        "out_refund_no": number,
+        "transaction_id": order["transaction_id"],
+        "out_trade_no": order["out_trade_no"],
+        "mchid": order["mchid"],
+        "total": order["total"],
+        "refund": refund_fen,
+        "status": "PROCESSING",
+        "create_time": world.clock.rfc3339(),
+        "at": world.clock.now(),
+        "success_time": "",
+        "notify_url": _notify_url(body, needed=False) or order["notify_url"],
+        "outcome": world.faults.for_refund(),
+    }
+    order.update(state="REFUND", refunded=order["refunded"] + refund_fen)
+    world.orders.put(f"{order['mchid']}|{order['out_trade_no']}", order)
+    world.refunds.put(key, refund)
+    world.later(REFUND_TAKES_SECONDS, "finish_refund", key=key)
+    return 200, _refund_document(refund)
+
+
+def _may_refund(world: World, order: Row, refund_fen: int, total_fen: int) -> None:
+    if total_fen != order["total"]:
+        raise PayError(400, "PARAM_ERROR", "订单金额与下单时不一致")
+    if order["refunded"] + refund_fen > order["total"]:
+        raise PayError(400, "INVALID_REQUEST", "退款金额大于支付金额")
+    if world.clock.now() - datetime.fromisoformat(order["success_time"]).timestamp() > REFUND_DAYS * 86400:
+        raise PayError(400, "INVALID_REQUEST", "订单已超过可退款的最大期限")
+    of_order = [
+        one
+        for one in world.refunds
+        if one["mchid"] == order["mchid"] and one["out_trade_no"] == order["out_trade_no"]
+    ]
+    if len(of_order) >= REFUNDS_MOST:
+        raise PayError(400, "INVALID_REQUEST", "部分退款次数已达上限")
+    if any(world.clock.now() - one["at"] < REFUND_PAUSE_SECONDS for one in of_order):
+        raise PayError(429, "FREQUENCY_LIMITED", "同一笔订单两次退款须间隔 1 分钟")
+
+
+def finish_refund(world: World, *, key: str) -> None:
+    """The bank has answered: the refund ends and its notice goes out."""
+    refund = world.refunds.get(key)
+    if refund is None or refund["status"] != "PROCESSING":
+        return
+    account = world.by_mchid[refund["mchid"]]
+    refund["status"] = refund["outcome"]
+    if refund["status"] == "SUCCESS":
+        refund["success_time"] = world.clock.rfc3339()
+    elif refund["status"] == "CLOSED":
+        order = world.orders.rows[f"{refund['mchid']}|{refund['out_trade_no']}"]
+        order["refunded"] -= refund["refund"]
+        world.orders.put(f"{refund['mchid']}|{refund['out_trade_no']}", order)
+    world.refunds.put(key, refund)
+    plain: Row = {
+        "mchid": refund["mchid"],
+        **{name: refund[name] for name in ("transaction_id", "out_trade_no", "refund_id", "out_refund_no")},
+        "refund_status": refund["status"],
+        "user_received_account": "支付用户零钱",
+        "amount": {
+            "total": refund["total"],
+            "refund": refund["refund"],
+            "payer_total": refund["total"],
+            "payer_refund": refund["refund"],
+        },
+    }
+    if refund["success_time"]:
+        plain["success_time"] = refund["success_time"]
+    summary = {"SUCCESS": "退款成功", "ABNORMAL": "退款异常", "CLOSED": "退款关闭"}[refund["status"]]
+    notify(world, account, refund["notify_url"], f"REFUND.{refund['status']}", "refund", plain, summary)
+    order = world.orders.rows[f"{refund['mchid']}|{refund['out_trade_no']}"]
+    if refund["status"] == "SUCCESS" and order.get("person") in world.people.rows:
+        app = world.by_appid[order["appid"]]
+        world.deliver(
+            order["person"],
+            channel="notice",
+            account=app["key"],
+            kind="payment",
+            text=f"退款到账：¥{refund['refund'] / 100:.2f}",
+            data={"商户": account["name"], "单号": order["out_trade_no"]},
+        )
+
+
+@pay("GET", r"/v3/refund/domestic/refunds/([^/]+)")
+def refund_query(call: PayCall) -> Answer:
+    """A refund by the merchant's number."""
+    refund = call.world.refunds.get(f"{call.account['mchid']}|{call.arguments[0]}")
+    if refund is None:
+        raise PayError(404, "RESOURCE_NOT_EXISTS", "退款单不存在")
+    return 200, _refund_document(refund)
+
+
+# --- certificates ---------------------------------------------------------------------------------
+
+
+@pay("GET", r"/v3/certificates")
+def certificates(call: PayCall) -> Answer:
+    """The platform certificate, sealed with the APIv3 key; made when it is first asked for."""
+    from wechat.sandbox.certificates import platform_certificate
+
+    certificate = call.account.get("certificate")
+    if certificate is None:
+        certificate = platform_certificate(call.world.clock.beijing())
+        call.account["certificate"] = certificate
+        call.world.accounts.put(call.account["key"], call.account)
+    sealed = crypto.seal(certificate["pem"], apiv3_key=call.account["apiv3_key"], aad="certificate")
+    entry = {
+        "serial_no": certificate["serial"],
+        "effective_time": certificate["from"],
+        "expire_time": certificate["until"],
+        "encrypt_certificate": sealed,
+    }
+    return 200, {"data": [entry]}
