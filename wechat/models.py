@@ -1,6 +1,6 @@
 """Accounts on the platforms, what the platforms told us, and what we tell people through them."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pghistory
 from django.contrib.postgres.fields import ArrayField
@@ -67,8 +67,15 @@ class Account(models.Model):
             ),
         ]
 
+    # Raised by every save in this process, so that what webhooks remember of accounts is forgotten at once.
+    generation: ClassVar[int] = 0
+
     def __str__(self) -> str:
         return self.name or f"{self.kind}:{self.key}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        super().save(*args, **kwargs)
+        Account.generation += 1
 
     @property
     def is_official(self) -> bool:
@@ -91,6 +98,9 @@ class AccessToken(models.Model):
     fetched_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)
+    failure_code = models.CharField(max_length=40, blank=True)
+    failure_detail = models.CharField(max_length=300, blank=True)
 
     class Meta:
         constraints = [
