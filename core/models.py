@@ -222,7 +222,10 @@ class LedgerLot(models.Model):
 
 
 class LedgerLotUse(models.Model):
-    """How much of a lot a spending transfer took, so that a refund can put it back where it came from."""
+    """How much of a lot a spending transfer took, so that a refund can put it back where it came from.
+
+    A reverse transfer that puts back has a negative amount here.
+    """
 
     lot = models.ForeignKey(LedgerLot, models.PROTECT, related_name="uses", verbose_name=_("lot"))
     transfer = models.ForeignKey(
@@ -233,7 +236,7 @@ class LedgerLotUse(models.Model):
     class Meta:
         verbose_name = _("lot use")
         verbose_name_plural = _("lot uses")
-        constraints = [models.CheckConstraint(condition=Q(amount__gt=0), name="ledger_lot_use_is_positive")]
+        constraints = [models.CheckConstraint(condition=~Q(amount=0), name="ledger_lot_use_is_not_empty")]
 
     def __str__(self) -> str:
         return f"{self.lot} -{self.amount}"

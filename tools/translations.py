@@ -8,7 +8,7 @@
 
 A catalog is a folder `locale/<catalog>`; CATALOGS says which sources feed it (first match wins). All catalogs
 are merged when Pond runs, so a string that one catalog translates needs no entry in another. `extract` never
-destroys a translation: what is no longer used stays as an obsolete entry and is revived when it returns; it also
+destroys a translation: what is no longer used stays as an obsolete entry and is revived when it returns. It also
 turns half-width punctuation between Chinese characters into full-width. Plural strings have one Chinese form.
 Catalogs without sources (`unfold`: the admin's own strings) are written by hand.
 """
