@@ -154,7 +154,7 @@ def install(kind: str) -> None:
         "-r",
         str(LOCKS[kind]),
     ]
-    done = subprocess.run([*command, "--quiet", "--disable-pip-version-check", "--no-input"], check=False)
+    done = subprocess.run([*command, "-qq", "--disable-pip-version-check", "--no-input"], check=False)
     if done.returncode != 0:
         sys.exit(
             "The requirements could not be installed; pip says why above. Is the package index reachable?\n"

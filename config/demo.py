@@ -32,27 +32,21 @@ def demo(arguments: list[str]) -> int:
         print("run.py demo takes no arguments; PORT and SANDBOX_PORT move it.", file=sys.stderr)
         return 2
     var = embedded.default_var().resolve()
-    for wish in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(wish, interrupt)
+    # SIGINT too: a shell script starts its background jobs with it ignored. But nohup means what it says.
+    for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if wish != signal.SIGHUP or signal.getsignal(wish) != signal.SIG_IGN:
+            signal.signal(wish, interrupt)
     port, sandbox_port = ports()
     try:
         with only_demo(var, port=port, sandbox_port=sandbox_port):
             environment = processes.demo_environment(var=var, port=port, sandbox_port=sandbox_port)
             os.environ.update(environment)
-            with embedded.session(var) as services, processes.Supervisor(var, environment) as supervisor:
-                del services
-                for name, number in (("PORT", port), ("SANDBOX_PORT", sandbox_port)):
-                    refuse_taken(name, number)
-                start_demo(supervisor, var, port, sandbox_port)
-                print(welcome(var, port, sandbox_port), flush=True)
-                stopping = threading.Event()
-                keeper = threading.Thread(target=keep_services, args=(var, stopping), daemon=True)
-                keeper.start()
+            with embedded.session(var), processes.Supervisor(var, environment) as supervisor:
                 try:
-                    supervisor.watch(stopping)
+                    start_demo(supervisor, var, port, sandbox_port)
+                    print(welcome(var, port, sandbox_port), flush=True)
+                    keep_running(supervisor, var)
                 finally:
-                    stopping.set()
-                    keeper.join(timeout=5)
                     ignore_interrupts()
                     print("\nStopping … 正在停止 …", flush=True)
     except AlreadyRunning as problem:
@@ -157,6 +151,8 @@ def listens(port: int) -> bool:
 
 def start_demo(supervisor: processes.Supervisor, var: Path, port: int, sandbox_port: int) -> None:
     """Bring everything up in the order in which it depends on each other."""
+    for name, number in (("PORT", port), ("SANDBOX_PORT", sandbox_port)):
+        refuse_taken(name, number)
     django = [sys.executable, "manage.py"]
     shop = f"http://127.0.0.1:{port}"
     # The sandbox invents the platforms' accounts, which the demo brand is connected to.
@@ -200,14 +196,17 @@ class Step(threading.Thread):
 
 @contextlib.contextmanager
 def told(what: str) -> Iterator[None]:
-    print(f"  … {what}", end="", flush=True)
+    """Say on the console what is being done, then how it went and how long it took."""
+    back = "\r" if sys.stdout.isatty() else ""
+    if back:
+        print(f"  … {what}", end="", flush=True)
     started = time.monotonic()
     try:
         yield
     except BaseException:
-        print(f"\r  ✗ {what}", flush=True)
+        print(f"{back}  ✗ {what}", flush=True)
         raise
-    print(f"\r  ✓ {what} ({time.monotonic() - started:.1f} s)", flush=True)
+    print(f"{back}  ✓ {what} ({time.monotonic() - started:.1f} s)", flush=True)
 
 
 def wait_for(supervisor: processes.Supervisor, address: str, name: str) -> None:
@@ -229,6 +228,20 @@ def wait_for(supervisor: processes.Supervisor, address: str, name: str) -> None:
         time.sleep(0.1)
     log = supervisor.log_dir / f"{name}.log"
     raise processes.StepFailed(f"{address} was not ready after {READY_LIMIT_SECONDS} s: {answer}. See {log}.")
+
+
+def keep_running(supervisor: processes.Supervisor, var: Path) -> NoReturn:
+    """Restart what ends, programs and servers, until somebody interrupts."""
+    stopping = threading.Event()
+    # Beside the programs: a server in recovery may take a minute, which nobody else has to wait for.
+    keeper = threading.Thread(target=keep_services, args=(var, stopping), daemon=True)
+    keeper.start()
+    try:
+        supervisor.watch(stopping)
+    finally:
+        stopping.set()
+        keeper.join(timeout=5)
+    raise AssertionError("only an interrupt ends the watch")
 
 
 def keep_services(var: Path, stopping: threading.Event) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,8 +160,6 @@ class Supervisor:
         """Start a program and keep it running from now on (`watch` does that); answers its process id."""
         running = self._running.setdefault(program.name, _Running(program))
         log = self.log_dir / f"{program.name}.log"
-        if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
-            log.replace(log.with_suffix(".log.1"))
         with log.open("ab") as output:
             running.read_until = output.tell()
             running.process = self._spawn(program.command, output)
@@ -204,6 +203,7 @@ class Supervisor:
                 with contextlib.suppress(OSError):
                     guard.stdin.close()
             guard.wait()
+        end_leftovers(self.var)  # a signal may have struck between the start of a process and its being noted
 
     def _plan_restart(self, running: _Running, now: float) -> None:
         process = running.process
@@ -235,6 +235,11 @@ class Supervisor:
         if not whole:
             return
         running.read_until += whole
+        if running.read_until > LOG_LIMIT_BYTES:
+            # The program writes at the end, wherever that is, so its file can be emptied under it.
+            shutil.copyfile(log, f"{log}.1")
+            os.truncate(log, 0)
+            running.read_until = 0
         errors = [
             found for line in new[:whole].decode(errors="replace").splitlines() if (found := error_in(line))
         ]
@@ -347,15 +352,20 @@ def end_leftovers(var: Path) -> None:
 
     Finds them by their environment, so only where /proc is; elsewhere the guard is all there is.
     """
+    left = list(_supervised(var))
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    # Their ports and files are free when they are gone, not when they are told to go.
+    _until(lambda: not any(_state_and_group(pid)[0] in _ALIVE for pid in left), 5)
+
+
+def _supervised(var: Path) -> Iterator[int]:
     mark = f"{MARK}={var}".encode()
     for pid in _pids():
-        try:
-            owned = mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if owned and pid != os.getpid():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            if pid != os.getpid() and mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                yield pid
 
 
 def _has_members(group: int) -> bool:
@@ -368,14 +378,19 @@ def _has_members(group: int) -> bool:
         except PermissionError:
             return True
         return True
-    for pid in _pids():
-        try:
-            state, _, its_group = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(its_group) == group and state not in {"Z", "X"}:
-            return True
-    return False
+    return any(found == group and state in _ALIVE for state, found in map(_state_and_group, _pids()))
+
+
+_ALIVE = frozenset("RSDTtIW")
+
+
+def _state_and_group(pid: int) -> tuple[str, int]:
+    """One letter as `ps` shows it, and the process group; ("", 0) for a process that is gone."""
+    try:
+        state, _, group = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:3]
+    except OSError:
+        return "", 0
+    return state, int(group)
 
 
 def _pids() -> Iterator[int]:
