@@ -8,11 +8,26 @@ from django.conf import settings
 def periodic_jobs() -> dict[str, dict[str, Any]]:
     sweep = settings.SWEEP_SECONDS
 
-    def every(seconds: float, task: str, queue: str = "default") -> dict[str, Any]:
+    def every(seconds: float, task: str, queue: str = "default", *args: Any) -> dict[str, Any]:
         # `expires`: a wake-up that waited longer than its interval has been overtaken by the next one.
-        return {"task": task, "schedule": seconds, "options": {"queue": queue, "expires": max(seconds, 2)}}
+        options = {"queue": queue, "expires": max(seconds, 2)}
+        return {"task": task, "schedule": seconds, "args": args, "options": options}
 
     return {
-        "deliver what no wake-up delivered": every(sweep, "core.tasks.sweep_events", "fast"),
+        "deliver what no wake-up delivered, fast": every(sweep, "core.tasks.deliver_events", "fast", "fast"),
+        "deliver what no wake-up delivered": every(sweep, "core.tasks.deliver_events", "default", "default"),
+        "deliver what no wake-up delivered, bulk": every(sweep, "core.tasks.deliver_events", "bulk", "bulk"),
+        "delete old deliveries and answers": every(3600, "core.tasks.prune", "bulk"),
+        "expire what the ledger holds too long": every(600, "core.tasks.expire_lots", "bulk"),
         "resume jobs whose worker died": every(sweep * 5, "core.tasks.sweep_jobs", "bulk"),
+        "release orders that were not paid in time": every(max(sweep, 5), "shop.tasks.expire_orders"),
+        "ask WeChat about payments without a notice": every(max(sweep, 5), "shop.tasks.query_lost_payments", "fast"),
+        "send refunds and ask about them": every(max(sweep, 5), "shop.tasks.send_refunds", "fast"),
+        "receive orders shipped ten days ago": every(600, "shop.tasks.receive_due_orders"),
+        "count what was sold": every(3600, "shop.tasks.refresh_sold_counts", "bulk"),
+        "send WeCom welcomes that no wake-up sent": every(min(sweep, 3), "crm.tasks.send_welcomes", "fast"),
+        "look up who new followers are": every(sweep, "crm.tasks.look_up"),
+        "make the QR codes that are missing": every(60, "crm.tasks.make_qr_codes"),
+        "make the timeline's next months": every(6 * 3600, "crm.tasks.prepare_timeline", "bulk"),
+        "count the segments again": every(3600, "crm.tasks.recount_segments", "bulk"),
     }

@@ -13,7 +13,12 @@ class Category(models.Model):
     """A shelf; a tree by `parent`, shown in the order of `position`."""
 
     parent = models.ForeignKey(
-        "self", models.PROTECT, null=True, blank=True, related_name="children", verbose_name=_("parent category")
+        "self",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="children",
+        verbose_name=_("parent category"),
     )
     name = models.CharField(_("name"), max_length=40)
     position = models.IntegerField(_("position"), default=0, help_text=_("Smaller comes first."))
@@ -50,10 +55,17 @@ class Product(models.Model):
         Category, models.PROTECT, null=True, blank=True, related_name="products", verbose_name=_("category")
     )
     status = models.CharField(_("status"), max_length=8, choices=STATUSES, default=DRAFT)
-    detail = models.TextField(_("detail"), blank=True, help_text=_("HTML; what is not safe is removed on saving."))
+    detail = models.TextField(
+        _("detail"), blank=True, help_text=_("HTML; what is not safe is removed on saving.")
+    )
     sort = models.IntegerField(_("sort"), default=0, help_text=_("Larger comes first."))
     code = models.CharField(
-        _("product code"), max_length=64, null=True, blank=True, unique=True, help_text=_("The brand's own style number.")
+        _("product code"),
+        max_length=64,
+        null=True,
+        blank=True,
+        unique=True,
+        help_text=_("The brand's own style number."),
     )
     min_price_fen = models.BigIntegerField(_("lowest price"), default=0, editable=False)
     max_price_fen = models.BigIntegerField(_("highest price"), default=0, editable=False)
@@ -75,7 +87,9 @@ class Product(models.Model):
             GinIndex(fields=["search"], name="product_search"),
             models.Index(fields=["-sort", "-id"], name="product_shelf", condition=Q(status="on_sale")),
             models.Index(
-                fields=["category", "-sort", "-id"], name="product_category_shelf", condition=Q(status="on_sale")
+                fields=["category", "-sort", "-id"],
+                name="product_category_shelf",
+                condition=Q(status="on_sale"),
             ),
         ]
 

@@ -1,6 +1,9 @@
 """Orders: facts frozen at the moment of ordering, and a log of what happened to them."""
 
+from datetime import datetime, timedelta
+
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Right
@@ -33,7 +36,10 @@ class Order(models.Model):
     )
     status = models.CharField(_("status"), max_length=16, choices=STATUSES)
     channel = models.CharField(
-        _("channel"), max_length=40, default="mall", help_text=_("mall, or import:NAME for history brought in.")
+        _("channel"),
+        max_length=40,
+        default="mall",
+        help_text=_("mall, or import:NAME for history brought in."),
     )
     external_id = models.CharField(_("number in the other system"), max_length=80, blank=True)
     store = models.ForeignKey(
@@ -67,7 +73,9 @@ class Order(models.Model):
         verbose_name = _("order")
         verbose_name_plural = _("orders")
         constraints = [
-            models.UniqueConstraint(fields=["member", "idempotency_key"], name="order_is_placed_once_per_key"),
+            models.UniqueConstraint(
+                fields=["member", "idempotency_key"], name="order_is_placed_once_per_key"
+            ),
             models.UniqueConstraint(
                 fields=["channel", "external_id"],
                 condition=~Q(external_id=""),
@@ -93,7 +101,9 @@ class Order(models.Model):
             models.Index(fields=["member", "-placed_at"], name="orders_of_member"),
             models.Index(fields=["-placed_at"], name="orders_by_time"),
             models.Index(fields=["status", "-placed_at"], name="orders_by_status"),
-            models.Index(fields=["paid_at"], name="orders_by_payment_time", condition=Q(paid_at__isnull=False)),
+            models.Index(
+                fields=["paid_at"], name="orders_by_payment_time", condition=Q(paid_at__isnull=False)
+            ),
             models.Index(
                 fields=["due_at"], name="orders_due", condition=Q(status__in=["pending_payment", "shipped"])
             ),
@@ -107,6 +117,14 @@ class Order(models.Model):
     def is_refunding(self) -> bool:
         """A refund of the whole order was asked for and the money is not back yet."""
         return self.refund_requested_at is not None and self.status != self.REFUNDED
+
+    def can_pay(self, at: datetime) -> bool:
+        """WeChat wants at least a minute for a payment."""
+        return (
+            self.status == self.PENDING_PAYMENT
+            and self.expires_at is not None
+            and at + timedelta(minutes=1) <= self.expires_at
+        )
 
     @property
     def status_label(self) -> str:
@@ -146,6 +164,10 @@ class OrderLine(models.Model):
     def __str__(self) -> str:
         return f"{self.product_name} {self.sku_name} ×{self.quantity}"
 
+    @property
+    def image_url(self) -> str:
+        return default_storage.url(self.image) if self.image else ""
+
 
 class OrderLog(models.Model):
     """One thing that happened to an order, who did it and why. Append-only."""
@@ -169,9 +191,16 @@ class OrderLog(models.Model):
 
     order = models.ForeignKey(Order, models.CASCADE, related_name="log", verbose_name=_("order"))
     action = models.CharField(_("what"), max_length=20, choices=ACTIONS)
-    actor = models.CharField(_("who"), max_length=80, blank=True, help_text=_("member, system, or a user's name"))
+    actor = models.CharField(
+        _("who"), max_length=80, blank=True, help_text=_("member, system, or a user's name")
+    )
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("user")
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("user"),
     )
     note = models.CharField(_("why"), max_length=300, blank=True)
     at = models.DateTimeField(_("at"))

@@ -12,11 +12,18 @@ class Payment(models.Model):
     `difference` says what did not match when a notice came: such money is not booked, an operator decides.
     """
 
-    OPEN, PAID, CLOSED = "open", "paid", "closed"
-    STATUSES = [(OPEN, _("open")), (PAID, _("paid")), (CLOSED, _("closed"))]
+    OPEN, PAID, CLOSED, MISMATCH = "open", "paid", "closed", "mismatch"
+    STATUSES = [
+        (OPEN, _("open")),
+        (PAID, _("paid")),
+        (CLOSED, _("closed")),
+        (MISMATCH, _("does not match, not booked")),
+    ]
 
     order = models.ForeignKey("shop.Order", models.PROTECT, related_name="payments", verbose_name=_("order"))
-    account = models.ForeignKey("wechat.Account", models.PROTECT, related_name="+", verbose_name=_("pay account"))
+    account = models.ForeignKey(
+        "wechat.Account", models.PROTECT, related_name="+", verbose_name=_("pay account")
+    )
     out_trade_no = models.CharField(_("merchant's payment number"), max_length=32, unique=True)
     openid = models.CharField(_("payer (openid)"), max_length=64)
     amount_fen = models.BigIntegerField(_("amount"))
@@ -35,9 +42,12 @@ class Payment(models.Model):
         verbose_name = _("payment")
         verbose_name_plural = _("payments")
         constraints = [
-            models.UniqueConstraint(fields=["order"], condition=Q(status="open"), name="one_open_payment_per_order"),
+            models.UniqueConstraint(
+                fields=["order"], condition=Q(status="open"), name="one_open_payment_per_order"
+            ),
             models.CheckConstraint(
-                condition=~Q(status="paid") | Q(transaction_id__isnull=False), name="paid_payment_has_its_number"
+                condition=~Q(status="paid") | Q(transaction_id__isnull=False),
+                name="paid_payment_has_its_number",
             ),
             models.CheckConstraint(condition=Q(amount_fen__gt=0), name="payment_is_positive"),
         ]
@@ -54,8 +64,13 @@ class Payment(models.Model):
 class Refund(models.Model):
     """Money that goes back, under one out_refund_no that is used for every attempt."""
 
-    ORDER, LATE, DUPLICATE = "order", "late", "duplicate"
-    KINDS = [(ORDER, _("whole order")), (LATE, _("paid after cancellation")), (DUPLICATE, _("paid twice"))]
+    ORDER, LATE, DUPLICATE, MISMATCH = "order", "late", "duplicate", "mismatch"
+    KINDS = [
+        (ORDER, _("whole order")),
+        (LATE, _("paid after cancellation")),
+        (DUPLICATE, _("paid twice")),
+        (MISMATCH, _("did not match")),
+    ]
     PENDING, PROCESSING, SUCCESS = "pending", "processing", "success"
     ABNORMAL, CLOSED = "abnormal", "closed"
     STATUSES = [
@@ -76,7 +91,12 @@ class Refund(models.Model):
     reason = models.CharField(_("reason"), max_length=80, blank=True)
     actor = models.CharField(_("by"), max_length=80, blank=True)
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("user")
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("user"),
     )
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt at"), null=True, blank=True)
@@ -96,7 +116,9 @@ class Refund(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["next_attempt_at"], name="refunds_due", condition=Q(status__in=["pending", "processing"])
+                fields=["next_attempt_at"],
+                name="refunds_due",
+                condition=Q(status__in=["pending", "processing"]),
             ),
             models.Index(fields=["-requested_at"], name="refunds_by_time"),
         ]

@@ -38,7 +38,14 @@ class Stock(models.Model):
 class StockMovement(models.Model):
     """One change of one stock, append-only. `cause` names what it was for ("order:42:reserve"), once per stock."""
 
-    RESERVE, RELEASE, SHIP, RETURN, ADJUST, RECEIVE = "reserve", "release", "ship", "return", "adjust", "receive"
+    RESERVE, RELEASE, SHIP, RETURN, ADJUST, RECEIVE = (
+        "reserve",
+        "release",
+        "ship",
+        "return",
+        "adjust",
+        "receive",
+    )
     REASONS = [
         (RESERVE, _("reserved by an order")),
         (RELEASE, _("reservation released")),
@@ -58,7 +65,12 @@ class StockMovement(models.Model):
     actor = models.CharField(_("by"), max_length=80, blank=True)
     note = models.CharField(_("note"), max_length=200, blank=True)
     order = models.ForeignKey(
-        "shop.Order", models.PROTECT, null=True, blank=True, related_name="stock_movements", verbose_name=_("order")
+        "shop.Order",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="stock_movements",
+        verbose_name=_("order"),
     )
     moved_at = models.DateTimeField(_("at"))
 

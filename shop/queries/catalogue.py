@@ -1,0 +1,254 @@
+"""Shelves and the product page. The list is one statement and no model instances: it is the page most often seen."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.files.storage import default_storage
+from django.db import connection
+from django.utils.translation import gettext as _
+
+from shop import rules
+from shop.errors import NoSuchProduct
+from shop.models import Product
+
+# Closed words: what comes from the address line picks one of these and never reaches the statement itself.
+SORTS = {
+    "default": "p.sort DESC, p.id DESC",
+    "new": "p.id DESC",
+    "price": "p.min_price_fen, p.id DESC",
+    "-price": "p.min_price_fen DESC, p.id DESC",
+    "sold": "p.sold_count DESC, p.id DESC",
+}
+MAX_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryRow:
+    pk: int
+    name: str
+    parent_id: int | None
+    depth: int  # 0: a root
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRow:
+    pk: int
+    name: str
+    subtitle: str
+    min_price_fen: int
+    max_price_fen: int
+    list_price_fen: int | None  # of the cheapest SKU, only when it is higher
+    image_url: str  # a thumbnail when there is one; "" without a picture
+    image_width: int  # of the full picture: the ratio is what pages need
+    image_height: int
+    sold_count: int
+    is_sold_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProductPage:
+    rows: list[ProductRow]
+    page: int
+    has_next: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    url: str
+    thumbnail_url: str
+    width: int
+    height: int
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class SkuRow:
+    pk: int
+    code: str
+    name: str
+    spec: dict[str, str]
+    price_fen: int
+    list_price_fen: int | None
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProductPageData:
+    pk: int
+    name: str
+    subtitle: str
+    detail: str  # sanitised HTML
+    status: str
+    category_id: int | None
+    category_name: str
+    min_price_fen: int
+    max_price_fen: int
+    sold_count: int
+    images: list[ImageRow]
+    skus: list[SkuRow]
+
+    @property
+    def available(self) -> int:
+        return sum(sku.available for sku in self.skus)
+
+    @property
+    def specs(self) -> dict[str, list[str]]:
+        """Each dimension with its values in the order of the SKUs: {"颜色": ["雾蓝", "米白"], "尺码": ["S", "M"]}."""
+        found: dict[str, list[str]] = {}
+        for sku in self.skus:
+            for dimension, value in sku.spec.items():
+                values = found.setdefault(dimension, [])
+                if value not in values:
+                    values.append(value)
+        return found
+
+
+def categories() -> list[CategoryRow]:
+    """All shown categories, parents before their children; a hidden parent hides its children. One statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH RECURSIVE tree AS (
+                SELECT id, name, parent_id, 0 AS depth, ARRAY[position::bigint, id] AS path
+                FROM shop_category WHERE parent_id IS NULL AND is_active
+                UNION ALL
+                SELECT c.id, c.name, c.parent_id, t.depth + 1, t.path || ARRAY[c.position::bigint, c.id]
+                FROM shop_category c JOIN tree t ON c.parent_id = t.id WHERE c.is_active AND t.depth < 8
+            )
+            SELECT id, name, parent_id, depth FROM tree ORDER BY path
+            """
+        )
+        return [CategoryRow(*row) for row in cursor.fetchall()]
+
+
+def product_list(
+    *,
+    category: int | None = None,
+    search: str = "",
+    sort: str = "default",
+    page: int = 1,
+    page_size: int = 20,
+) -> ProductPage:
+    """Products on sale, of a category with all below it, or those in which every word of `search` is found.
+
+    One statement. An unknown `sort` is the default one; what is sold out stays in its place, marked.
+    """
+    page = min(max(page, 1), MAX_PAGE)
+    conditions, params = ["p.status = 'on_sale'"], {"limit": page_size + 1, "offset": (page - 1) * page_size}
+    order = SORTS.get(sort, SORTS["default"])
+    given: dict[str, Any] = dict(params)
+    if category is not None:
+        conditions.append(
+            """p.category_id IN (
+                WITH RECURSIVE tree AS (
+                    SELECT id, 0 AS depth FROM shop_category WHERE id = %(category)s
+                    UNION ALL
+                    SELECT c.id, t.depth + 1 FROM shop_category c JOIN tree t ON c.parent_id = t.id
+                    WHERE t.depth < 8
+                ) SELECT id FROM tree)"""
+        )
+        given["category"] = category
+    if search.strip():
+        words = rules.search_query(search)
+        if not words:
+            return ProductPage(rows=[], page=page, has_next=False)
+        conditions.append("p.search @@ %(words)s::tsquery")
+        given["words"] = words
+        if sort not in SORTS or sort == "default":
+            # What carries the words in its name, as typed, comes before what is found by category or code.
+            order = f"(strpos(lower(p.name), lower(%(typed)s)) = 0), {order}"
+            given["typed"] = search.strip()[:100]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT p.id, p.name, p.subtitle, p.min_price_fen, p.max_price_fen, k.list_price_fen,
+                   coalesce(i.file, ''), coalesce(i.width, 0), coalesce(i.height, 0), p.sold_count,
+                   coalesce(k.available, 0) <= 0
+            FROM (
+                SELECT * FROM shop_product p WHERE {" AND ".join(conditions)}
+                ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+            ) p
+            LEFT JOIN LATERAL (
+                SELECT coalesce(nullif(i.thumbnail, ''), i.image) AS file, i.width, i.height
+                FROM shop_productimage i WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
+            ) i ON true
+            LEFT JOIN LATERAL (
+                SELECT sum(greatest(st.on_hand - st.reserved, 0)) AS available,
+                       max(s.list_price_fen) FILTER (
+                           WHERE s.price_fen = p.min_price_fen AND s.list_price_fen > s.price_fen
+                       ) AS list_price_fen
+                FROM shop_sku s LEFT JOIN shop_stock st ON st.sku_id = s.id
+                     AND st.store_id = (SELECT id FROM crm_store WHERE code = 'warehouse')
+                WHERE s.product_id = p.id AND s.is_active
+            ) k ON true
+            ORDER BY {order}
+            """,  # noqa: S608  only the closed words above are pasted in
+            given,
+        )
+        rows = cursor.fetchall()
+    return ProductPage(
+        rows=[ProductRow(*row[:6], _url(row[6]), *row[7:]) for row in rows[:page_size]],
+        page=page,
+        has_next=len(rows) > page_size,
+    )
+
+
+def product_page(pk: int) -> ProductPageData:
+    """Everything on a product's page, in three statements. Raises NoSuchProduct for drafts and unknown ones.
+
+    A product that was taken off is still shown (old links in chats live long), without anything to buy.
+    """
+    product = (
+        Product.objects.filter(pk=pk)
+        .exclude(status=Product.DRAFT)
+        .select_related("category")
+        .defer("search")
+        .first()
+    )
+    if product is None:
+        raise NoSuchProduct(_("This product does not exist any more."))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT s.id, s.code, s.name, s.spec::text, s.price_fen, s.list_price_fen,
+                   coalesce(greatest(st.on_hand - st.reserved, 0), 0)
+            FROM shop_sku s LEFT JOIN shop_stock st ON st.sku_id = s.id
+                 AND st.store_id = (SELECT id FROM crm_store WHERE code = 'warehouse')
+            WHERE s.product_id = %s AND s.is_active ORDER BY s.position, s.id
+            """,
+            [pk],
+        )
+        skus = [SkuRow(*row[:3], _spec(row[3]), *row[4:]) for row in cursor.fetchall()]
+    return ProductPageData(
+        pk=product.pk,
+        name=product.name,
+        subtitle=product.subtitle,
+        detail=product.detail,
+        status=product.status,
+        category_id=product.category_id,
+        category_name=product.category.name if product.category else "",
+        min_price_fen=product.min_price_fen,
+        max_price_fen=product.max_price_fen,
+        sold_count=product.sold_count,
+        images=[
+            ImageRow(
+                url=_url(image.image.name or ""),
+                thumbnail_url=_url(image.thumbnail.name or image.image.name or ""),
+                width=image.width,
+                height=image.height,
+                alt=image.alt or product.name,
+            )
+            for image in product.images.all()
+        ],
+        skus=skus if product.status == Product.ON_SALE else [],
+    )
+
+
+def _spec(text: str) -> dict[str, str]:
+    spec = json.loads(text)
+    return {str(key): str(value) for key, value in spec.items()} if isinstance(spec, dict) else {}
+
+
+def _url(name: str) -> str:
+    return default_storage.url(name) if name else ""

@@ -1,0 +1,86 @@
+"""Everything that writes in the shop, by noun."""
+
+from shop.services.addresses import (
+    AddressInput,
+    address_input,
+    delete_address,
+    save_address,
+    set_default_address,
+)
+from shop.services.carts import add_to_cart, remove_cart_line, select_cart_lines, set_cart_line
+from shop.services.catalogue import (
+    clean_detail,
+    duplicate_product,
+    make_thumbnail,
+    refresh_products,
+    refresh_sold_counts,
+    save_product_image,
+    set_products_status,
+)
+from shop.services.merging import move_member
+from shop.services.orders import (
+    confirm_receipt,
+    place_order,
+    receive_due_orders,
+    receive_order,
+    release_order,
+    ship_order,
+)
+from shop.services.payments import (
+    cancel_order,
+    check_payment,
+    confirm_payment,
+    expire_orders,
+    query_lost_payments,
+    start_payment,
+)
+from shop.services.refunds import (
+    confirm_refund,
+    refund_mismatch,
+    refund_order,
+    retry_refunds,
+    send_refunds,
+)
+from shop.services.stock import Move, adjust_stock, move_stock, set_stock, warehouse_id
+
+__all__ = [
+    "AddressInput",
+    "Move",
+    "add_to_cart",
+    "address_input",
+    "adjust_stock",
+    "cancel_order",
+    "check_payment",
+    "clean_detail",
+    "confirm_payment",
+    "confirm_receipt",
+    "confirm_refund",
+    "delete_address",
+    "duplicate_product",
+    "expire_orders",
+    "make_thumbnail",
+    "move_member",
+    "move_stock",
+    "place_order",
+    "query_lost_payments",
+    "receive_due_orders",
+    "receive_order",
+    "refresh_products",
+    "refresh_sold_counts",
+    "refund_mismatch",
+    "refund_order",
+    "release_order",
+    "remove_cart_line",
+    "retry_refunds",
+    "save_address",
+    "save_product_image",
+    "select_cart_lines",
+    "send_refunds",
+    "set_cart_line",
+    "set_default_address",
+    "set_products_status",
+    "set_stock",
+    "ship_order",
+    "start_payment",
+    "warehouse_id",
+]

@@ -1,0 +1,236 @@
+"""Keeping the catalogue's derived columns, pictures and texts right."""
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import IO
+
+import nh3
+from django.core.files.base import ContentFile
+from django.db import connection, transaction
+from django.db.models import Max
+from django.utils.translation import gettext as _
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from core import clock
+from core.errors import Refusal
+from shop import rules
+from shop.models import Product, ProductImage, Sku
+
+THUMBNAIL_WIDTH = 480
+MAX_PIXELS = 40_000_000
+_TAGS = {
+    "p", "br", "hr", "h2", "h3", "h4", "ul", "ol", "li", "strong", "b", "em", "i", "u", "s", "blockquote",
+    "table", "thead", "tbody", "tr", "th", "td", "img", "span", "div", "figure", "figcaption",
+}  # fmt: skip
+_ATTRIBUTES = {
+    "img": {"src", "alt", "width", "height"},
+    "td": {"colspan", "rowspan"},
+    "th": {"colspan", "rowspan"},
+}
+
+
+def clean_detail(html: str) -> str:
+    """Only harmless markup: no scripts, styles, links, frames, handlers; pictures by https or from our own media."""
+
+    def keep(tag: str, attribute: str, value: str) -> str | None:
+        if attribute == "src" and not value.startswith(("https://", "/")):
+            return None
+        return None if attribute == "src" and value.startswith("//") else value
+
+    return nh3.clean(
+        html, tags=_TAGS, attributes=_ATTRIBUTES, attribute_filter=keep, url_schemes={"https"}, link_rel=None
+    )
+
+
+@transaction.atomic
+def refresh_products(*, product_ids: Sequence[int] | None = None) -> int:
+    """Work out price range and search words of products from their SKUs, names and categories; None: of all.
+
+    Two set-based statements per thousand products. Idempotent. Returns how many were looked at.
+    """
+    ids: Iterable[int] = (
+        Product.objects.order_by("pk").values_list("pk", flat=True) if product_ids is None else product_ids
+    )
+    batch: list[int] = []
+    count = 0
+    for product_id in ids:
+        batch.append(product_id)
+        if len(batch) == 1000:
+            count += _refresh(batch)
+            batch = []
+    return count + _refresh(batch)
+
+
+def _refresh(product_ids: list[int]) -> int:
+    if not product_ids:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT p.id, p.name, p.subtitle, coalesce(p.code, ''), coalesce(c.name, ''), coalesce(pc.name, ''),
+                   coalesce(array_agg(s.code || ' ' || s.name) FILTER (WHERE s.is_active), '{}'),
+                   coalesce(min(s.price_fen) FILTER (WHERE s.is_active), 0),
+                   coalesce(max(s.price_fen) FILTER (WHERE s.is_active), 0)
+            FROM shop_product p
+            LEFT JOIN shop_category c ON c.id = p.category_id
+            LEFT JOIN shop_category pc ON pc.id = c.parent_id
+            LEFT JOIN shop_sku s ON s.product_id = p.id
+            WHERE p.id = ANY(%s)
+            GROUP BY p.id, c.name, pc.name
+            """,
+            [product_ids],
+        )
+        found = cursor.fetchall()
+        # One text per product: Postgres' arrays of arrays must all be equally long.
+        tokens = [
+            " ".join(rules.search_tokens([name, subtitle, code, category, parent, *skus]))
+            for _pk, name, subtitle, code, category, parent, skus, _least, _most in found
+        ]
+        cursor.execute(
+            """
+            UPDATE shop_product p
+            SET min_price_fen = w.least, max_price_fen = w.most,
+                search = array_to_tsvector(array_remove(string_to_array(w.tokens, ' '), ''))
+            FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[]) AS w(id, least, most, tokens)
+            WHERE p.id = w.id AND (
+                (p.min_price_fen, p.max_price_fen) IS DISTINCT FROM (w.least, w.most)
+                OR p.search IS DISTINCT FROM array_to_tsvector(array_remove(string_to_array(w.tokens, ' '), ''))
+            )
+            """,
+            [[row[0] for row in found], [row[7] for row in found], [row[8] for row in found], tokens],
+        )
+    return len(found)
+
+
+@transaction.atomic
+def set_products_status(*, product_ids: Sequence[int], status: str) -> tuple[int, list[str]]:
+    """Put products on sale or take them off; returns how many changed, and the names of those that cannot be sold.
+
+    A product without an active SKU stays as it is when it should go on sale. Idempotent.
+    """
+    products = Product.objects.filter(pk__in=product_ids).exclude(status=status)
+    refused: list[str] = []
+    if status == Product.ON_SALE:
+        sellable = Sku.objects.filter(is_active=True).values("product_id")
+        refused = list(products.exclude(pk__in=sellable).values_list("name", flat=True))
+        products = products.filter(pk__in=sellable)
+    return products.update(status=status, updated_at=clock.now()), refused
+
+
+@transaction.atomic
+def duplicate_product(*, product_id: int) -> Product:
+    """A draft with the same texts, pictures and SKUs (codes get an ending); no stock. Not idempotent: each call copies."""
+    source = Product.objects.get(pk=product_id)
+    images, skus = list(source.images.all()), list(source.skus.all())
+    moment = clock.now()
+    copy = Product.objects.create(
+        name=_("%(name)s (copy)") % {"name": source.name[:110]},
+        subtitle=source.subtitle,
+        category_id=source.category_id,
+        status=Product.DRAFT,
+        detail=source.detail,
+        sort=source.sort,
+        created_at=moment,
+        updated_at=moment,
+    )
+    ProductImage.objects.bulk_create(
+        ProductImage(
+            product=copy,
+            image=image.image.name,
+            thumbnail=image.thumbnail.name,
+            width=image.width,
+            height=image.height,
+            alt=image.alt,
+            position=image.position,
+        )
+        for image in images
+    )
+    Sku.objects.bulk_create(
+        Sku(
+            product=copy,
+            code=f"{sku.code[:50]}-{copy.pk}",
+            name=sku.name,
+            spec=sku.spec,
+            price_fen=sku.price_fen,
+            list_price_fen=sku.list_price_fen,
+            weight_grams=sku.weight_grams,
+            position=sku.position,
+            is_active=sku.is_active,
+        )
+        for sku in skus
+    )
+    refresh_products(product_ids=[copy.pk])
+    return copy
+
+
+@transaction.atomic
+def save_product_image(
+    *, product_id: int, file: IO[bytes], name: str = "image.jpg", alt: str = "", position: int | None = None
+) -> ProductImage:
+    """Keep a picture with its size and a thumbnail of 480 px. Raises Refusal when it is not a picture."""
+    content = file.read()
+    if position is None:
+        last = ProductImage.objects.filter(product_id=product_id).aggregate(last=Max("position"))["last"]
+        position = 0 if last is None else last + 1
+    image = ProductImage(product_id=product_id, alt=alt, position=position)
+    image.thumbnail.save(f"{_stem(name)}-480.jpg", ContentFile(thumbnail_of(content)), save=False)
+    image.image.save(name, ContentFile(content), save=False)
+    image.save()
+    return image
+
+
+def make_thumbnail(image: ProductImage) -> None:
+    """Give a saved picture its thumbnail. Idempotent: overwritten by an equal one."""
+    with image.image.open("rb") as file:
+        content = file.read()
+    image.thumbnail.save(
+        f"{_stem(image.image.name or 'image')}-480.jpg", ContentFile(thumbnail_of(content)), save=False
+    )
+    ProductImage.objects.filter(pk=image.pk).update(thumbnail=image.thumbnail.name)
+
+
+def thumbnail_of(content: bytes) -> bytes:
+    """A JPEG of at most 480 px width: a card in a list on a slow network. Raises Refusal."""
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise Refusal(_("This picture is too large; at most 40 million pixels."))
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode not in ("RGB", "L"):
+                canvas = Image.new("RGB", picture.size, "white")
+                rgba = picture.convert("RGBA")
+                canvas.paste(rgba, mask=rgba.getchannel("A"))
+                picture = canvas
+            picture.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH * 3))
+            out = io.BytesIO()
+            picture.save(out, "JPEG", quality=82, optimize=True, progressive=True)
+            return out.getvalue()
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
+        raise Refusal(_("This file is not a picture that can be shown.")) from error
+
+
+def _stem(name: str) -> str:
+    return name.rsplit("/", 1)[-1].rsplit(".", 1)[0][:60]
+
+
+@transaction.atomic
+def refresh_sold_counts() -> int:
+    """Pieces sold per product, counted from paid orders; set-based, run hourly so that no checkout waits for it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE shop_product p SET sold_count = w.sold
+            FROM (
+                SELECT p.id, coalesce(t.sold, 0) AS sold FROM shop_product p LEFT JOIN (
+                    SELECT s.product_id, sum(l.quantity) AS sold
+                    FROM shop_orderline l
+                    JOIN shop_order o ON o.id = l.order_id
+                    JOIN shop_sku s ON s.id = l.sku_id
+                    WHERE o.paid_at IS NOT NULL AND o.status <> 'refunded'
+                    GROUP BY s.product_id
+                ) t ON t.product_id = p.id
+            ) w
+            WHERE w.id = p.id AND p.sold_count <> w.sold
+            """
+        )
+        return cursor.rowcount

@@ -1,0 +1,46 @@
+"""When two members turn out to be one person, what she did in the shop follows."""
+
+from django.db import connection, transaction
+from django.db.models import F, Value
+from django.db.models.functions import Least
+
+from core.locks import advisory_lock
+from shop import rules
+from shop.models import Address, CartLine, Order
+
+
+@transaction.atomic
+def move_member(*, kept_id: int, merged_id: int) -> int:
+    """Give orders, cart and addresses of the merged member to the kept one; returns how many orders moved.
+
+    Locks: orders, cart lines, addresses of both. Idempotent.
+    """
+    advisory_lock("shop.addresses", min(kept_id, merged_id))
+    advisory_lock("shop.addresses", max(kept_id, merged_id))
+    keys = Order.objects.filter(member_id=kept_id, idempotency_key__isnull=False).values("idempotency_key")
+    Order.objects.filter(member_id=merged_id, idempotency_key__in=keys).update(idempotency_key=None)
+    moved = Order.objects.filter(member_id=merged_id).update(member_id=kept_id)
+
+    for line in CartLine.objects.filter(member_id=merged_id):
+        CartLine.objects.filter(member_id=kept_id, sku_id=line.sku_id).update(
+            quantity=Least(F("quantity") + line.quantity, Value(rules.MAX_QUANTITY))
+        )
+    kept_skus = CartLine.objects.filter(member_id=kept_id).values("sku_id")
+    CartLine.objects.filter(member_id=merged_id, sku_id__in=kept_skus).delete()
+    CartLine.objects.filter(member_id=merged_id).update(member_id=kept_id)
+
+    if Address.objects.filter(member_id=kept_id, is_default=True).exists():
+        Address.objects.filter(member_id=merged_id).update(is_default=False)
+    Address.objects.filter(member_id=merged_id).update(member_id=kept_id)
+    with connection.cursor() as cursor:  # the same address typed under both
+        cursor.execute(
+            """
+            DELETE FROM shop_address a USING shop_address b
+            WHERE a.member_id = %s AND b.member_id = a.member_id AND NOT a.is_default
+              AND (b.is_default, b.id) > (a.is_default, a.id)
+              AND (a.receiver, a.phone, a.province, a.city, a.district, a.street)
+                  = (b.receiver, b.phone, b.province, b.city, b.district, b.street)
+            """,
+            [kept_id],
+        )
+    return moved

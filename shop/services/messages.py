@@ -1,0 +1,40 @@
+"""What the shop tells a buyer inside WeChat. Only where WeChat allows it now; the order's log says it in any case."""
+
+from core import clock
+from crm import queries as crm_queries
+from shop.models import Order, Payment
+from wechat import queries as wechat_queries
+from wechat import services as wechat_services
+
+
+def tell_buyer(order: Order, payment: Payment, *, key: str, text: str) -> bool:
+    """Queue a customer-service message to the payer when her 48 hours window is open; False when it is not.
+
+    Idempotent on: (order, key). Call inside the transaction of the fact it tells. This is about her own order and
+    money, so the touch policy is not asked.
+    """
+    account_id = _account_of(order, payment.openid)
+    if account_id is None:
+        return False
+    if not wechat_queries.open_reply_windows(account_id, clock.now()).filter(openid=payment.openid).exists():
+        return False
+    wechat_services.enqueue_message(
+        account_id=account_id,
+        channel="custom",
+        to=payment.openid,
+        body={"kind": "text", "text": text},
+        origin="order",
+        origin_id=order.pk,
+        dedupe_key=f"order:{order.pk}:{key}",
+    )
+    return True
+
+
+def _account_of(order: Order, openid: str) -> int | None:
+    """The official account in which this openid names the buyer."""
+    if order.member_id is None:
+        return None
+    for identity in crm_queries.identities_of(order.member_id):
+        if identity.kind == "openid" and identity.value == openid:
+            return identity.account_id
+    return None

@@ -1,0 +1,136 @@
+"""Everything that changes stock. One guarded statement (`shop_move_stock`) does it, for orders and operators alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.apps import apps
+from django.db import IntegrityError, connection, transaction
+from django.utils.translation import gettext as _
+
+from core import clock
+from shop.errors import StockRefused
+from shop.models import Stock, StockMovement
+
+WAREHOUSE = "warehouse"  # the code of the store from which the mall sells
+
+
+@dataclass(frozen=True)
+class Move:
+    """A wish to change one stock: both numbers are changes, not levels."""
+
+    sku_id: int
+    store_id: int
+    on_hand: int = 0
+    reserved: int = 0
+
+
+def move_stock(
+    moves: Sequence[Move],
+    *,
+    cause: str,
+    reason: str,
+    actor: str = "",
+    note: str = "",
+    order_id: int | None = None,
+) -> bool:
+    """Change several stocks at once, each with its movement; all or nothing. Call inside a transaction.
+
+    False: at least one stock has not enough (or does not exist) and nothing was changed.
+    Locks: stock, by SKU and store. Idempotent on: (stock, cause); a second use raises IntegrityError.
+    """
+    if not moves:
+        return True
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT shop_move_stock(%s::bigint[], %s::bigint[], %s::int[], %s::int[], %s, %s, %s, %s, %s, %s)",
+            [
+                [move.sku_id for move in moves],
+                [move.store_id for move in moves],
+                [move.on_hand for move in moves],
+                [move.reserved for move in moves],
+                cause,
+                reason,
+                actor,
+                note,
+                order_id,
+                clock.now(),
+            ],
+        )
+        complete = bool(cursor.fetchone()[0] == len(moves))
+        if not complete:
+            transaction.set_rollback(True)
+    return complete
+
+
+@transaction.atomic
+def adjust_stock(
+    *,
+    sku_id: int,
+    change: int,
+    cause: str,
+    store_id: int | None = None,
+    reason: str = StockMovement.ADJUST,
+    note: str = "",
+    by: str = "",
+) -> Stock:
+    """Add to (or take from) what lies there. `store_id` None: the warehouse.
+
+    Locks: stock. Idempotent on: cause; a repeat changes nothing. Raises StockRefused.
+    """
+    stock = _stock(sku_id, store_id)
+    if change == 0 or stock.movements.filter(cause=cause).exists():
+        return stock
+    return _adjusted(stock, change, cause=cause, reason=reason, note=note, by=by)
+
+
+@transaction.atomic
+def set_stock(
+    *,
+    sku_id: int,
+    on_hand: int,
+    cause: str,
+    store_id: int | None = None,
+    note: str = "",
+    by: str = "",
+) -> Stock:
+    """Say how many lie there, as counted. `store_id` None: the warehouse.
+
+    Locks: stock. Idempotent on: cause. Raises StockRefused when open orders have reserved more than that.
+    """
+    stock = Stock.objects.select_for_update().get(pk=_stock(sku_id, store_id).pk)
+    if on_hand == stock.on_hand or stock.movements.filter(cause=cause).exists():
+        return stock
+    return _adjusted(
+        stock, on_hand - stock.on_hand, cause=cause, reason=StockMovement.ADJUST, note=note, by=by
+    )
+
+
+def _adjusted(stock: Stock, change: int, *, cause: str, reason: str, note: str, by: str) -> Stock:
+    move = Move(sku_id=stock.sku_id, store_id=stock.store_id, on_hand=change)
+    try:
+        with transaction.atomic():
+            done = move_stock([move], cause=cause, reason=reason, actor=by, note=note)
+    except IntegrityError:  # the same cause, written by another process a moment ago
+        done = True
+    stock.refresh_from_db()
+    if not done:
+        raise StockRefused(
+            _(
+                "%(on_hand)d on hand, %(reserved)d of them reserved by orders: a change of %(change)+d is not possible."
+            )
+            % {"on_hand": stock.on_hand, "reserved": stock.reserved, "change": change}
+        )
+    return stock
+
+
+def _stock(sku_id: int, store_id: int | None) -> Stock:
+    stock, _created = Stock.objects.get_or_create(sku_id=sku_id, store_id=store_id or warehouse_id())
+    return stock
+
+
+def warehouse_id() -> int:
+    """The store from which the mall ships; made when it is missing."""
+    store, _created = apps.get_model("crm", "Store").objects.get_or_create(
+        code=WAREHOUSE, defaults={"name": _("Central warehouse")}
+    )
+    return int(store.pk)

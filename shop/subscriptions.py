@@ -1,0 +1,69 @@
+"""What the shop does when something happened elsewhere, and which of its own facts go to the timeline."""
+
+from core.events import subscribe
+from crm import services as crm_services
+from crm.events import MembersMerged
+from shop import services
+from shop.events import OrderCancelled, OrderPlaced, OrderShipped
+from wechat.events import PaymentNotified, RefundNotified
+
+
+def book_payment(event: PaymentNotified) -> None:
+    """A notice that names a number of another system is not ours to judge: the delivery shows it to the operator."""
+    if event.trade_state == "SUCCESS":
+        services.confirm_payment(
+            out_trade_no=event.out_trade_no,
+            transaction_id=event.transaction_id,
+            paid_fen=event.paid_fen,
+            paid_at=event.success_at,
+            account_id=event.account_id,
+        )
+
+
+def book_refund(event: RefundNotified) -> None:
+    services.confirm_refund(
+        out_refund_no=event.out_refund_no,
+        refund_id=event.refund_id,
+        status=event.status,
+        refund_fen=event.refund_fen,
+        at=event.at,
+        account_id=event.account_id,
+    )
+
+
+def follow_merge(event: MembersMerged) -> None:
+    services.move_member(kept_id=event.kept_id, merged_id=event.merged_id)
+
+
+def note_placed(event: OrderPlaced) -> None:
+    crm_services.record_activity(
+        member_id=event.member_id,
+        kind="ordered",
+        at=event.at,
+        subject=f"order:{event.order_id}",
+        amount_fen=event.total_fen,
+    )
+
+
+def note_cancelled(event: OrderCancelled) -> None:
+    crm_services.record_activity(
+        member_id=event.member_id,
+        kind="cancelled",
+        at=event.at,
+        subject=f"order:{event.order_id}",
+        data={"reason": event.reason},
+    )
+
+
+def note_shipped(event: OrderShipped) -> None:
+    crm_services.record_activity(
+        member_id=event.member_id, kind="shipped", at=event.at, subject=f"order:{event.order_id}"
+    )
+
+
+subscribe(PaymentNotified, book_payment, queue="fast")
+subscribe(RefundNotified, book_refund, queue="fast")
+subscribe(MembersMerged, follow_merge)
+subscribe(OrderPlaced, note_placed)
+subscribe(OrderCancelled, note_cancelled)
+subscribe(OrderShipped, note_shipped)

@@ -1,0 +1,30 @@
+"""Alarm clocks of the shop: each wakes a service that finds its own due rows."""
+
+from celery import shared_task
+
+from shop import services
+
+
+@shared_task(name="shop.tasks.expire_orders")
+def expire_orders() -> int:
+    return services.expire_orders()
+
+
+@shared_task(name="shop.tasks.query_lost_payments")
+def query_lost_payments() -> int:
+    return services.query_lost_payments()
+
+
+@shared_task(name="shop.tasks.send_refunds")
+def send_refunds() -> int:
+    return services.send_refunds()
+
+
+@shared_task(name="shop.tasks.receive_due_orders")
+def receive_due_orders() -> int:
+    return services.receive_due_orders()
+
+
+@shared_task(name="shop.tasks.refresh_sold_counts")
+def refresh_sold_counts() -> int:
+    return services.refresh_sold_counts()
