@@ -1,0 +1,34 @@
+"""What this room refuses, in words a person can act on."""
+
+from core.errors import Conflict, NotFound, Refusal
+
+
+class NoSuchMember(NotFound):
+    code = "no_such_member"
+
+
+class PhoneBelongsToAnother(Conflict):
+    """A verified phone stands with another member: a person decides, the system never merges on a phone."""
+
+    code = "phone_belongs_to_another"
+
+
+class WrongPhone(Refusal):
+    code = "wrong_phone"
+
+
+class WrongRules(Refusal):
+    """A segment's rules cannot be read; the message names the line and what is wrong."""
+
+    code = "wrong_rules"
+
+
+class LoginRefused(Refusal):
+    code = "login_refused"
+    status = 403
+
+
+class CodeNotReady(Refusal):
+    """The QR code could not be made; the message says why."""
+
+    code = "code_not_ready"

@@ -1,0 +1,37 @@
+"""What this room announces to the rooms above."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class MemberJoined:
+    """A new member. `via`: follow, login, contact, staff. Bulk imports announce nothing."""
+
+    member_id: int
+    via: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class MembersMerged:
+    """Two rows were one person. Whoever keeps rows by member re-points them from `merged_id` to `kept_id`."""
+
+    kept_id: int
+    merged_id: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class MemberFollowed:
+    member_id: int
+    account_id: int
+    scene: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class MemberUnfollowed:
+    member_id: int
+    account_id: int
+    at: datetime

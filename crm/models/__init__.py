@@ -1,0 +1,30 @@
+"""The tables of members, split by noun; import them from here."""
+
+from crm.models.codes import ChannelCode, ChannelScan
+from crm.models.consent import Consent
+from crm.models.people import Contact, Identity, Member, Staff, Store
+from crm.models.segments import Segment
+from crm.models.stats import MemberStats
+from crm.models.tags import MemberTag, Tag, TagGroup
+from crm.models.timeline import Activity
+from crm.models.touch import Holiday, Touch, TouchPolicy
+
+__all__ = [
+    "Activity",
+    "ChannelCode",
+    "ChannelScan",
+    "Consent",
+    "Contact",
+    "Holiday",
+    "Identity",
+    "Member",
+    "MemberStats",
+    "MemberTag",
+    "Segment",
+    "Staff",
+    "Store",
+    "Tag",
+    "TagGroup",
+    "Touch",
+    "TouchPolicy",
+]

@@ -1,0 +1,63 @@
+"""Every command of this room, split by noun; other rooms import them from here."""
+
+from crm.services.codes import make_missing_qr_codes, make_qr_code, new_scene, send_due_welcomes
+from crm.services.consent import give_consent, withdraw_consent
+from crm.services.following import note_contact, note_contact_removed, note_follow, note_unfollow
+from crm.services.lookups import look_up_due
+from crm.services.merging import merge_members
+from crm.services.people import (
+    cleaned_phone,
+    give_phone,
+    living_member,
+    member_for_contact,
+    member_for_import,
+    member_for_openid,
+    members_for_import,
+)
+from crm.services.segments import recount_segments, save_segment
+from crm.services.stats import Purchases, book_purchase, book_purchases, book_refund, rebuild_stats
+from crm.services.tags import add_tags, remove_tags
+from crm.services.timeline import (
+    prepare_months_ahead,
+    prepare_timeline,
+    record_activities,
+    record_activity,
+)
+from crm.services.touch import book_touches, release_touches
+
+__all__ = [
+    "Purchases",
+    "add_tags",
+    "book_purchase",
+    "book_purchases",
+    "book_refund",
+    "book_touches",
+    "cleaned_phone",
+    "give_consent",
+    "give_phone",
+    "living_member",
+    "look_up_due",
+    "make_missing_qr_codes",
+    "make_qr_code",
+    "member_for_contact",
+    "member_for_import",
+    "member_for_openid",
+    "members_for_import",
+    "merge_members",
+    "new_scene",
+    "note_contact",
+    "note_contact_removed",
+    "note_follow",
+    "note_unfollow",
+    "prepare_months_ahead",
+    "prepare_timeline",
+    "rebuild_stats",
+    "record_activities",
+    "record_activity",
+    "recount_segments",
+    "release_touches",
+    "remove_tags",
+    "save_segment",
+    "send_due_welcomes",
+    "withdraw_consent",
+]

@@ -1,0 +1,111 @@
+"""Writing the timeline. One statement writes facts, finds the living member behind a tombstone, and notes activity."""
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from core import clock
+from crm.models import Activity
+
+# The member row is share-locked, so that a merge cannot slip between finding her and writing the fact.
+WRITE = """
+WITH given AS (
+    SELECT * FROM unnest(%(members)s::bigint[], %(kinds)s::text[], %(moments)s::timestamptz[], %(subjects)s::text[],
+                         %(amounts)s::bigint[], %(details)s::text[])
+        AS given(member_id, kind, at, subject, amount_fen, details)
+), living AS (
+    SELECT id, COALESCE(merged_into_id, id) AS living_id FROM crm_member
+    WHERE id = ANY(%(members)s::bigint[]) ORDER BY id FOR KEY SHARE
+), facts AS (
+    INSERT INTO crm_activity (member_id, kind, at, subject, amount_fen, data)
+    SELECT living_id, kind, at, subject, amount_fen, details::jsonb
+    FROM given JOIN living ON living.id = given.member_id
+    RETURNING id
+), seen AS (
+    SELECT living_id, max(at) AS at FROM given JOIN living ON living.id = given.member_id
+    WHERE kind = ANY(%(own)s::text[]) GROUP BY living_id
+), active AS (
+    SELECT s.member_id, seen.at FROM crm_memberstats s JOIN seen ON seen.living_id = s.member_id
+    WHERE s.last_active_at IS NULL OR s.last_active_at < seen.at
+    ORDER BY s.member_id FOR NO KEY UPDATE OF s
+), noted AS (
+    UPDATE crm_memberstats s SET last_active_at = GREATEST(s.last_active_at, active.at)
+    FROM active WHERE s.member_id = active.member_id
+)
+SELECT count(*) FROM facts
+"""
+
+
+@transaction.atomic
+def record_activity(
+    *,
+    member_id: int,
+    kind: str,
+    at: datetime,
+    subject: str = "",
+    amount_fen: int = 0,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Append one fact to the member's timeline; what she does herself also moves `last_active_at`.
+
+    Locks: member (key share), memberstats. Idempotency is the caller's.
+    """
+    record_activities(
+        [
+            {
+                "member_id": member_id,
+                "kind": kind,
+                "at": at,
+                "subject": subject,
+                "amount_fen": amount_fen,
+                "data": data or {},
+            }
+        ]
+    )
+
+
+@transaction.atomic
+def record_activities(rows: Iterable[Mapping[str, Any]]) -> int:
+    """Append many facts: rows of {member_id, kind, at, subject="", amount_fen=0, data={}}; returns how many.
+
+    Rows of unknown members are left out. Locks: members (key share), memberstats, by key.
+    """
+    facts = list(rows)
+    if not facts:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            WRITE,
+            {
+                "members": [fact["member_id"] for fact in facts],
+                "kinds": [fact["kind"] for fact in facts],
+                "moments": [fact["at"] for fact in facts],
+                "subjects": [str(fact.get("subject", ""))[:80] for fact in facts],
+                "amounts": [fact.get("amount_fen", 0) for fact in facts],
+                "details": [json.dumps(fact.get("data") or {}) for fact in facts],
+                "own": sorted(Activity.OWN_DOING),
+            },
+        )
+        return int(cursor.fetchone()[0])
+
+
+@transaction.atomic
+def prepare_timeline(*, since: dt.date, until: dt.date) -> int:
+    """Make the monthly partitions from one day's month to another's; returns how many were missing.
+
+    Called monthly for the months ahead, and by imports for the years behind. Idempotent on: the month.
+    """
+    months = (until.year - since.year) * 12 + until.month - since.month + 1
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT crm_make_activity_partitions(%s, %s)", [since, max(months, 0)])
+        return int(cursor.fetchone()[0])
+
+
+def prepare_months_ahead(months: int = 3) -> int:
+    """This month's partition and those of the next `months`."""
+    today = clock.today()
+    return prepare_timeline(since=today - dt.timedelta(days=3), until=today + dt.timedelta(days=31 * months))
