@@ -35,6 +35,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # Where shoppers and the platforms reach us; https in production.
 PUBLIC_URL = env.str("PUBLIC_URL", f"http://127.0.0.1:{env.str('PORT', '8000')}").rstrip("/")
 
+SHOP_NAME = env.str("SHOP_NAME", "池塘")  # what shoppers read at the top of the shop and in page titles
+
 # --- Sandbox (never in production) -----------------------------------------------------------------------------
 SANDBOX_URL = env.str("SANDBOX_URL", "").rstrip("/")
 CLOCK_FILE = env.str("CLOCK_FILE", "")
@@ -227,7 +229,10 @@ HASHED_STATIC = env.bool("HASHED_STATIC", POND_ENV in ("production", "demo"))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
+        # Compressing takes 40 s on two cores: production only.
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if HASHED_STATIC and PRODUCTION
+        else "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
         if HASHED_STATIC
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },
@@ -290,7 +295,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["core.api.HasScope"],
     "DEFAULT_PAGINATION_CLASS": "core.api.KeyPagination",
     "PAGE_SIZE": 50,
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "core.openapi.Schema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],

@@ -5,16 +5,19 @@ worker on commit. A handler's writes and its done mark commit together, so a han
 """
 
 import dataclasses
+import json
 import random
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import structlog
 from django.db import connection, transaction
 
 from core import clock
-from core.models import DomainEvent, EventDelivery
+from core.logs import redacted
+from core.models import EventDelivery
 from core.wakeups import wake
 
 log = structlog.get_logger(__name__)
@@ -25,6 +28,7 @@ Handler = Callable[[Any], None]
 MAX_ATTEMPTS = 8
 FIRST_BACKOFF = timedelta(seconds=5)
 LONGEST_BACKOFF = timedelta(hours=1)
+KEPT = timedelta(days=30)
 
 _handlers: dict[str, list[tuple[str, Handler, str]]] = {}  # event name → (handler name, handler, queue)
 _by_name: dict[str, tuple[type, Handler]] = {}
@@ -50,25 +54,41 @@ def event_name(event_type: type) -> str:
 def publish(*events: Any, key: str = "") -> None:
     """Write the events (frozen dataclasses of ints, strings, bools, datetimes) with the caller's transaction.
 
-    `key` names what they are about ("order:42") for people who search. Locks nothing.
+    `key` names what they are about ("order:42") for people who search. One statement per event; locks nothing.
     """
     if not connection.in_atomic_block:
         raise RuntimeError("publish belongs into the transaction of the change that it announces")
     moment = clock.now()
-    rows = DomainEvent.objects.bulk_create(
-        DomainEvent(name=event_name(type(event)), key=key, payload=_to_payload(event), occurred_at=moment)
-        for event in events
-    )
-    deliveries = [
-        EventDelivery(event=row, handler=name, queue=queue, next_attempt_at=moment)
-        for row in rows
-        for name, _, queue in _handlers.get(row.name, [])
-    ]
-    if not deliveries:
-        return
-    EventDelivery.objects.bulk_create(deliveries)
-    for queue in {delivery.queue for delivery in deliveries}:
-        wake("core.tasks.deliver_events", queue=queue)
+    woken: set[str] = set()
+    with connection.cursor() as cursor:
+        for event in events:
+            name = event_name(type(event))
+            handlers = _handlers.get(name, [])
+            cursor.execute(
+                """
+                WITH event AS (
+                    INSERT INTO core_domainevent (name, key, payload, occurred_at) VALUES (%s, %s, %s, %s)
+                    RETURNING id
+                )
+                INSERT INTO core_eventdelivery
+                    (event_id, handler, queue, status, attempts, next_attempt_at, last_error)
+                SELECT event.id, listener.handler, listener.queue, %s, 0, %s, ''
+                FROM event, unnest(%s::text[], %s::text[]) listener (handler, queue)
+                """,
+                [
+                    name,
+                    key,
+                    json.dumps(_to_payload(event)),
+                    moment,
+                    EventDelivery.PENDING,
+                    moment,
+                    [handler for handler, _, _ in handlers],
+                    [queue for _, _, queue in handlers],
+                ],
+            )
+            woken.update(queue for _, _, queue in handlers)
+    for queue in sorted(woken):
+        wake("core.tasks.deliver_events", queue, queue=queue)
 
 
 def _to_payload(event: Any) -> dict[str, Any]:
@@ -82,18 +102,24 @@ def _to_payload(event: Any) -> dict[str, Any]:
 
 def _from_payload(event_type: type[Event], payload: dict[str, Any]) -> Event:
     values = {}
-    for field in dataclasses.fields(event_type):  # type: ignore[arg-type]
-        if field.name not in payload:
+    for name, moment_type in _moment_types(event_type).items():
+        if name not in payload:
             continue  # written before the field existed: its default stands
-        value = payload[field.name]
-        if value is not None and "datetime" in str(field.type):
-            value = datetime.fromisoformat(value)
-        elif value is not None and "date" in str(field.type):
-            value = date.fromisoformat(value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        values[field.name] = value
+        value = payload[name]
+        values[name] = moment_type.fromisoformat(value) if moment_type and value is not None else value
     return event_type(**values)
+
+
+@cache
+def _moment_types(event_type: type) -> dict[str, type[date] | None]:
+    """Field → datetime or date when its annotation says so, None for what JSON keeps as it is."""
+    hints = get_type_hints(event_type)
+
+    def moment_type(hint: Any) -> type[date] | None:
+        kinds = {hint, *get_args(hint)}
+        return datetime if datetime in kinds else date if date in kinds else None
+
+    return {field.name: moment_type(hints[field.name]) for field in dataclasses.fields(event_type)}
 
 
 def deliver_due(*, queue: str | None = None, limit: int = 200) -> int:
@@ -108,45 +134,72 @@ def deliver_due(*, queue: str | None = None, limit: int = 200) -> int:
 
 
 def _deliver_one(queue: str | None) -> bool:
+    """Claim one due delivery, then run its handler; False when nothing is due."""
+    claimed = _claim(queue)
+    if claimed is None:
+        return False
     with transaction.atomic():
-        due = EventDelivery.objects.filter(status=EventDelivery.PENDING, next_attempt_at__lte=clock.now())
-        if queue:
-            due = due.filter(queue=queue)
         delivery = (
-            due.select_for_update(skip_locked=True, of=("self",))
+            # Waits: another worker's claim may touch the row for a moment. Nobody runs it now: a running one is locked,
+            # and a claim passes locked rows by.
+            EventDelivery.objects.select_for_update(of=("self",))
             .select_related("event")
-            .order_by("next_attempt_at", "pk")
+            .filter(pk=claimed, status=EventDelivery.PENDING)
             .first()
         )
         if delivery is None:
-            return False
-        delivery.attempts += 1
+            return True  # given up just now, or pruned
         known = _by_name.get(delivery.handler)
         if known is None:
-            _postpone(delivery, f"no handler named {delivery.handler}")
+            _fail(delivery, f"no handler named {delivery.handler}")
             return True
         event_type, handler = known
         try:
             with transaction.atomic():
                 handler(_from_payload(event_type, delivery.event.payload))
         except Exception as error:
-            log.exception("event handler failed", handler=delivery.handler, event=delivery.event.name)
-            _postpone(delivery, f"{type(error).__name__}: {error}")
+            log.exception("event handler failed", handler=delivery.handler, event_name=delivery.event.name)
+            _fail(delivery, f"{type(error).__name__}: {error}")
             return True
-        delivery.status = EventDelivery.DONE
-        delivery.done_at = clock.now()
-        delivery.last_error = ""
-        delivery.save(update_fields=["status", "attempts", "done_at", "last_error"])
+        EventDelivery.objects.filter(pk=claimed).update(
+            status=EventDelivery.DONE, done_at=clock.now(), last_error=""
+        )
         return True
 
 
-def _postpone(delivery: EventDelivery, error: str) -> None:
-    delivery.last_error = error[:2000]
-    if delivery.attempts >= MAX_ATTEMPTS:
-        delivery.status = EventDelivery.DEAD
-    else:
-        delivery.next_attempt_at = clock.now() + backoff(delivery.attempts)
-    delivery.save(update_fields=["status", "attempts", "next_attempt_at", "last_error"])
+def _claim(queue: str | None) -> int | None:
+    """Count an attempt and set the next one, in a transaction of its own: a handler that takes its whole process
+    down has then used up an attempt, and comes back later instead of standing in front of all others.
+    """
+    moment = clock.now()
+    with transaction.atomic():
+        due = EventDelivery.objects.filter(status=EventDelivery.PENDING, next_attempt_at__lte=moment)
+        if queue:
+            due = due.filter(queue=queue)
+        row = (
+            due.select_for_update(skip_locked=True)
+            .order_by("next_attempt_at", "pk")
+            .values_list("pk", "attempts")
+            .first()
+        )
+        if row is None:
+            return None
+        pk, attempts = row
+        if attempts >= MAX_ATTEMPTS:
+            EventDelivery.objects.filter(pk=pk).update(
+                status=EventDelivery.DEAD, last_error="its worker died in every attempt"
+            )
+        else:
+            EventDelivery.objects.filter(pk=pk).update(
+                attempts=attempts + 1, next_attempt_at=moment + backoff(attempts + 1)
+            )
+        return int(pk)
+
+
+def _fail(delivery: EventDelivery, error: str) -> None:
+    """Keep the reason; the claim has already set the next attempt. After the last one an operator decides."""
+    status = EventDelivery.DEAD if delivery.attempts >= MAX_ATTEMPTS else EventDelivery.PENDING
+    EventDelivery.objects.filter(pk=delivery.pk).update(status=status, last_error=redacted(error)[:2000])
 
 
 def backoff(attempts: int) -> timedelta:
@@ -161,6 +214,31 @@ def retry(*, delivery_ids: list[int]) -> int:
         revived = EventDelivery.objects.filter(pk__in=delivery_ids, status=EventDelivery.DEAD).update(
             status=EventDelivery.PENDING, attempts=0, next_attempt_at=clock.now()
         )
-        wake("core.tasks.deliver_events", queue="fast")
-        wake("core.tasks.deliver_events", queue="default")
+        queues = EventDelivery.objects.filter(pk__in=delivery_ids).values_list("queue", flat=True).distinct()
+        for queue in queues:
+            wake("core.tasks.deliver_events", queue, queue=queue)
     return revived
+
+
+def prune(*, older_than: timedelta = KEPT, batch: int = 5000) -> int:
+    """Delete what was delivered long ago, and events that nobody waits for; dead deliveries stay until someone
+    decides. Returns how many rows went; run again while it returns something.
+    """
+    before = clock.now() - older_than
+    gone = 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM core_eventdelivery WHERE id IN"
+            " (SELECT id FROM core_eventdelivery WHERE status = %s AND done_at < %s ORDER BY id LIMIT %s)",
+            [EventDelivery.DONE, before, batch],
+        )
+        gone += cursor.rowcount
+        cursor.execute(
+            "DELETE FROM core_domainevent WHERE id IN (SELECT event.id FROM core_domainevent event"
+            " WHERE event.occurred_at < %s AND NOT EXISTS"
+            " (SELECT FROM core_eventdelivery delivery WHERE delivery.event_id = event.id)"
+            " ORDER BY event.id LIMIT %s)",
+            [before, batch],
+        )
+        gone += cursor.rowcount
+    return gone

@@ -11,7 +11,7 @@ SECRET_KEYS = re.compile(
     r"(secret|token|password|aes_?key|apiv3|private|signature|authorization|cookie|session_key)", re.I
 )
 SECRET_IN_TEXT = re.compile(
-    r"((?:secret|access_token|token|corpsecret|password|signature|code)[\"']?\s*[=:]\s*[\"']?)([^&\s\"',}]{4,})",
+    r"((?:secret|token|password|signature|(?<![a-z])code)[\"']?\s*[=:]\s*[\"']?|bearer\s+)([^&\s\"',}]{4,})",
     re.I,
 )
 PHONE = re.compile(r"(?<!\d)(1[3-9]\d)\d{4}(\d{4})(?!\d)")
@@ -30,7 +30,9 @@ def redact_event(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
     for key, value in event.items():
         if isinstance(value, str):
             event[key] = "[redacted]" if key != "event" and SECRET_KEYS.search(key) else redacted(value)
-        elif isinstance(value, dict | list | tuple):
+        elif isinstance(value, dict | list | tuple | set) or (
+            isinstance(value, int) and PHONE.fullmatch(str(value))
+        ):
             event[key] = redacted(str(value))
     return event
 
