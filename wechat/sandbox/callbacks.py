@@ -63,7 +63,10 @@ class Callbacks:
         """Deliver for ever."""
         # Redirects are not followed and no proxy of the machine is used: the shop is local.
         self.session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS), connector=aiohttp.TCPConnector(limit=AT_ONCE)
+            # Without the threshold the client rounds five seconds up to six.
+            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, ceil_threshold=60),
+            # A kept connection that the shop just closed would look like a failed delivery.
+            connector=aiohttp.TCPConnector(limit=AT_ONCE, force_close=True),
         )
         try:
             await self.agenda.run()

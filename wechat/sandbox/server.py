@@ -107,7 +107,7 @@ class Server:
     async def _platform(self, request: web.Request, path: str) -> web.StreamResponse:
         query = dict(request.query)
         raw, files = await self._read(request)
-        platform, account, errcode = "oa", None, None
+        platform, account, errcode = "work" if path == "/cgi-bin/gettoken" else "oa", None, None
         fault: Row | None = None
         try:
             account, platform, route = self._find(path, query, raw)

@@ -185,7 +185,8 @@ def customer_get(call: Call) -> Row:
 def customer_batch(call: Call) -> Row:
     """The customers of up to 100 members, up to 100 a page."""
     body = call.body
-    userids = texts(body, "userid_list", 40058, most=100)
+    # Older clients name one member.
+    userids = [str(body["userid"])] if body.get("userid") else texts(body, "userid_list", 40058, most=100)
     if not userids:
         raise ApiError(40058)
     limit = whole(body, "limit", 40058, default=50, least=1, most=100)
