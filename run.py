@@ -129,7 +129,7 @@ def explain_missing_venv() -> NoReturn:
     sys.exit(
         "This Python lacks the venv module. On Debian and Ubuntu:\n"
         f"    sudo apt install python{version}-venv\n"
-        f"这个 Python 缺少 venv 模块,Debian / Ubuntu 请执行:sudo apt install python{version}-venv"
+        f"这个 Python 缺少 venv 模块，Debian / Ubuntu 请执行：sudo apt install python{version}-venv"
     )
 
 
@@ -158,7 +158,7 @@ def install(kind: str) -> None:
     if done.returncode != 0:
         sys.exit(
             "The requirements could not be installed; pip says why above. Is the package index reachable?\n"
-            "依赖安装失败,原因见上方 pip 的输出。请检查网络或软件源设置。"
+            "依赖安装失败，原因见上方 pip 的输出。请检查网络或软件源设置。"
         )
     # The other kind may have been overwritten by another version of a package.
     write_stamp(**{"runtime": None, "dev": None, kind: digest(kind)})

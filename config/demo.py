@@ -53,7 +53,7 @@ def demo(arguments: list[str]) -> int:
         print(problem, file=sys.stderr)
         return 1
     except (processes.StepFailed, embedded.ServiceError) as problem:
-        print(f"\n{problem}\n\nThe demo could not start. 演示未能启动,原因见上。", file=sys.stderr)
+        print(f"\n{problem}\n\nThe demo could not start. 演示未能启动，原因见上。", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped. 已停止。", flush=True)
@@ -113,8 +113,8 @@ def only_demo(var: Path, *, port: int, sandbox_port: int) -> Iterator[None]:
             shop, phone = (f"http://127.0.0.1:{running.get(name)}/" for name in ("port", "sandbox_port"))
             raise AlreadyRunning(
                 f"A demo of this folder is already running (process {running.get('pid')}).\n"
-                f"演示已在运行:\n    {shop}\n    {phone}\n"
-                "For a second one set POND_VAR, PORT and SANDBOX_PORT. 要再开一个,请另设这三个变量。"
+                f"演示已在运行：\n    {shop}\n    {phone}\n"
+                "For a second one set POND_VAR, PORT and SANDBOX_PORT. 要再开一个，请另设这三个变量。"
             )
         write_lock(lock, json.dumps({"pid": os.getpid(), "port": port, "sandbox_port": sandbox_port}))
         try:
@@ -135,7 +135,7 @@ def refuse_taken(name: str, port: int) -> None:
         raise processes.StepFailed(
             f"Port {port} is taken by another program. Choose another: "
             f"{name}={port + 10} python3 run.py demo\n"
-            f"端口 {port} 已被占用,请换一个:{name}={port + 10} python3 run.py demo"
+            f"端口 {port} 已被占用，请换一个：{name}={port + 10} python3 run.py demo"
         )
 
 
@@ -163,7 +163,7 @@ def start_demo(supervisor: processes.Supervisor, var: Path, port: int, sandbox_p
         files.join()
     with told("WeChat sandbox 微信沙箱"):
         wait_for(supervisor, f"http://127.0.0.1:{sandbox_port}/", "sandbox")
-    with told("demo brand 演示品牌(首次稍久)"):
+    with told("demo brand 演示品牌（首次稍久）"):
         supervisor.run("demo_brand", [*django, "demo_brand"])
     with told("web, workers, beat 网站与后台任务"):
         supervisor.start(processes.web(port=port))
@@ -273,7 +273,7 @@ def welcome(var: Path, port: int, sandbox_port: int) -> str:
         f"REST API 接口文档       {shop}/api/docs/",
         "",
         "Start with the phone: follow the brand, open the shop, buy something.",
-        "从手机开始:关注品牌、打开商城、买点东西,再到后台看看。",
+        "从手机开始：关注品牌、打开商城、买点东西，再到后台看看。",
         f"Logs 日志: {var / 'log'}    Stop 停止: Ctrl-C",
     ]
     width = max(columns(line) for line in lines)

@@ -16,16 +16,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-ROOT = Path(__file__).resolve().parent.parent
-MARK = "POND_SUPERVISED"
-"""Environment variable of every supervised process: names the folder whose supervisor started it."""
+from config.process_groups import MARK, end_groups, end_leftovers
 
-STOP_SECONDS = 8.0
+ROOT = Path(__file__).resolve().parent.parent
 STEADY_SECONDS = 20.0
 """A program that ran this long is trusted again: its next restart is immediate."""
 
@@ -180,7 +178,7 @@ class Supervisor:
     def look(self) -> None:
         """One round of `watch`."""
         now = time.monotonic()
-        for running in self._running.values():
+        for running in list(self._running.values()):
             self._repeat_errors(running, now)
             if running.start_again_at is not None:
                 if now >= running.start_again_at:
@@ -276,7 +274,7 @@ class Supervisor:
     def _start_guard(self) -> None:
         with self._lock:
             self._guard = subprocess.Popen(
-                [sys.executable, "-m", "config.processes", "guard"],
+                [sys.executable, "-m", "config.process_groups"],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -293,12 +291,9 @@ def error_in(line: str) -> str | None:
             entry = json.loads(line)
         except ValueError:
             return None
-        level = str(entry.get("level", "")).lower()
-        return (
-            str(entry.get("event") or entry.get("message") or line)
-            if level in {"error", "critical"}
-            else None
-        )
+        if str(entry.get("level", "")).lower() not in {"error", "critical"}:
+            return None
+        return str(entry.get("event") or entry.get("message") or line).partition("\n")[0]
     return line if re.search(r"\b(ERROR|CRITICAL)\b|^\w+(\.\w+)*(Error|Exception): ", line) else None
 
 
@@ -325,107 +320,3 @@ def run_in_foreground(command: Sequence[str], environment: Mapping[str, str] | N
                 return process.wait()
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-# Ending processes
-
-
-def end_groups(groups: set[int], *, ask: bool = True) -> None:
-    """End process groups: their leaders are asked first, then whatever is left is killed.
-
-    Only the leader is asked: it knows how to end its forks.
-    """
-    if ask:
-        for group in groups:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(group, signal.SIGTERM)
-        _until(lambda: not any(_has_members(group) for group in groups), STOP_SECONDS)
-    for group in groups:
-        if _has_members(group):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
-    _until(lambda: not any(_has_members(group) for group in groups), 5)
-
-
-def end_leftovers(var: Path) -> None:
-    """Kill the processes of an earlier supervisor of this folder, when it and its guard were killed together.
-
-    Finds them by their environment, so only where /proc is; elsewhere the guard is all there is.
-    """
-    left = list(_supervised(var))
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    # Their ports and files are free when they are gone, not when they are told to go.
-    _until(lambda: not any(_state_and_group(pid)[0] in _ALIVE for pid in left), 5)
-
-
-def _supervised(var: Path) -> Iterator[int]:
-    mark = f"{MARK}={var}".encode()
-    for pid in _pids():
-        with contextlib.suppress(OSError):
-            if pid != os.getpid() and mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                yield pid
-
-
-def _has_members(group: int) -> bool:
-    """Whether a live process is in the group. Zombies do not count: nobody may ever reap an orphan's."""
-    if not Path("/proc/self/stat").exists():
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
-    return any(found == group and state in _ALIVE for state, found in map(_state_and_group, _pids()))
-
-
-_ALIVE = frozenset("RSDTtIW")
-
-
-def _state_and_group(pid: int) -> tuple[str, int]:
-    """One letter as `ps` shows it, and the process group; ("", 0) for a process that is gone."""
-    try:
-        state, _, group = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:3]
-    except OSError:
-        return "", 0
-    return state, int(group)
-
-
-def _pids() -> Iterator[int]:
-    try:
-        names = os.listdir("/proc")
-    except FileNotFoundError:
-        return
-    yield from (int(name) for name in names if name.isdigit())
-
-
-def _until(condition: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def guard() -> None:
-    """Read "+group" and "-group" lines until the supervisor is gone, then end the groups that are left."""
-    for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(wish, signal.SIG_IGN)
-    groups: set[int] = set()
-    for line in sys.stdin:
-        group = int(line[1:])
-        if line[0] == "+":
-            groups.add(group)
-        else:
-            groups.discard(group)
-    if groups:
-        end_groups(groups)
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] != ["guard"]:
-        sys.exit("usage: python -m config.processes guard")
-    guard()
