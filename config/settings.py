@@ -36,6 +36,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 PUBLIC_URL = env.str("PUBLIC_URL", f"http://127.0.0.1:{env.str('PORT', '8000')}").rstrip("/")
 
 SHOP_NAME = env.str("SHOP_NAME", "池塘")  # what shoppers read at the top of the shop and in page titles
+# Subscription-notification templates that a buyer is asked to accept after paying; none: she is not asked.
+ORDER_TEMPLATES = env.list("ORDER_TEMPLATES", default=[])
 
 # --- Sandbox (never in production) -----------------------------------------------------------------------------
 SANDBOX_URL = env.str("SANDBOX_URL", "").rstrip("/")
@@ -147,6 +149,7 @@ INSTALLED_APPS = [
     "pghistory",
     "pgtrigger",
     "rest_framework",
+    "config",
     "core",
     "wechat",
     "crm",
