@@ -174,7 +174,7 @@ def save_product_image(
         position = 0 if last is None else last + 1
     image = ProductImage(product_id=product_id, alt=alt, position=position)
     image.thumbnail.save(f"{_stem(name)}-480.jpg", ContentFile(thumbnail_of(content)), save=False)
-    image.image.save(name, ContentFile(content), save=False)
+    image.image.save(name, ContentFile(content, name=name), save=False)  # unnamed, it has no size
     image.save()
     return image
 

@@ -1,0 +1,323 @@
+"""Looking around: the front page, shelves, search, one product."""
+
+import json
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, urlencode
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from shop import queries, rules
+from shop.errors import NoSuchProduct
+from shop.forms import whole_number
+from shop.models import Product
+from shop.pages import words
+from shop.pages.frame import greeted, kept_fragment, note_once, problem, show, show_part
+from shop.pages.pictures import Picture, of_image, of_url
+
+WORDS_COOKIE = "pond_words"
+WORDS_KEPT = 8
+SORTS = ("default", "sold", "new", "price", "-price")
+
+
+class Card(NamedTuple):
+    """A product as its card shows it."""
+
+    address: str
+    name: str
+    subtitle: str
+    min_price_fen: int
+    max_price_fen: int
+    was_fen: int | None
+    image: Picture | None
+    sold_out: bool
+
+
+class Shelf(NamedTuple):
+    """A category as a link."""
+
+    pk: int
+    name: str
+    address: str
+    children: "list[Shelf]"
+
+
+class Choice(NamedTuple):
+    label: str
+    address: str
+    is_current: bool
+
+
+def card(row: queries.ProductRow) -> Card:
+    return Card(
+        address=f"/p/{row.pk}/",  # reverse() twenty times is a tenth of the page
+        name=row.name,
+        subtitle=row.subtitle,
+        min_price_fen=row.min_price_fen,
+        max_price_fen=row.max_price_fen,
+        was_fen=row.list_price_fen,
+        image=of_url(row.image_url, row.image_width, row.image_height),
+        sold_out=row.is_sold_out,
+    )
+
+
+def _shelves() -> list[Shelf]:
+    """The tree of categories as links."""
+    found: dict[int, Shelf] = {}
+    roots = []
+    for row in queries.categories():
+        shelf = Shelf(row.pk, row.name, reverse("shop:category", args=[row.pk]), [])
+        found[row.pk] = shelf
+        if row.parent_id is None:
+            roots.append(shelf)
+        else:
+            found[row.parent_id].children.append(shelf)
+    return roots
+
+
+@require_GET
+@greeted
+def home(request: HttpRequest) -> HttpResponse:
+    shelves = kept_fragment(("home",), "shop/home_shelves.html", _home_context)
+    response = show(request, "shop/home.html", tab="home", shelves=shelves)
+    note_once(request, "visited")
+    return response
+
+
+def _home_context() -> dict[str, Any]:
+    newest = queries.product_list(sort="new", page_size=8).rows
+    best = queries.product_list(sort="sold", page_size=20).rows
+    return {
+        "banner": _banner(newest),
+        "categories": _shelves(),
+        "newest": [card(row) for row in newest],
+        "best": [card(row) for row in best],
+    }
+
+
+def _banner(newest: list[queries.ProductRow]) -> Card | None:
+    """The latest arrival that can be bought, in its large picture."""
+    row = next((row for row in newest if not row.is_sold_out and row.image_url), None)
+    if row is None:
+        return None
+    try:
+        images = queries.product_page(row.pk).images
+    except NoSuchProduct:
+        return None
+    return card(row)._replace(image=of_image(images[0])) if images else None
+
+
+@require_GET
+@greeted
+def categories(request: HttpRequest) -> HttpResponse:
+    response = show(request, "shop/categories.html", tab="categories", categories=_shelves())
+    note_once(request, "visited")
+    return response
+
+
+def _sort_choices(address: str, current: str, **kept: str) -> list[Choice]:
+    def to(sort: str) -> str:
+        given = {**kept, "sort": sort}
+        return f"{address}?{urlencode(given)}"
+
+    dearest_first = current == "price"
+    price = _("Price ↑") if current == "price" else _("Price ↓") if current == "-price" else _("Price")
+    return [
+        Choice(_("For you"), to("default"), current == "default"),
+        Choice(_("Popular"), to("sold"), current == "sold"),
+        Choice(_("Latest"), to("new"), current == "new"),
+        Choice(price, to("-price" if dearest_first else "price"), current in ("price", "-price")),
+    ]
+
+
+def _asked_sort(request: HttpRequest) -> str:
+    sort = request.GET.get("sort", "default")
+    return sort if sort in SORTS else "default"
+
+
+def _cards_context(page: queries.ProductPage, address: str, **kept: str) -> dict[str, Any]:
+    more = f"{address}?{urlencode({**kept, 'page': page.page + 1})}" if page.has_next else ""
+    return {"products": [card(row) for row in page.rows], "page": page.page, "more": more}
+
+
+@require_GET
+@greeted
+def category(request: HttpRequest, pk: int) -> HttpResponse:
+    """A shelf with all below it; the next pages arrive as bare cards when htmx asks."""
+    sort, number = _asked_sort(request), min(max(whole_number(request.GET.get("page"), 1), 1), 500)
+    address = reverse("shop:category", args=[pk])
+
+    def cards() -> dict[str, Any]:
+        page = queries.product_list(category=pk, sort=sort, page=number)
+        return _cards_context(page, address, sort=sort)
+
+    def shelf() -> dict[str, Any]:
+        here, chips = _place_of(pk)
+        return {**cards(), "category": here, "chips": chips, "sorts": _sort_choices(address, sort)}
+
+    if request.headers.get("HX-Request"):
+        return HttpResponse(kept_fragment(("cards", pk, sort, number), "shop/cards.html", cards))
+    text = kept_fragment(("shelf", pk, sort, number), "shop/shelf.html", shelf)
+    response = show(request, "shop/category.html", tab="categories", shelf=text)
+    note_once(request, "visited")
+    return response
+
+
+def _place_of(pk: int) -> tuple[Shelf, list[Shelf]]:
+    """The category and the chips to narrow down with: its children, or its siblings. 404 when it is not shown."""
+
+    def find(among: list[Shelf], parent: Shelf | None) -> tuple[Shelf, Shelf | None] | None:
+        for shelf in among:
+            if shelf.pk == pk:
+                return shelf, parent
+            deeper = find(shelf.children, shelf)
+            if deeper:
+                return deeper
+        return None
+
+    found = find(_shelves(), None)
+    if found is None:
+        raise Http404
+    here, parent = found
+    above = here if here.children else parent
+    if above is None:
+        return here, []
+    return here, [above._replace(name=_("All")), *above.children]
+
+
+@require_GET
+@greeted
+def search(request: HttpRequest) -> HttpResponse:
+    """Search by words; without words but with a sort, all products; without both, what she searched before."""
+    typed = " ".join(request.GET.get("q", "").replace("\x00", "").split())[:50]
+    browsing = not typed and "sort" in request.GET
+    sort, number = _asked_sort(request), min(max(whole_number(request.GET.get("page"), 1), 1), 500)
+    address = reverse("shop:search")
+    kept = {"q": typed, "sort": sort} if typed else {"sort": sort}
+    context: dict[str, Any] = {"products": [], "page": 1, "more": ""}
+    if typed or browsing:
+        context = _cards_context(queries.product_list(search=typed, sort=sort, page=number), address, **kept)
+    if request.headers.get("HX-Request"):
+        return show_part(request, "shop/cards.html", **context)
+    recent = _recent_words(request)
+    if not context["products"]:
+        context["categories"] = _shelves()
+        if typed:
+            context["suggestions"] = [
+                card(row) for row in queries.product_list(sort="sold", page_size=4).rows
+            ]
+    response = show(
+        request,
+        "shop/search.html",
+        tab="categories" if browsing else "",
+        words=typed,
+        browsing=browsing,
+        recent=recent,
+        sorts=_sort_choices(address, sort, **({"q": typed} if typed else {})),
+        **{"categories": [], "suggestions": [], **context},
+    )
+    if typed and context["products"]:
+        kept_words = [typed, *(word for word in recent if word != typed)][:WORDS_KEPT]
+        response.set_cookie(
+            WORDS_COOKIE,
+            quote(json.dumps(kept_words, ensure_ascii=False)),
+            max_age=180 * 24 * 3600,
+            httponly=True,
+            samesite="Lax",
+            secure=settings.COOKIE_SECURE,
+        )
+    note_once(request, "visited")
+    return response
+
+
+def _recent_words(request: HttpRequest) -> list[str]:
+    """What this device searched for; a cookie, so it needs no account and no table."""
+    try:
+        kept = json.loads(unquote(request.COOKIES.get(WORDS_COOKIE, "")) or "[]")
+    except ValueError:
+        return []
+    return (
+        [str(word)[:50] for word in kept[:WORDS_KEPT] if isinstance(word, str)]
+        if isinstance(kept, list)
+        else []
+    )
+
+
+@require_POST
+def forget_words(request: HttpRequest) -> HttpResponse:
+    response = HttpResponseRedirect(reverse("shop:search"))
+    response.delete_cookie(WORDS_COOKIE, samesite="Lax")
+    return response
+
+
+@require_GET
+@greeted
+def product(request: HttpRequest, pk: int) -> HttpResponse:
+    response = product_shown(request, pk)
+    if response.status_code == 200:
+        note_once(request, "visited")
+        note_once(request, "viewed_product", f"product:{pk}")
+    return response
+
+
+def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: int = 200) -> HttpResponse:
+    """The product page; `sku`, `quantity` and `ask` in the address open the sheet as it was left for the login."""
+    try:
+        found = queries.product_page(pk)
+    except NoSuchProduct as error:
+        return problem(request, error, symbol="package-open")
+    asked = request.POST if request.method == "POST" else request.GET
+    skus = [_offered(sku) for sku in found.skus]
+    wanted = whole_number(asked.get("sku"))
+    open_ones = [sku for sku in skus if sku["available"]]
+    chosen = next((sku for sku in open_ones if sku["pk"] == wanted), None) or next(iter(open_ones), None)
+    quantity = min(max(whole_number(asked.get("quantity"), 1), 1), chosen["most"]) if chosen else 1
+    ask = asked.get("ask", "")
+    return show(
+        request,
+        "shop/product.html",
+        status=status,
+        product=found,
+        images=[of_image(image) for image in found.images],
+        skus=skus,
+        chosen=chosen,
+        chosen_name=f"{chosen['label']} × {quantity}" if chosen and (wanted or len(skus) == 1) else "",
+        spec_label=" / ".join(found.specs),
+        quantity=quantity,
+        buyable=chosen is not None,
+        on_sale=found.status == Product.ON_SALE,
+        was_fen=_was_of(found),
+        ask=ask if ask in ("cart", "buy") else "",
+        refusal=refusal,
+        promises=[
+            _("Genuine, from the brand"),
+            _("Sent within 48 hours"),
+            _("Free shipping"),
+            _("Help from a person"),
+        ],
+    )
+
+
+def _offered(sku: queries.SkuRow) -> dict[str, Any]:
+    return {
+        "pk": sku.pk,
+        "label": sku.name or " ".join(sku.spec.values()) or _("Standard"),
+        "price_fen": sku.price_fen,
+        "was_fen": sku.list_price_fen if sku.list_price_fen and sku.list_price_fen > sku.price_fen else None,
+        "available": sku.available,
+        "most": min(sku.available, rules.MAX_QUANTITY),
+        "stock_words": words.stock_words(sku.available),
+    }
+
+
+def _was_of(found: queries.ProductPageData) -> int | None:
+    """The list price of the cheapest SKU, when it is higher."""
+    prices = [
+        sku.list_price_fen
+        for sku in found.skus
+        if sku.price_fen == found.min_price_fen and sku.list_price_fen and sku.list_price_fen > sku.price_fen
+    ]
+    return max(prices, default=None)

@@ -1,0 +1,242 @@
+"""From the chosen lines to money: confirm, place the order, pay."""
+
+import secrets
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods
+
+from core import clock
+from core.errors import Refusal
+from shop import queries, rules, services
+from shop.errors import BadAddress, NoSuchOrder, SoldOut
+from shop.forms import order_key, order_lines, whole_number
+from shop.models import Address, Order
+from shop.pages import words
+from shop.pages.frame import members_only, note_once, problem, sdk_for, show
+from shop.pages.me import shown_address
+from shop.pages.pictures import of_url
+
+
+@require_http_methods(["GET", "POST"])
+@members_only
+def checkout(request: HttpRequest) -> HttpResponse:
+    """`line=SKU:QUANTITY` names what to buy; without it, the ticked lines of the cart. Posted: the order is placed."""
+    if request.method == "POST":
+        return _place(request)
+    lines = order_lines(request.GET)
+    response = _shown(
+        request, lines=lines or None, address_id=whole_number(request.GET.get("address")), key=_new_key()
+    )
+    note_once(request, "visited")
+    return response
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def _place(request: HttpRequest) -> HttpResponse:
+    member_id = request.member.pk  # type: ignore[attr-defined]
+    sent = request.POST
+    lines, address_id, key = order_lines(sent), whole_number(sent.get("address")), order_key(sent)
+    from_cart, note = sent.get("from") == "cart", sent.get("note", "")
+    again: dict[str, Any] = {
+        "lines": lines,
+        "from_cart": from_cart,
+        "address_id": address_id,
+        "note": note[:200],
+    }
+    if not key:
+        return _shown(
+            request, **again, key=_new_key(), status=400, refusal=_("Please look once more and confirm.")
+        )
+    try:
+        address = queries.address_for(member_id, address_id)
+    except Refusal:
+        return _shown(
+            request, **again, key=key, status=422, address_error=_("Please choose where to send it.")
+        )
+    shown_fen = whole_number(sent.get("total"), -1)
+    if shown_fen >= 0 and shown_fen != queries.checkout_of(member_id, lines).total_fen:
+        message = _("Prices changed a moment ago. Please look at the new total.")
+        return _shown(request, **again, key=key, status=409, refusal=message)
+    try:
+        order = services.place_order(
+            member_id=member_id,
+            lines=lines,
+            address=services.address_input(address),
+            note=note,
+            idempotency_key=key,
+            from_cart=from_cart,
+        )
+    except SoldOut as refusal:
+        errors = {shortage.sku_id: shortage for shortage in refusal.shortages}
+        message = _("Some things were faster gone than you. Nothing was ordered.")
+        return _shown(request, **again, key=key, status=refusal.status, refusal=message, shortages=errors)
+    except BadAddress as refusal:
+        return _shown(request, **again, key=key, status=422, address_error=refusal.message)
+    except Refusal as refusal:
+        return _shown(request, **again, key=key, status=refusal.status, refusal=refusal.message)
+    return HttpResponseRedirect(reverse("shop:pay", args=[order.number]))
+
+
+def _shown(
+    request: HttpRequest,
+    *,
+    lines: list[tuple[int, int]] | None,
+    address_id: int,
+    key: str,
+    from_cart: bool | None = None,
+    note: str = "",
+    status: int = 200,
+    refusal: str = "",
+    address_error: str = "",
+    shortages: dict[int, Any] | None = None,
+) -> HttpResponse:
+    member_id = request.member.pk  # type: ignore[attr-defined]
+    page = queries.checkout_of(member_id, lines)
+    if not page.lines:
+        return _nothing_chosen(request)
+    origin = "cart" if (from_cart if from_cart is not None else lines is None) else "product"
+    saved = queries.addresses_of(member_id)
+    address = next((one for one in saved if one.pk == address_id), None) or next(iter(saved), None)
+    chosen = (
+        []
+        if origin == "cart" and lines is None
+        else [("line", f"{line.sku_id}:{line.quantity}") for line in page.lines]
+    )
+    here = f"{reverse('shop:checkout')}?{urlencode([('from', origin), *chosen])}"
+    blocked = [line for line in page.lines if line.problem]
+    if blocked and not refusal:
+        refusal = _(
+            "Not everything can be ordered any more. Please change your choice in the cart or on its page."
+        )
+    return show(
+        request,
+        "shop/checkout.html",
+        status=status,
+        cart_count=0,
+        lines=[_shown_line(line, (shortages or {}).get(line.sku_id)) for line in page.lines],
+        totals=page,
+        payable=not blocked,
+        origin=origin,
+        key=key,
+        note=note,
+        here=here,
+        refusal=refusal,
+        address_error=address_error,
+        address=shown_address(address) if address else None,
+        addresses=[_choosable(one, here) for one in saved],
+        sdk=sdk_for(request),
+    )
+
+
+def _nothing_chosen(request: HttpRequest) -> HttpResponse:
+    refusal = Refusal(_("There is nothing chosen to order. Tick something in your cart first."))
+    return problem(request, refusal, symbol="shopping-bag", link=reverse("shop:cart"), label=_("To the cart"))
+
+
+def _choosable(address: Address, here: str) -> dict[str, Any]:
+    return shown_address(address, choose=f"{here}&address={address.pk}")
+
+
+def _shown_line(line: queries.CartRow, shortage: Any) -> dict[str, Any]:
+    error = ""
+    if shortage is not None:
+        available = shortage.available
+        error = _("Only %(count)d left") % {"count": available} if available else _("Sold out")
+    elif line.problem:
+        error = line.problem_text
+    return {
+        "sku_id": line.sku_id,
+        "name": line.product_name,
+        "variant": line.sku_name,
+        "image": of_url(line.image_url, line.image_width, line.image_height),
+        "price_fen": line.price_fen,
+        "quantity": line.quantity,
+        "buyable": not line.problem,
+        "error": error,
+    }
+
+
+# --- The till ------------------------------------------------------------------------------------------------------
+def _state_of(order: Order) -> str:
+    """ready, paid or closed: what the till shows. Only WeChat's notice makes an order paid."""
+    if order.status == rules.PENDING_PAYMENT:
+        return "ready" if order.expires_at is None or order.expires_at > clock.now() else "closed"
+    return "closed" if order.status == rules.CANCELLED else "paid"
+
+
+@require_http_methods(["GET", "POST"])
+@members_only
+def pay(request: HttpRequest, number: str) -> HttpResponse:
+    """The till. Posted by its script, it answers the parameters for WeChat's payment sheet as JSON."""
+    member_id = request.member.pk  # type: ignore[attr-defined]
+    try:
+        order = queries.order_for(number, member_id=member_id)
+    except NoSuchOrder as refusal:
+        if request.method == "POST":
+            return JsonResponse({"message": refusal.message}, status=refusal.status)
+        return problem(
+            request, refusal, symbol="receipt-text", link=reverse("shop:orders"), label=_("My orders")
+        )
+    if request.method == "POST":
+        return _start(request, order)
+    return _till(request, order)
+
+
+def _start(request: HttpRequest, order: Order) -> HttpResponse:
+    wants_json = "application/json" in request.headers.get("Accept", "")
+    if not wants_json:
+        message = _("To pay, open this page inside WeChat with scripts switched on.")
+        return _till(request, order, refusal=message, status=409)
+    try:
+        parameters = services.start_payment(order_id=order.pk, member_id=request.member.pk)  # type: ignore[attr-defined]
+    except Refusal as refusal:
+        current = queries.find_order(order.pk)
+        if current is not None and _state_of(current) == "paid":
+            return JsonResponse({"paid": True})
+        return JsonResponse({"message": refusal.message, "code": refusal.code}, status=refusal.status)
+    return JsonResponse({"parameters": parameters})
+
+
+def _till(request: HttpRequest, order: Order, *, refusal: str = "", status: int = 200) -> HttpResponse:
+    state = _state_of(order)
+    closed = order.cancel_reason or _("The time for payment is over. Nothing was charged.")
+    return show(
+        request,
+        "shop/pay.html",
+        status=status,
+        cart_count=0,
+        state=state,
+        refusal=refusal,
+        order={
+            "number": order.number,
+            "total_fen": order.total_fen,
+            "address": reverse("shop:order", args=[order.number]),
+            "seconds_left": words.seconds_left(order.expires_at),
+            "pay_until": words.clock_time(order.expires_at),
+            "closed_words": closed,
+        },
+        templates=settings.ORDER_TEMPLATES if state == "paid" else [],
+        sdk=sdk_for(request),
+    )
+
+
+@require_GET
+@members_only
+def pay_state(request: HttpRequest, number: str) -> HttpResponse:
+    """What the till asks while it waits; with `look` WeChat itself is asked, should its notice be lost."""
+    try:
+        order = queries.order_for(number, member_id=request.member.pk)  # type: ignore[attr-defined]
+    except NoSuchOrder as refusal:
+        return JsonResponse({"message": refusal.message}, status=refusal.status)
+    if request.GET.get("look") and _state_of(order) != "paid":
+        order = services.check_payment(order_id=order.pk)
+    state = _state_of(order)
+    return JsonResponse({"paid": state == "paid", "closed": state == "closed", "status": order.status})

@@ -1,0 +1,297 @@
+"""What every page shares: rendering, tabs, WeChat's SDK values, the silent login, and the note that she was here."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import cache as remembered
+from functools import wraps
+from typing import Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+import structlog
+from django.conf import settings
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from lucide.jinja import lucide
+from markupsafe import Markup
+
+from core import clock
+from core.errors import Refusal
+from crm.services import record_activity
+from shop import queries
+from wechat import queries as wechat_queries
+from wechat import services as wechat_services
+from wechat.errors import PlatformError
+
+log = structlog.get_logger("shop.pages")
+Page = Callable[..., HttpResponse]
+
+VISIT_GAP = timedelta(minutes=30)
+GREETED_COOKIE = "pond_greeted"
+FRAGMENT_SECONDS = 2.0
+MAX_FRAGMENTS = 500
+
+
+class Tab(NamedTuple):
+    key: str
+    label: str
+    address: str
+    icon: Markup
+    test: str
+
+
+@remembered
+def _tabs_in(language: str) -> tuple[Tab, ...]:
+    def tab(key: str, label: str, symbol: str, test: str = "") -> Tab:
+        picture = lucide(symbol, size=22, stroke_width=1.5, aria_hidden="true")
+        name = {"home": "home", "categories": "categories", "cart": "cart", "me": "me"}[key]
+        return Tab(key, label, reverse(f"shop:{name}"), Markup(picture), test)  # noqa: S704  our own icon
+
+    return (
+        tab("home", _("Home"), "house"),
+        tab("categories", _("Categories"), "layout-grid"),
+        tab("cart", _("Cart"), "shopping-bag", "tab-cart"),
+        tab("me", _("Me"), "user-round", "tab-me"),
+    )
+
+
+def tabs() -> tuple[Tab, ...]:
+    return _tabs_in(get_language() or "")
+
+
+def member_id_of(request: HttpRequest) -> int | None:
+    member = getattr(request, "member", None)
+    return member.pk if member else None
+
+
+def show(
+    request: HttpRequest, template: str, *, tab: str = "", status: int = 200, **context: Any
+) -> HttpResponse:
+    """Render a whole page: the tab bar's cart count is one query, and only for members."""
+    member_id = member_id_of(request)
+    if "cart_count" not in context:
+        context["cart_count"] = queries.cart_count(member_id) if member_id else 0
+    notice = context.pop("notice", "")
+    frame = {"tab": tab, "tabs": tabs, "shop_name": settings.SHOP_NAME, "notice": notice}
+    return render(request, template, {**frame, **context}, status=status, using="jinja2")
+
+
+def show_part(request: HttpRequest, template: str, *, status: int = 200, **context: Any) -> HttpResponse:
+    """Render what htmx puts into a page."""
+    frame = {"tab": "", "tabs": tabs, "shop_name": settings.SHOP_NAME}
+    return render(request, template, {**frame, **context}, status=status, using="jinja2")
+
+
+def problem(
+    request: HttpRequest,
+    refusal: Refusal,
+    *,
+    symbol: str = "circle-alert",
+    link: str = "",
+    label: str = "",
+) -> HttpResponse:
+    """A refusal as a calm page of its own, with a way on."""
+    return show(
+        request,
+        "shop/problem.html",
+        status=refusal.status,
+        title=_("That did not work out"),
+        advice=refusal.message,
+        symbol=symbol,
+        link=link or reverse("shop:home"),
+        label=label or _("To the front page"),
+    )
+
+
+# --- Fragments that are the same for everybody ---------------------------------------------------------------------
+_fragments: dict[tuple[object, ...], tuple[float, Markup]] = {}
+
+
+def kept_fragment(key: tuple[object, ...], template: str, context: Callable[[], dict[str, Any]]) -> Markup:
+    """A rendered piece of page, at most two seconds old in this process (ADR: the product list's fragment).
+
+    Prices and stock shown here are looked at again by cart and checkout, so two seconds of age harm nobody. While
+    one request renders anew, others get the old piece: an expiry never makes all of them render at once.
+    """
+    lifetime = getattr(settings, "FRAGMENT_SECONDS", 0.0 if settings.TESTING else FRAGMENT_SECONDS)
+    whole_key = (get_language(), *key)
+    kept = _fragments.get(whole_key)
+    present = time.monotonic()
+    if kept is not None:
+        if kept[0] > present:
+            return kept[1]
+        _fragments[whole_key] = (present + 1.0, kept[1])
+    frame = {"tabs": tabs, "shop_name": settings.SHOP_NAME}
+    try:
+        text = Markup(render_to_string(template, {**frame, **context()}, using="jinja2"))  # noqa: S704  escaped by Jinja
+    except BaseException:
+        _fragments.pop(whole_key, None)
+        raise
+    if lifetime:
+        if len(_fragments) >= MAX_FRAGMENTS:
+            _fragments.clear()
+        _fragments[whole_key] = (time.monotonic() + lifetime, text)
+    return text
+
+
+def forget_fragments() -> None:
+    _fragments.clear()
+
+
+# --- Being here ----------------------------------------------------------------------------------------------------
+_noted: dict[tuple[int, str, str], datetime] = {}
+
+
+def note_once(request: HttpRequest, kind: str, subject: str = "") -> None:
+    """Write to the member's timeline that she was here, at most once in 30 minutes; after the page is rendered.
+
+    A page never fails or waits because of it: the process remembers first, the shared cache second.
+    """
+    member_id = member_id_of(request)
+    if member_id is None:
+        return
+    moment = clock.now()
+    key = (member_id, kind, subject)
+    if _is_recent(_noted.get(key), moment):
+        return
+    if len(_noted) > 20_000:
+        _noted.clear()
+    _noted[key] = moment
+    name = f"seen:{member_id}:{kind}:{subject}"
+    try:
+        if _is_recent(cache.get(name), moment):
+            return
+        cache.set(name, moment, int(VISIT_GAP.total_seconds()))
+    except Exception as error:  # the cache is away: this process's own memory has to do
+        log.info("visit_memory_away", error=type(error).__name__)
+    note_activity(member_id, kind, subject)
+
+
+def note_activity(member_id: int, kind: str, subject: str = "") -> None:
+    """One fact to the timeline, in its own transaction; what the page does has happened whether this works or not."""
+    try:
+        record_activity(member_id=member_id, kind=kind, at=clock.now(), subject=subject)
+    except Exception as error:
+        log.warning("visit_not_noted", kind=kind, error=type(error).__name__)
+
+
+def _is_recent(before: datetime | None, moment: datetime) -> bool:
+    return before is not None and abs(moment - before) < VISIT_GAP
+
+
+def in_wechat(request: HttpRequest) -> bool:
+    """Inside WeChat's browser, or inside the sandbox's phone (a frame on its page)."""
+    if "MicroMessenger" in request.headers.get("User-Agent", ""):
+        return "wxwork" not in request.headers.get("User-Agent", "")
+    return bool(settings.SANDBOX_URL) and request.headers.get("Sec-Fetch-Dest") == "iframe"
+
+
+def login_address(back: str) -> str:
+    return f"{reverse('crm:login')}?{urlencode({'next': back})}"
+
+
+def greeted(page: Page) -> Page:
+    """Pages that are open to everybody log a WeChat visitor in silently (snsapi_base asks nothing), once.
+
+    The cookie keeps a visitor whom WeChat would not name from going in circles.
+    """
+
+    @wraps(page)
+    def greet(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if (
+            request.method == "GET"
+            and not request.headers.get("HX-Request")
+            and in_wechat(request)
+            and GREETED_COOKIE not in request.COOKIES
+            and not getattr(request, "member", None)
+        ):
+            response = HttpResponseRedirect(login_address(request.get_full_path()))
+            response.set_cookie(
+                GREETED_COOKIE,
+                "1",
+                max_age=1800,
+                httponly=True,
+                samesite="Lax",
+                secure=settings.COOKIE_SECURE,
+            )
+            return response
+        return page(request, *args, **kwargs)
+
+    return greet
+
+
+def members_only(page: Page) -> Page:
+    """Pages about a person ask who she is; she comes back to the page she wanted, or to the one she came from."""
+
+    @wraps(page)
+    def ask(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if getattr(request, "member", None):
+            return page(request, *args, **kwargs)
+        if "application/json" in request.headers.get("Accept", ""):
+            return JsonResponse(
+                {"login": login_address(came_from(request, reverse("shop:home")))}, status=401
+            )
+        if request.method == "GET" and not request.headers.get("HX-Request"):
+            return HttpResponseRedirect(login_address(request.get_full_path()))
+        return go(request, login_address(came_from(request, reverse("shop:home"))))
+
+    return ask
+
+
+def came_from(request: HttpRequest, otherwise: str) -> str:
+    """The path of our own page that this request was sent from."""
+    parts = urlsplit(request.headers.get("HX-Current-URL") or request.headers.get("Referer") or "")
+    if parts.netloc != request.get_host():
+        return otherwise
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def go(request: HttpRequest, address: str) -> HttpResponse:
+    """Send the browser on, also when htmx asked."""
+    if request.headers.get("HX-Request"):
+        response = HttpResponse(status=204)
+        response.headers["HX-Redirect"] = address
+        return response
+    return HttpResponseRedirect(address)
+
+
+def own_address(request: HttpRequest, address: str, otherwise: str) -> str:
+    """An address that came with a form, if it leads back into this shop."""
+    if address.startswith("/") and url_has_allowed_host_and_scheme(address, allowed_hosts=None):
+        return address
+    return otherwise
+
+
+# --- WeChat --------------------------------------------------------------------------------------------------------
+_official: tuple[float, Any] = (0.0, None)
+
+
+def official_account() -> Any:
+    """The service account that the shop lives in, looked up at most every 30 seconds; None when there is none."""
+    global _official
+    if settings.TESTING or _official[0] < time.monotonic():
+        _official = (time.monotonic() + 30, wechat_queries.find_account("service"))
+    return _official[1]
+
+
+def sdk_for(request: HttpRequest) -> dict[str, Any] | None:
+    """What wx.config needs for exactly this address; None outside of WeChat or when WeChat cannot be asked."""
+    if not in_wechat(request):
+        return None
+    account = official_account()
+    if account is None:
+        return None
+    try:
+        return {
+            "config": wechat_services.jssdk_config(account.pk, request.build_absolute_uri()),
+            "address": wechat_services.jssdk_url(account.pk),
+        }
+    except PlatformError as error:
+        log.warning("jssdk_unavailable", error=type(error).__name__)
+        return None

@@ -1,0 +1,77 @@
+/* The till. Pay → WeChat's sheet → wait for the notice that makes the order paid: the phone's "ok" alone proves nothing. */
+(function () {
+  "use strict";
+  const till = document.getElementById("till");
+  if (!till) return;
+  const start = till.querySelector("form[data-start]");
+  const live = document.getElementById("till-live");
+
+  /** Show the part of the page that belongs to the state: ready, paying, waiting, cancelled, failed, outside, late. */
+  function become(state, message) {
+    till.dataset.state = state;
+    till.querySelectorAll("[data-on]").forEach((part) => (part.hidden = !part.dataset.on.split(" ").includes(state)));
+    const words = till.querySelector(`[data-words][data-on~="${state}"]`);
+    if (message) till.querySelector("[data-message]").textContent = message;
+    live.textContent = message || (words ? words.textContent : "");
+  }
+
+  async function ask(address, options) {
+    const answer = await fetch(address, { headers: { Accept: "application/json" }, credentials: "same-origin", ...options });
+    const said = await answer.json();
+    if (said.login) {
+      location.assign(said.login);
+      return new Promise(() => {}); // the page is leaving
+    }
+    return said;
+  }
+
+  async function pay(event) {
+    event.preventDefault();
+    if (["paying", "waiting"].includes(till.dataset.state)) return;
+    become("paying");
+    try {
+      const answer = await ask(start.action, { method: "POST", body: new FormData(start) });
+      if (answer.paid) return location.replace(till.dataset.done);
+      if (!answer.parameters) return become("failed", answer.message);
+      const outcome = await window.pond.wechat.pay(answer.parameters);
+      if (outcome === "ok") return wait(0);
+      if (outcome === "outside") return become("outside");
+      // The person may have paid and closed the sheet: look once before believing the phone.
+      const truth = await ask(till.dataset.ask + "?look=1");
+      if (truth.paid) return location.replace(till.dataset.done);
+      become(outcome);
+    } catch {
+      become("failed", till.dataset.offline);
+    }
+  }
+
+  async function wait(round) {
+    become("waiting");
+    try {
+      // Now and then WeChat itself is asked, should its notice be lost.
+      const truth = await ask(till.dataset.ask + ([4, 10, 19].includes(round) ? "?look=1" : ""));
+      if (truth.paid) return location.replace(till.dataset.done);
+      if (truth.closed) return location.reload();
+    } catch {
+      /* a lost poll is followed by the next */
+    }
+    if (round >= 20) return become("late");
+    setTimeout(() => wait(round + 1), Math.min(3000, 500 + round * 250));
+  }
+
+  if (start) start.addEventListener("submit", pay);
+  const again = till.querySelector("[data-again]");
+  if (again) again.addEventListener("click", () => wait(0));
+})();
+
+/* After the payment: one polite question, asked by a tap because WeChat demands one. */
+(function () {
+  "use strict";
+  const ask = document.querySelector("[data-subscribe]");
+  if (!ask) return;
+  ask.addEventListener("click", async () => {
+    const accepted = await window.pond.wechat.subscribe(JSON.parse(ask.dataset.subscribe));
+    window.pond.say(accepted ? ask.dataset.yes : ask.dataset.no);
+    if (accepted) ask.closest("[data-ask-box]").hidden = true;
+  });
+})();
