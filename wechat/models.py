@@ -52,7 +52,9 @@ class Account(models.Model):
         _("daily limits"),
         default=dict,
         blank=True,
-        help_text=_('Messages a day by channel, where the platform grants other numbers: {"template": 100000}.'),
+        help_text=_(
+            'Messages a day by channel, where the platform grants other numbers: {"template": 100000}.'
+        ),
     )
 
     class Meta:
@@ -216,6 +218,8 @@ class ChannelUse(models.Model):
     channel = models.CharField(_("channel"), max_length=10)
     day = models.DateField(_("day"))
     used = models.PositiveIntegerField(_("used"), default=0)
+    paused_until = models.DateTimeField(_("paused until"), null=True)
+    pause_reason = models.CharField(_("reason of the pause"), max_length=300, blank=True)
 
     class Meta:
         verbose_name = _("daily use")
@@ -364,6 +368,11 @@ class OutboundMessage(models.Model):
                 fields=["account", "channel", "next_attempt_at", "id"],
                 name="outbound_waiting",
                 condition=Q(state="pending"),
+            ),
+            models.Index(
+                fields=["next_attempt_at"],
+                name="outbound_urgent",
+                condition=Q(state="pending", is_urgent=True),
             ),
             models.Index(fields=["lease_until"], name="outbound_in_flight", condition=Q(state="sending")),
             models.Index(

@@ -21,6 +21,7 @@ DAILY_LIMITS: dict[str, int | None] = {
     "work_mass": None,
 }
 MASS_MONTHLY_CAP = 4  # of each follower of a service account (A9)
+SUBSCRIPTION_MASS_A_DAY = 1  # of a subscription account (A9)
 BATCH_SIZES = {"mass": 10_000, "work_mass": 10_000}
 TEXT_LIMIT_BYTES = {"custom": 2048, "mass": 2048, "welcome": 4000, "work_mass": 4000}
 LINK_LIMIT_BYTES = {"title": 128, "description": 512, "url": 2048}

@@ -1,0 +1,63 @@
+"""WeCom: members, customers, groups."""
+
+from typing import Any
+
+from wechat.gateway.answers import ContactWay, WorkContact, WorkGroup, WorkGroupRow
+from wechat.gateway.work import WorkClient
+from wechat.outbound import content
+from wechat.queries import account
+
+
+def work_follow_users(*, account_id: int) -> list[str]:
+    """Members who may have customers."""
+    return WorkClient(account(account_id)).follow_users()
+
+
+def work_contacts(*, account_id: int, userid: str) -> list[str]:
+    """external_userids of a member's customers."""
+    return WorkClient(account(account_id)).contacts(userid)
+
+
+def work_contact(*, account_id: int, external_userid: str) -> WorkContact:
+    """A customer with the members who follow her."""
+    return WorkClient(account(account_id)).contact(external_userid)
+
+
+def send_work_welcome(
+    *, account_id: int, welcome_code: str, text: str, link: dict[str, Any] | None = None
+) -> None:
+    """Greet a new customer at once; the code lives 20 seconds and works once. Raises CodeRejected.
+
+    `link` is {"title", "url", "description"?, "image_url"?}. From an event handler queue it instead:
+    `enqueue_message(channel="welcome", to=welcome_code, queue="fast", …)`.
+    """
+    WorkClient(account(account_id)).send_welcome(content.welcome_document(welcome_code, text, link))
+
+
+def mark_work_tags(
+    *,
+    account_id: int,
+    userid: str,
+    external_userid: str,
+    add: list[str] | None = None,
+    remove: list[str] | None = None,
+) -> None:
+    """Change the enterprise tags that a member put on a customer; tag ids. Nothing to change: no call."""
+    if add or remove:
+        WorkClient(account(account_id)).mark_tags(
+            userid=userid, external_userid=external_userid, add=add or [], remove=remove or []
+        )
+
+
+def create_contact_way(*, account_id: int, userids: list[str], state: str, remark: str = "") -> ContactWay:
+    """A code that makes people customers of these members; `state` (≤ 30 characters) comes back in the event."""
+    return WorkClient(account(account_id)).create_contact_way(userids=userids, state=state, remark=remark)
+
+
+def work_groups(*, account_id: int) -> list[WorkGroupRow]:
+    return WorkClient(account(account_id)).groups()
+
+
+def work_group(*, account_id: int, chat_id: str) -> WorkGroup:
+    """A customer group with its members."""
+    return WorkClient(account(account_id)).group(chat_id)
