@@ -14,14 +14,20 @@ from config.processes import run_in_foreground
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = (ROOT / "requirements.lock", ROOT / "requirements-dev.lock")
+Step = tuple[str, Callable[[], tuple[int, str]]]
+"""A name, and what answers an exit code and a summary."""
+
 PARALLEL = ("-n", "2", "--dist", "loadfile")
 
 
 def check(arguments: Sequence[str]) -> int:
-    """Every step runs, also after one failed; the exit code is 1 when any failed."""
     python = sys.executable
     django = [python, "manage.py"]
-    steps: list[tuple[str, Callable[[], tuple[int, str]]]] = [
+
+    def tests() -> tuple[int, str]:
+        return run_in_foreground([python, "-m", "pytest", *(arguments or PARALLEL)]), "see above"
+
+    steps: list[Step] = [
         ("format", captured([python, "-m", "ruff", "format", "--check", "."])),
         ("lint", captured([python, "-m", "ruff", "check", "."])),
         ("types", captured([python, "-m", "mypy"])),
@@ -31,20 +37,22 @@ def check(arguments: Sequence[str]) -> int:
         ("translations", captured([python, "tools/translations.py", "check"])),
         ("locks without addresses", lambda: verdict(addresses_in_locks())),
         ("files without machine paths", lambda: verdict(machine_paths())),
-        (
-            "tests",
-            lambda: (run_in_foreground([python, "-m", "pytest", *(arguments or PARALLEL)]), "see above"),
-        ),
+        ("tests", tests),
     ]
-    results = []
     with embedded.session(embedded.default_var()):
-        for name, step in steps:
-            print(f"── {name} ", flush=True)
-            started = time.monotonic()
-            code, summary = step()
-            seconds = time.monotonic() - started
-            results.append((name, code, seconds, summary))
-            print(f"{'ok' if code == 0 else 'FAILED':6} {name} ({seconds:.1f} s): {summary}", flush=True)
+        return run_steps(steps)
+
+
+def run_steps(steps: Sequence[Step]) -> int:
+    """Run every step, also after one failed, then a table; 1 when any failed."""
+    results = []
+    for name, step in steps:
+        print(f"── {name}", flush=True)
+        started = time.monotonic()
+        code, summary = step()
+        seconds = time.monotonic() - started
+        results.append((name, code, seconds, summary))
+        print(f"{'ok' if code == 0 else 'FAILED':6} {name} ({seconds:.1f} s): {summary}", flush=True)
     print("\n── summary")
     for name, code, seconds, summary in results:
         print(f"{'ok' if code == 0 else 'FAILED':6} {seconds:6.1f} s  {name:28} {summary}")
