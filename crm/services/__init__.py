@@ -15,6 +15,7 @@ from crm.services.people import (
     members_for_import,
 )
 from crm.services.segments import recount_segments, save_segment
+from crm.services.sessions import end_sessions
 from crm.services.stats import Purchases, book_purchase, book_purchases, book_refund, rebuild_stats
 from crm.services.tags import add_tags, remove_tags
 from crm.services.timeline import (
@@ -22,6 +23,7 @@ from crm.services.timeline import (
     prepare_timeline,
     record_activities,
     record_activity,
+    record_visit,
 )
 from crm.services.touch import book_touches, release_touches
 
@@ -33,6 +35,7 @@ __all__ = [
     "book_refund",
     "book_touches",
     "cleaned_phone",
+    "end_sessions",
     "give_consent",
     "give_phone",
     "living_member",
@@ -54,6 +57,7 @@ __all__ = [
     "rebuild_stats",
     "record_activities",
     "record_activity",
+    "record_visit",
     "recount_segments",
     "release_touches",
     "remove_tags",

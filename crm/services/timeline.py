@@ -7,9 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Q
 
 from core import clock
-from crm.models import Activity
+from crm.models import Activity, MemberStats
+
+VISIT_GAP = dt.timedelta(minutes=30)
 
 # The member row is share-locked, so that a merge cannot slip between finding her and writing the fact.
 WRITE = """
@@ -26,14 +29,18 @@ WITH given AS (
     FROM given JOIN living ON living.id = given.member_id
     RETURNING id
 ), seen AS (
-    SELECT living_id, max(at) AS at FROM given JOIN living ON living.id = given.member_id
+    SELECT living_id, max(at) FILTER (WHERE kind = ANY(%(own)s::text[])) AS at,
+           count(*) FILTER (WHERE kind = 'visited') AS visits, max(at) FILTER (WHERE kind = 'visited') AS visited_at
+    FROM given JOIN living ON living.id = given.member_id
     WHERE kind = ANY(%(own)s::text[]) GROUP BY living_id
 ), active AS (
-    SELECT s.member_id, seen.at FROM crm_memberstats s JOIN seen ON seen.living_id = s.member_id
-    WHERE s.last_active_at IS NULL OR s.last_active_at < seen.at
+    SELECT s.member_id, seen.at, seen.visits, seen.visited_at
+    FROM crm_memberstats s JOIN seen ON seen.living_id = s.member_id
+    WHERE s.last_active_at IS NULL OR s.last_active_at < seen.at OR seen.visits > 0
     ORDER BY s.member_id FOR NO KEY UPDATE OF s
 ), noted AS (
-    UPDATE crm_memberstats s SET last_active_at = GREATEST(s.last_active_at, active.at)
+    UPDATE crm_memberstats s SET last_active_at = GREATEST(s.last_active_at, active.at),
+        visits_count = s.visits_count + active.visits, last_visit_at = GREATEST(s.last_visit_at, active.visited_at)
     FROM active WHERE s.member_id = active.member_id
 )
 SELECT count(*) FROM facts
@@ -50,7 +57,7 @@ def record_activity(
     amount_fen: int = 0,
     data: Mapping[str, Any] | None = None,
 ) -> None:
-    """Append one fact to the member's timeline; what she does herself also moves `last_active_at`.
+    """Append one fact to the member's timeline; what she does herself moves `last_active_at`, a visit is counted.
 
     Locks: member (key share), memberstats. Idempotency is the caller's.
     """
@@ -91,6 +98,22 @@ def record_activities(rows: Iterable[Mapping[str, Any]]) -> int:
             },
         )
         return int(cursor.fetchone()[0])
+
+
+@transaction.atomic
+def record_visit(*, member_id: int, at: datetime | None = None) -> bool:
+    """Note that she is in the shop, at most once in 30 minutes; True when this was a new visit.
+
+    Idempotent on: (member, 30 minutes), by a guarded update, so two pages opened at once are one visit.
+    """
+    moment = at or clock.now()
+    recently = moment - VISIT_GAP
+    first = MemberStats.objects.filter(
+        Q(last_visit_at__isnull=True) | Q(last_visit_at__lt=recently), pk=member_id
+    ).update(last_visit_at=moment)
+    if first:
+        record_activity(member_id=member_id, kind=Activity.VISITED, at=moment)
+    return bool(first)
 
 
 @transaction.atomic

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,7 +17,9 @@ from tests.crm.test_people import race
 from wechat.models import Account
 
 ZONES = ["Asia/Shanghai", "Asia/Urumqi", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe"]
-times = st.times(min_value=time(0), max_value=time(23, 59)).map(lambda moment: moment.replace(second=0, microsecond=0))
+times = st.times(min_value=time(0), max_value=time(23, 59)).map(
+    lambda moment: moment.replace(second=0, microsecond=0)
+)
 policies = st.builds(
     rules.Policy,
     quiet_from=times,
@@ -55,7 +56,9 @@ def test_the_next_allowed_moment_is_allowed_and_not_in_the_past(
     assert rules.next_allowed(opens, zone, policy) == opens
 
 
-@given(facts=facts, policy=policies, at=moments, zone=zones, purpose=st.sampled_from(["marketing", "service"]))
+@given(
+    facts=facts, policy=policies, at=moments, zone=zones, purpose=st.sampled_from(["marketing", "service"])
+)
 def test_a_verdict_says_until_when_exactly_if_it_defers_and_why_unless_it_sends(
     facts: rules.Facts, policy: rules.Policy, at: datetime, zone: ZoneInfo, purpose: str
 ) -> None:
@@ -89,7 +92,10 @@ def test_the_evening_waits_for_the_morning_and_a_day_of_rest_for_the_next() -> N
 def seed_members(chance: random.Random, count: int, brand: Account, corp: Account) -> None:
     """Members of every kind: followers, lost ones, contacts, tombstones, full budgets, several zones."""
     members = Member.objects.bulk_create(
-        Member(created_at=MORNING, time_zone=chance.choice(["", "", "", "Asia/Urumqi", "America/New_York", "Nowhere"]))
+        Member(
+            created_at=MORNING,
+            time_zone=chance.choice(["", "", "", "Asia/Urumqi", "America/New_York", "Nowhere"]),
+        )
         for _ in range(count)
     )
     tombstones = chance.sample(members[1:], count // 20)
@@ -122,7 +128,8 @@ def seed_members(chance: random.Random, count: int, brand: Account, corp: Accoun
             purpose=chance.choice(["marketing", "marketing", "service"]),
             origin=f"broadcast:{number}",
             answer=chance.choice(["send", "send", "send", "skip"]),
-            at=MORNING - timedelta(hours=chance.choice([1, 9, 11, 30, 24 * 6, 24 * 7, 24 * 20, 24 * 29, 24 * 31])),
+            at=MORNING
+            - timedelta(hours=chance.choice([1, 9, 11, 30, 24 * 6, 24 * 7, 24 * 20, 24 * 29, 24 * 31])),
         )
         for member in members
         for number in range(chance.choice([0, 0, 1, 2, 3, 6, 10]))
@@ -137,7 +144,9 @@ def test_the_set_based_verdict_says_the_same_as_the_single_one_for_every_member(
     hour: int, purpose: str, consent_rule: str, brand: Account, corp: Account
 ) -> None:
     at = MORNING.replace(hour=hour)
-    policy = TouchPolicy.objects.create(consent_rule=consent_rule, max_per_day=2, max_per_week=3, max_per_month=6)
+    policy = TouchPolicy.objects.create(
+        consent_rule=consent_rule, max_per_day=2, max_per_week=3, max_per_month=6
+    )
     Holiday.objects.create(policy=policy, day=date(2026, 3, 5), name="静默日")
     with clock.travel(at):
         seed_members(random.Random(hour), 60, brand, corp)
@@ -167,7 +176,9 @@ def test_verdicts_and_labels_are_words_for_people(follower: Callable[..., Member
     services.withdraw_consent(
         member_id=member.pk, purpose=Consent.MARKETING, channel="page", at=morning - timedelta(days=1)
     )
-    assert queries.touch_verdict(member.pk, "marketing", morning).answer == "send", "an older answer came late"
+    assert queries.touch_verdict(member.pk, "marketing", morning).answer == "send", (
+        "an older answer came late"
+    )
     assert Consent.objects.count() == 3
 
 
@@ -203,7 +214,9 @@ def test_broadcasts_at_the_same_moment_cannot_exceed_the_cap(
     ids = [member.pk for member in members]
     raised = race(
         *[
-            lambda number=number: services.book_touches(origin=f"broadcast:{number}", member_ids=ids, at=morning)
+            lambda number=number: services.book_touches(
+                origin=f"broadcast:{number}", member_ids=ids, at=morning
+            )
             for number in range(4)
         ]
     )

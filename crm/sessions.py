@@ -1,0 +1,63 @@
+"""The member's login as a signed cookie: who, which session version, since when. Nothing is kept on the server."""
+
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.core import signing
+from django.http import HttpRequest, HttpResponse
+
+from core import clock
+from crm.models import Member
+
+COOKIE = "pond_member"
+SALT = "crm.member"
+RENEW_AFTER = timedelta(days=7)
+
+
+def log_in(response: HttpResponse, member: Member) -> None:
+    """Let the browser carry the member for 30 days from now."""
+    since = int(clock.now().timestamp())
+    value = signing.Signer(salt=SALT).sign(f"{member.pk}.{member.session_version}.{since}")
+    response.set_cookie(
+        COOKIE,
+        value,
+        max_age=settings.MEMBER_COOKIE_AGE,
+        httponly=True,
+        samesite="Lax",
+        secure=settings.COOKIE_SECURE,
+    )
+
+
+def log_out(response: HttpResponse) -> None:
+    response.delete_cookie(COOKIE, samesite="Lax")
+
+
+def read(request: HttpRequest) -> tuple[int, int, datetime] | None:
+    """Member id, session version and moment of login; None when there is no valid cookie."""
+    value = request.COOKIES.get(COOKIE, "")
+    if not value:
+        return None
+    try:
+        member_id, version, since = signing.Signer(salt=SALT).unsign(value).split(".")
+        began = datetime.fromtimestamp(int(since), UTC)
+        if clock.now() - began > timedelta(seconds=settings.MEMBER_COOKIE_AGE):
+            return None
+        return int(member_id), int(version), began
+    except (signing.BadSignature, ValueError, OverflowError):
+        return None
+
+
+def member_of(request: HttpRequest) -> Member | None:
+    """The living member behind the cookie; None when it is missing, forged, old or revoked."""
+    carried = read(request)
+    if carried is None:
+        return None
+    member = (
+        Member.objects.select_related("merged_into").filter(pk=carried[0], session_version=carried[1]).first()
+    )
+    return (member.merged_into or member) if member else None
+
+
+def is_due_for_renewal(request: HttpRequest) -> bool:
+    carried = read(request)
+    return carried is not None and clock.now() - carried[2] > RENEW_AFTER
