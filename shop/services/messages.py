@@ -23,7 +23,7 @@ def tell_buyer(order: Order, payment: Payment, *, key: str, text: str) -> bool:
         channel="custom",
         to=payment.openid,
         body={"kind": "text", "text": text},
-        origin="order",
+        origin=f"shop-{key}",
         origin_id=order.pk,
         dedupe_key=f"order:{order.pk}:{key}",
     )

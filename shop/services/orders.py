@@ -67,7 +67,9 @@ def place_order(
                 return _place(member_id, wanted, receiver, note, idempotency_key, from_cart)
         except _PlacedBefore:
             return Order.objects.get(member_id=member_id, idempotency_key=idempotency_key)
-        except _OutOfStep:  # what was missing a moment ago was given back since: look again
+        except (
+            _OutOfStep
+        ):  # somebody was faster: look again, which names what is left, or finds it given back
             continue
 
 
@@ -138,9 +140,7 @@ def _place(
         taken = cursor.fetchone()[0]
     if taken == -1:
         raise _PlacedBefore
-    if taken < len(wanted):  # somebody was faster: read again what is left, and write nothing
-        _order_id, _store_id, offers = _read_offers(member_id, wanted, idempotency_key)
-        _refuse_what_cannot_be_had(wanted, offers)
+    if taken < len(wanted):
         raise _OutOfStep
     order = Order(
         **values, status=Order.PENDING_PAYMENT, placed_at=moment, expires_at=expires_at, due_at=expires_at,

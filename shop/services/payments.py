@@ -37,7 +37,7 @@ DEAD_STATES = ("CLOSED", "REVOKED", "PAYERROR")
 
 
 @dataclass(frozen=True)
-class _Payer:
+class Payer:
     account_id: int
     account_key: str
     openid: str
@@ -51,36 +51,44 @@ def start_payment(*, order_id: int, member_id: int) -> dict[str, Any]:
     Raises NoSuchOrder, WrongState (paid or cancelled), PaymentNotPossible, PlatformBusy.
     """
     payer = _payer_of(member_id)
-    payment = open_payment(order_id=order_id, member_id=member_id, payer=payer)
-    if (payment.account_id, payment.openid) != (payer.account_id, payer.openid):
-        # Started by the same member through another account: WeChat refuses changed parameters under one number.
-        if _settle(payment) == Payment.PAID:
-            raise WrongState(_("This order is already paid."))
+    parameters = None
+    for _attempt in range(2):
         payment = open_payment(order_id=order_id, member_id=member_id, payer=payer)
-    try:
-        parameters = _prepay(payment, payer)
-    except wechat_errors.AlreadyPaid:
-        check_payment(order_id=order_id)
+        if (payment.account_id, payment.openid) == (payer.account_id, payer.openid):
+            parameters = _prepay(payment, payer)
+        if parameters is not None:
+            break
+        # WeChat has closed this number, or another account of the member froze it: end it, and take a new one.
+        if _settled(payment) == Payment.PAID:
+            break
+    order = Order.objects.get(pk=order_id)
+    if order.status == Order.PENDING_PAYMENT and parameters is not None:
+        return parameters
+    if order.status == Order.CANCELLED:
+        _settled(payment)  # cancelled while WeChat was being asked: nobody may pay it now
+        raise WrongState(_("This order is cancelled. Please order again."))
+    if order.status != Order.PENDING_PAYMENT:
         raise WrongState(_("This order is already paid."))
-    if not Order.objects.filter(pk=order_id, status=Order.PENDING_PAYMENT).exists():
-        _settle(payment)  # cancelled while WeChat was being asked: nobody may pay it now
-        raise WrongState(_("This order is no longer waiting for payment."))
-    return parameters
+    raise PlatformBusy(_("WeChat Pay could not start the payment. Please try again."))
 
 
-def _payer_of(member_id: int) -> _Payer:
+def _payer_of(member_id: int) -> Payer:
     """The member's openid at the official account that the merchant is bound to."""
     account = wechat_queries.find_account("pay")
     if account is None:
         raise PaymentNotPossible(_("This shop cannot take payments yet. Please contact customer service."))
     for identity in crm_queries.identities_of(member_id):
-        if identity.kind == "openid" and identity.account and identity.account.appid == account.appid:
-            return _Payer(account_id=account.pk, account_key=account.key, openid=identity.value)
+        if (
+            identity.kind == "openid"
+            and identity.account_id
+            and wechat_queries.account(identity.account_id).appid == account.appid
+        ):
+            return Payer(account_id=account.pk, account_key=account.key, openid=identity.value)
     raise PaymentNotPossible(_("Please open the shop inside WeChat to pay."))
 
 
 @transaction.atomic
-def open_payment(*, order_id: int, member_id: int, payer: _Payer) -> Payment:
+def open_payment(*, order_id: int, member_id: int, payer: Payer) -> Payment:
     """The order's open payment, made when there is none; amount, payer and time are frozen from then on.
 
     Locks: order. Idempotent. Raises NoSuchOrder, WrongState, PaymentNotPossible (its time is up).
@@ -109,7 +117,8 @@ def open_payment(*, order_id: int, member_id: int, payer: _Payer) -> Payment:
     return payment
 
 
-def _prepay(payment: Payment, payer: _Payer) -> dict[str, Any]:
+def _prepay(payment: Payment, payer: Payer) -> dict[str, Any] | None:
+    """None when this number cannot be paid any more. Raises PlatformBusy."""
     try:
         return wechat_services.start_payment(
             account_id=payment.account_id,
@@ -120,19 +129,22 @@ def _prepay(payment: Payment, payer: _Payer) -> dict[str, Any]:
             expires_at=payment.expires_at,
             notify_url=notify_url(payer.account_key),
         )
-    except wechat_errors.AlreadyPaid:
-        raise
-    except wechat_errors.InvalidRequest as error:
-        # Closed at the platform by its own clock, or frozen with other parameters: find out before giving up.
+    except (wechat_errors.AlreadyPaid, wechat_errors.InvalidRequest) as error:
         log.warning("prepay refused", payment=payment.pk, code=error.code, detail=error.detail)
-        if _settle(payment) == Payment.PAID:
-            raise WrongState(_("This order is already paid."))
-        raise PlatformBusy(_("WeChat Pay could not start the payment. Please try again."))
+        return None
     except wechat_errors.PlatformError as error:
         log.warning("prepay failed", payment=payment.pk, code=error.code, detail=error.detail)
         raise PlatformBusy(
             _("WeChat Pay does not answer at the moment. Please try again; you have not paid yet.")
         )
+
+
+def _settled(payment: Payment) -> str:
+    try:
+        return _settle(payment)
+    except wechat_errors.PlatformError as error:
+        log.warning("payment not settled", payment=payment.pk, code=error.code, detail=error.detail)
+        raise PlatformBusy(_("WeChat Pay could not start the payment. Please try again."))
 
 
 def notify_url(account_key: str) -> str:
