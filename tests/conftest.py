@@ -8,6 +8,8 @@ os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # sync Playwright le
 import pytest
 from django.core.cache import cache
 
+pytest_plugins = ["tests.conftest_sandbox"]
+
 
 @pytest.fixture(autouse=True)
 def clean_cache(request: pytest.FixtureRequest) -> Iterator[None]:
