@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 
 @dataclass(frozen=True)
@@ -13,23 +16,48 @@ class Finding:
     problem: str
 
 
-_checks: dict[str, Callable[[], Iterator[Finding]]] = {}
+Check = Callable[[], Iterator[Finding]]
+
+_checks: dict[str, tuple[Any, Check]] = {}  # name → (label for people, check)
 
 
-def audit_check(name: str) -> Callable[[Callable[[], Iterator[Finding]]], Callable[[], Iterator[Finding]]]:
-    """Register a check, in an app's `audits.py`; the function yields one Finding per wrong thing."""
+def audit_check(name: str, label: Any = "") -> Callable[[Check], Check]:
+    """Register a check, in an app's `audits.py`; the function yields one Finding per wrong thing.
 
-    def keep(check: Callable[[], Iterator[Finding]]) -> Callable[[], Iterator[Finding]]:
-        _checks[name] = check
+    `label` (gettext_lazy) says on the admin's page what the check proves.
+    """
+
+    def keep(check: Check) -> Check:
+        _checks[name] = (label or name, check)
         return check
 
     return keep
 
 
+def check_names() -> list[tuple[str, str]]:
+    """(name, label) of every check."""
+    return [(name, str(label)) for name, (label, _check) in sorted(_checks.items())]
+
+
+def run_checks() -> Iterator[tuple[str, str, list[Finding]]]:
+    """(name, label, findings) of one check after the other, all on one snapshot of the database: work that goes on
+    meanwhile is not mistaken for a fault.
+    """
+    inside = connection.in_atomic_block
+    with transaction.atomic():
+        if not inside:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        for name, (label, check) in sorted(_checks.items()):
+            yield name, str(label), list(check())
+
+
 def run_audit() -> tuple[list[str], list[Finding]]:
     """Names of all checks run, and what they found."""
-    findings = [finding for _, check in sorted(_checks.items()) for finding in check()]
-    return sorted(_checks), findings
+    results = list(run_checks())
+    return [name for name, _label, _found in results], [
+        finding for *_rest, found in results for finding in found
+    ]
 
 
 def rows(sql: str, params: list[object] | None = None) -> list[tuple[object, ...]]:
@@ -39,7 +67,7 @@ def rows(sql: str, params: list[object] | None = None) -> list[tuple[object, ...
         return list(cursor.fetchall())
 
 
-@audit_check("core: ledger balances are the sums of their transfers")
+@audit_check("core.ledger.balances", gettext_lazy("Ledger balances are the sums of their transfers"))
 def balances_are_sums() -> Iterator[Finding]:
     for kind, owner, balance, moved in rows(
         """
@@ -53,10 +81,11 @@ def balances_are_sums() -> Iterator[Finding]:
         GROUP BY account.id HAVING account.balance <> coalesce(sum(move.amount), 0)
         """
     ):
-        yield Finding("ledger", f"{kind}:{owner}", f"balance {balance}, transfers {moved}")
+        problem = _("balance %(balance)d, transfers %(sum)d") % {"balance": balance, "sum": moved}
+        yield Finding("core.ledger.balances", f"{kind}:{owner}", problem)
 
 
-@audit_check("core: ledger balances are the sums of their lots")
+@audit_check("core.ledger.lots", gettext_lazy("Ledger balances are the sums of their lots"))
 def balances_are_lots() -> Iterator[Finding]:
     for kind, owner, balance, remaining in rows(
         """
@@ -66,10 +95,11 @@ def balances_are_lots() -> Iterator[Finding]:
         GROUP BY account.id HAVING account.balance <> coalesce(sum(lot.remaining), 0)
         """
     ):
-        yield Finding("ledger", f"{kind}:{owner}", f"balance {balance}, lots {remaining}")
+        problem = _("balance %(balance)d, lots %(sum)d") % {"balance": balance, "sum": remaining}
+        yield Finding("core.ledger.lots", f"{kind}:{owner}", problem)
 
 
-@audit_check("core: ledger lots remain what was not taken from them")
+@audit_check("core.ledger.uses", gettext_lazy("Ledger lots remain what was not taken from them"))
 def lots_are_what_was_not_taken() -> Iterator[Finding]:
     for lot, remaining, amount, taken in rows(
         """
@@ -78,10 +108,15 @@ def lots_are_what_was_not_taken() -> Iterator[Finding]:
         GROUP BY lot.id HAVING lot.remaining <> lot.amount - coalesce(sum(lot_use.amount), 0)
         """
     ):
-        yield Finding("ledger", f"lot {lot}", f"remaining {remaining} of {amount}, taken {taken}")
+        problem = _("remaining %(remaining)d of %(amount)d, taken %(taken)d") % {
+            "remaining": remaining,
+            "amount": amount,
+            "taken": taken,
+        }
+        yield Finding("core.ledger.uses", f"lot {lot}", problem)
 
 
-@audit_check("core: ledger holds are what their accounts hold")
+@audit_check("core.ledger.holds", gettext_lazy("Accounts hold the sum of their open holds"))
 def holds_are_held() -> Iterator[Finding]:
     for kind, owner, held, open_holds in rows(
         """
@@ -92,10 +127,11 @@ def holds_are_held() -> Iterator[Finding]:
         GROUP BY account.id HAVING account.held <> coalesce(sum(hold.amount), 0)
         """
     ):
-        yield Finding("ledger", f"{kind}:{owner}", f"held {held}, open holds {open_holds}")
+        problem = _("held %(held)d, open holds %(sum)d") % {"held": held, "sum": open_holds}
+        yield Finding("core.ledger.holds", f"{kind}:{owner}", problem)
 
 
-@audit_check("core: ledger transfers are reversed at most once over")
+@audit_check("core.ledger.reversals", gettext_lazy("Transfers are taken back at most in full"))
 def reversals_stay_within() -> Iterator[Finding]:
     for cause, amount, back in rows(
         """
@@ -105,4 +141,5 @@ def reversals_stay_within() -> Iterator[Finding]:
         GROUP BY original.id HAVING sum(reversal.amount) > original.amount
         """
     ):
-        yield Finding("ledger", str(cause), f"{amount} transferred, {back} taken back")
+        problem = _("%(amount)d transferred, %(back)d taken back") % {"amount": amount, "back": back}
+        yield Finding("core.ledger.reversals", str(cause), problem)

@@ -30,7 +30,7 @@ LANGUAGE = "zh_Hans"
 
 # catalog → path prefixes that feed it; the first catalog that matches a file gets it.
 CATALOGS: dict[str, tuple[str, ...]] = {
-    "shop_pages": ("templates/shop/", "shop/pages", "static/shop/"),
+    "shop_pages": ("templates/shop/", "shop/pages", "shop/forms.py", "static/shop/"),
     "shop_data": (
         "shop/imports",
         "shop/management/",
@@ -57,7 +57,9 @@ KEYWORDS: dict[str, tuple[object, ...] | None] = {
 WITHOUT_SOURCES = {"unfold"}
 FULL_WIDTH = dict(zip(",;:?!()", "\uff0c\uff1b\uff1a\uff1f\uff01\uff08\uff09", strict=True))
 CHINESE = r"[\u4e00-\u9fff\u201c\u201d\u300a\u300b\uff08\uff09]"
-HALF_WIDTH = re.compile(rf"(?<={CHINESE})([,;:?!])\s?(?={CHINESE}|[%{{\w]|$)|(?<={CHINESE})\((?=[^()]*\))")
+HALF_WIDTH = re.compile(
+    rf"(?<={CHINESE})([,;:?!])\s?(?={CHINESE}|[%{{\w]|$)|[,;?!]\s?(?={CHINESE})|(?<={CHINESE})\((?=[^()]*\))"
+)
 CLOSING = re.compile(r"(\uff08[^()\uff08\uff09]*)\)")
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|(?<!\{)\{\w*\}(?!\})")
 

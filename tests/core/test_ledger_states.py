@@ -109,7 +109,7 @@ class Ledger(RuleBasedStateMachine):
 
     @invariant()
     def adds_up(self) -> None:
-        assert [finding for finding in run_audit()[1] if finding.check == "ledger"] == []
+        assert [finding for finding in run_audit()[1] if finding.check.startswith("core.ledger")] == []
         for account in LedgerAccount.objects.filter(owner_id__gt=0):
             assert 0 <= account.held <= account.balance <= self.gone[account.owner_id]
 
