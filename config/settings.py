@@ -346,7 +346,7 @@ UNFOLD = {
             "800": "6 95 70",
             "900": "6 78 59",
             "950": "2 44 34",
-        }  # fmt: skip
+        }
     },
     "SIDEBAR": {
         "show_search": True,
