@@ -1,0 +1,117 @@
+"""How members can be reached on an account: addresses, open windows, quotas. In bulk, and as SQL for the planner."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.apps import apps
+from django.db.models import QuerySet
+from django.db.models.functions import Greatest
+
+from campaigns import rules
+from crm import queries as crm_queries
+from wechat import queries as wechat_queries
+
+
+def members(member_ids: Iterable[int]) -> QuerySet[Any]:
+    return apps.get_model("crm", "Member").objects.filter(pk__in=list(member_ids))
+
+
+def followers(account_id: int) -> QuerySet[Any]:
+    """Living members who follow the account; usable as a subquery."""
+    return apps.get_model("crm", "Member").objects.filter(
+        pk__in=crm_queries.openids_of(account_id).values("member_id"), merged_into__isnull=True
+    )
+
+
+def contacts() -> QuerySet[Any]:
+    """(member id, external_userid) of the WeCom account's customers whom some guide still has."""
+    account = wechat_queries.find_account("work")
+    return crm_queries.openids_of(account.pk if account else 0)
+
+
+def verdicts(
+    audience: QuerySet[Any], *, purpose: str, at: datetime, account_id: int, rungs: Sequence[str]
+) -> QuerySet[Any]:
+    """(member id, answer, reason, until) of each; she must follow the account unless a guide can write to her."""
+    return (
+        crm_queries.with_touch_verdict(
+            audience, purpose=purpose, at=at, account_id=None if rules.WORK_MASS in rungs else account_id
+        )
+        .order_by()
+        .values_list("pk", "touch_answer", "touch_reason", "touch_until")
+    )
+
+
+def silent(at: datetime) -> QuerySet[Any]:
+    """(member id, silent since) of those who bought once and have done nothing since `at`."""
+    return (
+        crm_queries.silent_since(at)
+        .annotate(silent_from=Greatest("last_paid_at", "last_active_at"))
+        .values_list("pk", "silent_from")
+    )
+
+
+def reach_of(
+    member_ids: Collection[int], *, account_id: int, template_id: str, rungs: Sequence[str], at: datetime
+) -> dict[int, rules.Reach]:
+    """What the ladder needs to know of each member, in at most five queries for all of them."""
+    openids = dict(crm_queries.openids_of(account_id).filter(member_id__in=member_ids))
+    contact_ids: dict[int, str] = {}
+    if rules.WORK_MASS in rungs:
+        contact_ids = dict(contacts().filter(member_id__in=member_ids))
+    known = list(openids.values())
+    open_windows: set[str] = set()
+    if rules.CUSTOM in rungs and known:
+        open_windows = set(wechat_queries.open_reply_windows(account_id, at).filter(openid__in=known))
+    subscribed: set[str] = set()
+    if rules.SUBSCRIBE in rungs and template_id and known:
+        subscribed = set(wechat_queries.subscription_quotas(account_id, template_id).filter(openid__in=known))
+    mass_left: dict[str, int] = {}
+    if rules.MASS in rungs and known:
+        mass_left = wechat_queries.mass_left(account_id, known, at)
+    return {
+        member_id: rules.Reach(
+            openid=(openid := openids.get(member_id, "")),
+            external_userid=contact_ids.get(member_id, ""),
+            window_open=openid in open_windows,
+            subscription_left=int(openid in subscribed),
+            mass_left=mass_left.get(openid, 0),
+        )
+        for member_id in member_ids
+    }
+
+
+def compiled(queryset: QuerySet[Any]) -> tuple[str, tuple[Any, ...]]:
+    """A queryset as SQL and parameters, to stand inside a bigger statement."""
+    sql, params = queryset.query.sql_with_params()
+    return sql, tuple(params)
+
+
+def choice_sql(
+    rungs: Sequence[str], *, account_id: int, template_id: str, at: datetime
+) -> tuple[str, list[Any]]:
+    """The SQL twin of `rules.choose_channel`: a CASE over `o.value` (openid) and `c.value` (external_userid).
+
+    Subqueries are uncorrelated, so the planner hashes each once, whatever the number of members.
+    """
+    branches: list[str] = []
+    params: list[Any] = []
+    for rung in rungs:
+        if rung == rules.CUSTOM:
+            sql, given = compiled(wechat_queries.open_reply_windows(account_id, at))
+            branches.append(f"WHEN o.value IN ({sql}) THEN 'custom'")
+            params += given
+        elif rung == rules.SUBSCRIBE and template_id:
+            sql, given = compiled(wechat_queries.subscription_quotas(account_id, template_id))
+            branches.append(f"WHEN o.value IN ({sql}) THEN 'subscribe'")
+            params += given
+        elif rung == rules.TEMPLATE:
+            branches.append("WHEN o.value IS NOT NULL THEN 'template'")
+        elif rung == rules.MASS:
+            sql, given = compiled(wechat_queries.mass_exhausted(account_id, at))
+            branches.append(f"WHEN o.value IS NOT NULL AND o.value NOT IN ({sql}) THEN 'mass'")
+            params += given
+        elif rung == rules.WORK_MASS:
+            branches.append("WHEN c.value IS NOT NULL THEN 'work_mass'")
+    return (f"CASE {' '.join(branches)} ELSE '' END" if branches else "''"), params
