@@ -13,6 +13,9 @@ class ImportRun(models.Model):
     )
     file = models.FileField(_("file"), upload_to="imports/%Y/%m/", max_length=200, blank=True)
     file_name = models.CharField(_("file name"), max_length=200, blank=True)
+    currency = models.CharField(
+        _("currency"), max_length=3, default="CNY", help_text=_("Of the file's amounts; nothing is converted.")
+    )
     columns = models.JSONField(_("columns"), default=dict, blank=True)
     job = models.ForeignKey(
         "core.Job", models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("job")

@@ -42,6 +42,13 @@ class Order(models.Model):
         help_text=_("mall, or import:NAME for history brought in."),
     )
     external_id = models.CharField(_("number in the other system"), max_length=80, blank=True)
+    currency = models.CharField(
+        _("currency"),
+        max_length=3,
+        default="CNY",
+        db_default="CNY",
+        help_text=_("Amounts are its smallest unit: fen, or cents and pence of history brought in."),
+    )
     store = models.ForeignKey(
         "crm.Store", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("store")
     )

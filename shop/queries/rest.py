@@ -1,0 +1,38 @@
+"""What the REST interface may list, seen by its viewer: a key sees all, a colleague of one store sees that store."""
+
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+
+from shop.models import Order, OrderLine, Product, Sku, Stock
+
+
+def products_for(viewer: Any) -> QuerySet[Product]:
+    """Products with category, SKUs and pictures; three statements whatever their number."""
+    return (
+        Product.objects.select_related("category")
+        .defer("search")
+        .prefetch_related(Prefetch("skus", Sku.objects.order_by("position", "pk")), "images")
+    )
+
+
+def stocks_for(viewer: Any) -> QuerySet[Stock]:
+    stocks = Stock.objects.select_related("sku", "store")
+    store_id = own_store_of(viewer)
+    return stocks.filter(store_id=store_id) if store_id else stocks
+
+
+def orders_for(viewer: Any) -> QuerySet[Order]:
+    """Orders with lines and parcels; three statements whatever their number."""
+    orders = Order.objects.select_related("store").prefetch_related(
+        Prefetch("lines", OrderLine.objects.select_related("sku").order_by("pk")), "shipments"
+    )
+    store_id = own_store_of(viewer)
+    return orders.filter(store_id=store_id) if store_id else orders
+
+
+def own_store_of(viewer: Any) -> int | None:
+    """The only store whose rows this viewer sees; None: no such limit."""
+    if viewer.is_superuser or not viewer.is_staff:
+        return None
+    return getattr(getattr(viewer, "staff", None), "store_id", None)
