@@ -317,6 +317,10 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1/",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
+    "ENUM_NAME_OVERRIDES": {
+        "OrderStatus": "shop.models.orders.Order.STATUSES",
+        "ProductStatus": "shop.models.catalogue.Product.STATUSES",
+    },
 }
 
 # --- What people edit is recorded (who, when, from which page) ---------------------------------------------------

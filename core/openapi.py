@@ -52,16 +52,16 @@ class Schema(AutoSchema):
             )
         return parameters
 
-    def get_response_serializers(self) -> Any:
-        answers = super().get_response_serializers()
-        if not isinstance(answers, dict):
-            answers = {"201" if self.method == "POST" else "200": answers}
-        problems = {"401": ProblemSerializer, "403": ProblemSerializer, "429": ProblemSerializer}
+    def _get_response_bodies(self, direction: str = "response") -> Any:
+        bodies = super()._get_response_bodies(direction)
+        refusals = ["401", "403", "429"]
         if self.method in ("POST", "PUT", "PATCH"):
-            problems |= {"400": ProblemSerializer, "409": ProblemSerializer}
+            refusals += ["400", "409"]
         if "{" in self.path:
-            problems["404"] = ProblemSerializer
-        return {**problems, **answers}
+            refusals.append("404")
+        for status in refusals:
+            bodies.setdefault(status, self._get_response_for_code(ProblemSerializer, status))
+        return bodies
 
     def get_tags(self) -> list[str]:
         """The noun after /api/v1/."""

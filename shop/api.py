@@ -273,7 +273,9 @@ class StockDetail(StockDoor):
 class StockAdjustments(StockDoor):
     required_scopes = {"POST": "stock:write"}
 
-    @extend_schema(operation_id="stock_adjust", request=AdjustmentSerializer, responses={201: StockSerializer})
+    @extend_schema(
+        operation_id="stock_adjust", request=AdjustmentSerializer, responses={201: StockSerializer}
+    )
     @idempotent
     def post(self, request: Request, sku: str, store: str) -> Response:
         """Add to or take from what lies there, once per Idempotency-Key."""
