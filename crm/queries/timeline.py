@@ -11,6 +11,7 @@ from django.db.models import Count, Q
 from django.db.models.functions import TruncDate
 
 from core import clock
+from core.money import yuan
 from crm.models import Activity, ChannelScan
 
 
@@ -26,6 +27,16 @@ class ActivityRow:
     @property
     def label(self) -> str:
         return str(LABELS.get(self.kind, self.kind))
+
+    @property
+    def yuan(self) -> str:
+        return f"¥{yuan(self.amount_fen)}"
+
+    @property
+    def note(self) -> str:
+        """The words of the details: a message's beginning, a tag's or code's name."""
+        details = [self.data.get(key) for key in ("name", "text", "key", "title") if self.data.get(key)]
+        return " · ".join(str(detail) for detail in details)[:120]
 
 
 LABELS = dict(Activity.KINDS)
