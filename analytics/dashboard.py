@@ -49,6 +49,8 @@ def home(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             "chart_options": _options(legend=True),
             "sales_options": _sales_options(),
             "last_broadcasts": [_broadcast_row(row) for row in campaign_queries.last_broadcasts(5)],
+            "has_sales": any(row.paid_orders or row.paid_fen for row in current),
+            "has_follows": any(row.followed or row.unfollowed for row in current),
             "top_sources": _with_share(queries.top_sources(current[0].day)),
             "links": {
                 name: address

@@ -11,6 +11,11 @@ class Change:
     direction: str  # "up" | "down" | "same"
     is_good: bool | None  # None: neither
 
+    @property
+    def percent_text(self) -> str:
+        """Without the sign: an arrow says it."""
+        return "" if self.percent is None else str(abs(self.percent))
+
 
 def change(now: int, before: int, *, more_is_good: bool = True) -> Change:
     """The change in whole percent, capped at ±999 so that a first busy day does not shout."""

@@ -1,6 +1,6 @@
 """Reading groups from WeCom: one at a time after a notice, or all of them as a job with an honest report."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from community import rules
 from community.errors import NothingFetched, NoWorkAccount, SyncRunning
-from community.models import Group, GroupDay, GroupMember
+from community.models import Group, GroupMember
 from core import clock, jobs
 from core.locks import advisory_lock
 from core.models import Job
@@ -138,8 +138,16 @@ def store_group(*, account_id: int, fetched: WorkGroup, began_at: datetime) -> G
     group.owner_id = crm_queries.staff_ids([fetched.owner]).get(fetched.owner)
     group.read_at, group.attempts, group.last_error = began_at, 0, ""
 
-    present = {person.id: person for person in fetched.members}
     open_stays = {stay.platform_id: stay for stay in group.stays.filter(left_at__isnull=True)}
+    # The platform leaves the time out for some members: then the time we know stands, else the time of reading.
+    present = {
+        person.id: replace(
+            person,
+            joined_at=person.joined_at
+            or (open_stays[person.id].joined_at if person.id in open_stays else began_at),
+        )
+        for person in fetched.members
+    }
     changed = rules.difference(
         {platform_id: stay.joined_at for platform_id, stay in open_stays.items()},
         [rules.Presence(person.id, person.joined_at) for person in present.values()],
@@ -348,17 +356,3 @@ def _dismiss_missing(account_id: int, listed: set[str]) -> int:
 def repoint_member(*, kept_id: int, merged_id: int) -> None:
     """Two members became one: her stays follow her. Idempotent."""
     GroupMember.objects.filter(member_id=merged_id).update(member_id=kept_id)
-
-
-def carried_forward(days: list[GroupDay], first_day: Any, last_day: Any) -> list[GroupDay]:
-    """Fill days without a row: nobody came or went, as many customers as the day before."""
-    by_day = {row.day: row for row in days}
-    filled: list[GroupDay] = []
-    customers = next((row.customers for row in reversed(days) if row.day < first_day), 0)
-    day = first_day
-    while day <= last_day:
-        row = by_day.get(day) or GroupDay(day=day, joined=0, left=0, customers=customers)
-        customers = row.customers
-        filled.append(row)
-        day += timedelta(days=1)
-    return filled

@@ -27,7 +27,9 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         "expire what the ledger holds too long": every(600, "core.tasks.expire_lots", "bulk"),
         "resume jobs whose worker died": every(sweep * 5, "core.tasks.sweep_jobs", "bulk"),
         "release orders that were not paid in time": every(max(sweep, 5), "shop.tasks.expire_orders"),
-        "ask WeChat about payments without a notice": every(max(sweep, 5), "shop.tasks.query_lost_payments", "fast"),
+        "ask WeChat about payments without a notice": every(
+            max(sweep, 5), "shop.tasks.query_lost_payments", "fast"
+        ),
         "send refunds and ask about them": every(max(sweep, 5), "shop.tasks.send_refunds", "fast"),
         "receive orders shipped ten days ago": every(600, "shop.tasks.receive_due_orders"),
         "count what was sold": every(3600, "shop.tasks.refresh_sold_counts", "bulk"),
@@ -36,4 +38,10 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         "make the QR codes that are missing": every(60, "crm.tasks.make_qr_codes"),
         "make the timeline's next months": every(6 * 3600, "crm.tasks.prepare_timeline", "bulk"),
         "count the segments again": every(3600, "crm.tasks.recount_segments", "bulk"),
+        "start, release and finish broadcasts": every(sweep, "campaigns.tasks.sweep_broadcasts", "bulk"),
+        "win back who fell silent": every(max(sweep * 10, 20), "campaigns.tasks.run_win_back", "bulk"),
+        "read groups that changed": every(sweep, "community.tasks.read_due_groups"),
+        "count the days of the overview": every(
+            max(sweep * 15, 30), "analytics.tasks.refresh_figures", "bulk"
+        ),
     }

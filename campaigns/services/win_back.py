@@ -249,9 +249,7 @@ def preview(rule: WinBackRule) -> dict[str, int]:
     choice, choice_params = reach.choice_sql(
         rungs, account_id=rule.account_id, template_id=rule.template_id, at=moment
     )
-    openids, openid_params = reach.compiled(
-        reach.following(rule.account_id).values_list("member_id", "value")
-    )
+    openids, openid_params = reach.compiled(crm_queries.openids_of(rule.account_id))
     contacts, contact_params = reach.compiled(reach.contacts())
     with connection.cursor() as cursor:
         cursor.execute(

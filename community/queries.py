@@ -1,0 +1,83 @@
+"""What the group pages show: growth by day, for one group and for a list of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from community.models import Group, GroupDay
+from core import clock
+from core.models import Job
+
+SPARK_DAYS = 30
+
+
+@dataclass(frozen=True)
+class GrowthDay:
+    """Customers at the end of a day, and who came and went on it."""
+
+    day: date
+    joined: int
+    left: int
+    customers: int
+
+
+def growth(group_ids: Iterable[int], *, days: int = SPARK_DAYS) -> dict[int, list[GrowthDay]]:
+    """Group id → the last so many days, oldest first, every day filled. Two queries for any number of groups."""
+    wanted = list(group_ids)
+    last = clock.today()
+    first = last - timedelta(days=days - 1)
+    rows: dict[int, dict[date, GroupDay]] = {group_id: {} for group_id in wanted}
+    for row in GroupDay.objects.filter(group_id__in=wanted, day__gte=first):
+        rows[row.group_id][row.day] = row
+    before = dict(
+        GroupDay.objects.filter(group_id__in=wanted, day__lt=first)
+        .order_by("group_id", "-day")
+        .distinct("group_id")
+        .values_list("group_id", "customers")
+    )
+    return {group_id: _filled(rows[group_id], before.get(group_id, 0), first, days) for group_id in wanted}
+
+
+def _filled(rows: dict[date, GroupDay], customers: int, first: date, days: int) -> list[GrowthDay]:
+    filled = []
+    for day in (first + timedelta(days=number) for number in range(days)):
+        row = rows.get(day)
+        customers = row.customers if row else customers
+        filled.append(GrowthDay(day, row.joined if row else 0, row.left if row else 0, customers))
+    return filled
+
+
+def growth_of_all(*, days: int = SPARK_DAYS) -> list[GrowthDay]:
+    """All active groups together, by day."""
+    ids = list(Group.objects.filter(status=Group.ACTIVE).values_list("pk", flat=True))
+    if not ids:
+        return []
+    per_group = growth(ids, days=days).values()
+    return [
+        GrowthDay(
+            together[0].day,
+            sum(one.joined for one in together),
+            sum(one.left for one in together),
+            sum(one.customers for one in together),
+        )
+        for together in zip(*per_group, strict=True)
+    ]
+
+
+def last_sync() -> Job | None:
+    return Job.objects.filter(kind="community.sync_groups").order_by("-pk").first()
+
+
+def sync_report(job: Job) -> dict[str, Any]:
+    """What the sync brought, also while it runs (from its checkpoint) and when it failed."""
+    found = job.result or {}
+    checkpoint = job.checkpoint or {}
+    failed = found.get("failed", checkpoint.get("failed", []))
+    return {
+        "expected": found.get("expected", job.total),
+        "fetched": found.get("fetched", checkpoint.get("fetched", 0)),
+        "failed": failed,
+        "dismissed": found.get("dismissed", 0),
+        "error": job.error,
+    }
