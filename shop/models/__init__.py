@@ -2,7 +2,7 @@
 
 from shop.models.cart import Address, CartLine
 from shop.models.catalogue import Category, Product, ProductImage, Sku
-from shop.models.imports import ImportRun
+from shop.models.imports import ImportLine, ImportRun
 from shop.models.orders import Order, OrderLine, OrderLog
 from shop.models.payments import Payment, Refund, Shipment
 from shop.models.stock import Stock, StockMovement
@@ -11,6 +11,7 @@ __all__ = [
     "Address",
     "CartLine",
     "Category",
+    "ImportLine",
     "ImportRun",
     "Order",
     "OrderLine",
