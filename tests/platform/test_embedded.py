@@ -169,20 +169,26 @@ def test_what_was_committed_survives_kill_9_of_both(var: Path) -> None:
 
 
 @linux
-def test_lock_files_that_name_a_living_stranger_do_not_stop_a_start(var: Path) -> None:
-    services = embedded.ensure(var)
+def test_lock_files_that_name_a_living_stranger_neither_stop_a_start_nor_endanger_the_stranger(
+    var: Path,
+) -> None:
+    embedded.ensure(var)
     left = (var / "postgres" / "postmaster.pid").read_text()
     embedded.stop(var)
-    # The crashed server's number now belongs to this test.
-    stranger = "\n".join([str(os.getpid()), *left.splitlines()[1:]]) + "\n"
-    (var / "postgres" / "postmaster.pid").write_text(stranger)
-    (SocketDir(var).path / "pg" / ".s.PGSQL.5432.lock").write_text(stranger)
-    (var / "valkey" / "valkey.pid").write_text(f"{os.getpid()}\n")
+    with subprocess.Popen(["sleep", "300"]) as stranger:
+        try:
+            # The crashed servers' numbers now belong to somebody else.
+            lock = "\n".join([str(stranger.pid), *left.splitlines()[1:]]) + "\n"
+            (var / "postgres" / "postmaster.pid").write_text(lock)
+            (SocketDir(var).path / "pg" / ".s.PGSQL.5432.lock").write_text(lock)
+            (var / "valkey" / "valkey.pid").write_text(f"{stranger.pid}\n")
+            embedded.stop(var)
+            assert stranger.poll() is None
 
-    assert query(embedded.ensure(var), "select 1") == 1
-    embedded.stop(var)
-    os.kill(os.getpid(), 0)  # `stop` did not end the stranger
-    assert services.database_url
+            assert query(embedded.ensure(var), "select 1") == 1
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 def test_a_killed_first_start_leaves_nothing_half_made(new_var: Path) -> None:
