@@ -82,7 +82,8 @@ def next_query_at(started_at: datetime, queries: int) -> datetime | None:
     return started_at + QUERY_AFTER[queries] if queries < len(QUERY_AFTER) else None
 
 
-_WORDS = re.compile(r"[㐀-鿿豈-﫿]+|[0-9a-z]+")
+# Chinese, kana and hangul are written without spaces between words.
+_WORDS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff]+|[0-9a-z]+")
 
 
 def _words(text: str) -> list[str]:

@@ -119,7 +119,10 @@ def set_products_status(*, product_ids: Sequence[int], status: str) -> tuple[int
 
 @transaction.atomic
 def duplicate_product(*, product_id: int) -> Product:
-    """A draft with the same texts, pictures and SKUs (codes get an ending); no stock. Not idempotent: each call copies."""
+    """A draft with the same texts, pictures and SKUs (codes get an ending), without stock.
+
+    Not idempotent: each call copies.
+    """
     source = Product.objects.get(pk=product_id)
     images, skus = list(source.images.all()), list(source.skus.all())
     moment = clock.now()

@@ -86,8 +86,7 @@ def one_holds_while_other_waits(first: Callable[[], Any], second: Callable[[], A
 
 def test_forty_buyers_of_ten_pieces_get_exactly_ten():
     dress = builders.sku(stock=10)
-    buyers = [builders.member() for _ in range(40)]
-    results = at_once(*[lambda buyer=buyer: builders.order(buyer, (dress, 1)) for buyer in buyers])
+    results = at_once(*[buying((dress, 1)) for _ in range(40)])
     kinds = Counter(type(result).__name__ for result in results)
     assert kinds == {"Order": 10, "SoldOut": 30}
     assert builders.stock_of(dress) == (10, 10)
@@ -98,7 +97,7 @@ def test_forty_buyers_of_ten_pieces_get_exactly_ten():
 
 def test_the_last_pieces_are_named_to_those_who_want_more():
     dress = builders.sku(stock=5)
-    results = at_once(*[lambda buyer=builders.member(): builders.order(buyer, (dress, 3)) for _ in range(6)])
+    results = at_once(*[buying((dress, 3)) for _ in range(6)])
     refused = [result for result in results if isinstance(result, SoldOut)]
     assert len(refused) == 5
     assert {refusal.shortages[0].available for refusal in refused} == {2}
@@ -117,7 +116,7 @@ def test_orders_of_the_same_goods_in_any_sequence_do_not_block_each_other():
     calls = []
     for number in range(16):
         lines = ((one, 1), (two, 1)) if number % 2 else ((two, 1), (one, 1))
-        calls.append(lambda buyer=builders.member(), lines=lines: builders.order(buyer, *lines))
+        calls.append(buying(*lines))
     assert {type(result) for result in at_once(*calls)} == {Order}
     assert (builders.stock_of(one), builders.stock_of(two)) == ((100, 16), (100, 16))
 
@@ -189,7 +188,7 @@ def test_two_requests_for_a_refund_make_one():
 
 def test_counting_and_ordering_at_once_never_leave_less_than_is_reserved():
     dress = builders.sku(stock=10)
-    calls = [lambda buyer=builders.member(): builders.order(buyer, (dress, 2)) for _ in range(5)]
+    calls = [buying((dress, 2)) for _ in range(5)]
     calls += [
         lambda number=number: services.adjust_stock(sku_id=dress.pk, change=-3, cause=f"count:{number}")
         for number in range(3)
@@ -199,6 +198,12 @@ def test_counting_and_ordering_at_once_never_leave_less_than_is_reserved():
     assert 0 <= reserved <= on_hand
     moved = StockMovement.objects.values_list("on_hand_change", "reserved_change")
     assert (on_hand, reserved) == (sum(row[0] for row in moved), sum(row[1] for row in moved))
+
+
+def buying(*lines: tuple[Any, int]) -> Callable[[], Order]:
+    """A new member's order, to be placed later."""
+    buyer = builders.member()
+    return lambda: builders.order(buyer, *lines)
 
 
 def release(order: Order) -> Order:

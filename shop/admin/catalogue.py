@@ -1,0 +1,305 @@
+"""Products with pictures and SKUs, and the tree of categories."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.files.storage import default_storage
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from django_htmx.http import HttpResponseClientRedirect
+from unfold.admin import TabularInline
+from unfold.contrib.forms.widgets import WysiwygWidget
+from unfold.decorators import action, display
+from unfold.forms import BaseDialogForm
+
+from core import clock, money
+from core.admin import BaseAdmin
+from shop import rules, services
+from shop.admin.fields import SpecField, YuanField
+from shop.models import Category, Product, ProductImage, Sku, Stock
+
+
+class ImageInline(TabularInline):
+    model = ProductImage
+    fields = ["preview", "image", "alt", "position"]
+    readonly_fields = ["preview"]
+    ordering_field = "position"
+    extra = 0
+    tab = True
+
+    @admin.display(description=_("preview"))
+    def preview(self, image: ProductImage) -> str:
+        name = image.thumbnail.name or image.image.name
+        if not name:
+            return "–"
+        return format_html(
+            '<img src="{}" alt="" width="56" style="border-radius:6px">', default_storage.url(name)
+        )
+
+
+class SkuForm(forms.ModelForm):  # type: ignore[type-arg]
+    price_fen = YuanField(label=_("price (¥)"))
+    list_price_fen = YuanField(label=_("list price (¥)"), required=False)
+    spec = SpecField(label=_("specification"), required=False)
+
+    class Meta:
+        model = Sku
+        fields = ["code", "spec", "name", "price_fen", "list_price_fen", "position", "is_active"]
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        if not values.get("name") and values.get("spec"):
+            values["name"] = " ".join(values["spec"].values())[:80]
+        return values
+
+
+class SkuInline(TabularInline):
+    """SKUs are switched off, not deleted: orders and movements point at them."""
+
+    model = Sku
+    form = SkuForm
+    fields = ["code", "spec", "name", "price_fen", "list_price_fen", "position", "is_active", "available"]
+    readonly_fields = ["available"]
+    extra = 0
+    can_delete = False
+    show_change_link = False
+    tab = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Sku]:
+        stock = Stock.objects.filter(sku=OuterRef("pk")).values("sku")
+        left = stock.annotate(left=Sum("on_hand") - Sum("reserved")).values("left")
+        return super().get_queryset(request).annotate(left=Coalesce(Subquery(left), 0))
+
+    @admin.display(description=_("available"))
+    def available(self, sku: Sku) -> str:
+        if sku.pk is None:
+            return "–"
+        address = reverse("admin:shop_stock_changelist") + f"?q={sku.code}"
+        return format_html('<a href="{}">{}</a>', address, getattr(sku, "left", 0))
+
+
+class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Product
+        fields = ["name", "subtitle", "code", "category", "status", "sort", "detail"]
+        widgets = {"detail": WysiwygWidget()}
+
+    def clean_detail(self) -> str:
+        return services.clean_detail(self.cleaned_data["detail"])
+
+    def clean_code(self) -> str | None:
+        return self.cleaned_data["code"] or None
+
+
+class SoldOutFilter(admin.SimpleListFilter):
+    title = _("stock")
+    parameter_name = "stock"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("none", _("sold out")), ("few", _("fewer than 10")), ("some", _("in stock"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Product]) -> QuerySet[Product]:
+        match self.value():
+            case "none":
+                return queryset.filter(left__lte=0)
+            case "few":
+                return queryset.filter(left__gt=0, left__lt=10)
+            case "some":
+                return queryset.filter(left__gt=0)
+        return queryset
+
+
+@admin.register(Product)
+class ProductAdmin(BaseAdmin):
+    form = ProductForm
+    list_display = [
+        "shown",
+        "category",
+        "price_range",
+        "available",
+        "state",
+        "sold_count",
+        "sort",
+        "updated_at",
+    ]
+    list_filter = ["status", SoldOutFilter, "category"]
+    list_select_related = ["category"]
+    list_per_page = 30
+    search_fields = ["name"]
+    search_help_text = _("Name, selling line, category, product or SKU code")
+    ordering = ["-sort", "-pk"]
+    inlines = [SkuInline, ImageInline]
+    readonly_fields = ["price_range", "sold_count", "created_at", "updated_at"]
+    fieldsets = [
+        (None, {"fields": ["name", "subtitle", ("category", "code"), ("status", "sort"), "detail"]}),
+        (_("Figures"), {"fields": [("price_range", "sold_count"), ("created_at", "updated_at")]}),
+    ]
+    actions = ["put_on_sale", "take_off"]
+    actions_detail = ["duplicate", "preview"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Product]:
+        stock = Stock.objects.filter(sku__product=OuterRef("pk"), sku__is_active=True).values("sku__product")
+        left = stock.annotate(left=Sum("on_hand") - Sum("reserved")).values("left")
+        cover = ProductImage.objects.filter(product=OuterRef("pk")).order_by("position", "pk")
+        return (
+            super()
+            .get_queryset(request)
+            .defer("search", "detail")
+            .annotate(
+                left=Coalesce(Subquery(left, output_field=IntegerField()), 0),
+                cover=Subquery(cover.values("thumbnail")[:1]),
+                cover_full=Subquery(cover.values("image")[:1]),
+            )
+        )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Product], search_term: str
+    ) -> tuple[QuerySet[Product], bool]:
+        words = rules.search_query(search_term)
+        if not search_term.strip():
+            return queryset, False
+        if not words:
+            return queryset.none(), False
+        return queryset.extra(where=["shop_product.search @@ %s::tsquery"], params=[words]), False
+
+    @display(description=_("product"), header=True, ordering="name")
+    def shown(self, product: Product) -> list[Any]:
+        name = getattr(product, "cover", "") or getattr(product, "cover_full", "")
+        picture = {
+            "path": default_storage.url(name) if name else None,
+            "squared": True,
+            "width": 40,
+            "height": 40,
+            "borderless": True,
+        }
+        return [product.name, product.subtitle or product.code or "", None, picture]
+
+    @admin.display(description=_("price"), ordering="min_price_fen")
+    def price_range(self, product: Product) -> str:
+        low, high = money.yuan(product.min_price_fen), money.yuan(product.max_price_fen)
+        return f"¥{low}" if low == high else f"¥{low} – ¥{high}"
+
+    @admin.display(description=_("available"), ordering="left")
+    def available(self, product: Product) -> int:
+        return getattr(product, "left", 0)
+
+    @display(
+        description=_("status"),
+        ordering="status",
+        label={"draft": "warning", "on_sale": "success", "off": "info"},
+    )
+    def state(self, product: Product) -> tuple[str, str]:
+        return product.status, str(product.get_status_display())
+
+    def save_model(self, request: HttpRequest, obj: Product, form: Any, change: bool) -> None:
+        obj.updated_at = clock.now()
+        if not change:
+            obj.created_at = obj.updated_at
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """After pictures and SKUs are saved: thumbnails, price range, search words; no sale without a SKU."""
+        super().save_related(request, form, formsets, change)
+        product = form.instance
+        for formset in formsets:
+            if formset.model is ProductImage:
+                for image in formset.new_objects + [
+                    row for row, fields in formset.changed_objects if "image" in fields
+                ]:
+                    services.make_thumbnail(image)
+        services.refresh_products(product_ids=[product.pk])
+        if product.status == Product.ON_SALE and not product.skus.filter(is_active=True).exists():
+            services.set_products_status(product_ids=[product.pk], status=Product.DRAFT)
+            messages.warning(request, _("Saved as a draft: a product needs at least one SKU to be on sale."))
+
+    @admin.action(description=_("Put on sale"), permissions=["change"])
+    def put_on_sale(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
+        self._set_status(request, queryset, Product.ON_SALE)
+
+    @admin.action(description=_("Take off the shelf"), permissions=["change"])
+    def take_off(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
+        self._set_status(request, queryset, Product.OFF)
+
+    def _set_status(self, request: HttpRequest, queryset: QuerySet[Product], status: str) -> None:
+        ids = list(queryset.values_list("pk", flat=True))
+        count, refused = services.set_products_status(product_ids=ids, status=status)
+        messages.success(
+            request,
+            ngettext("%(count)d product changed.", "%(count)d products changed.", count) % {"count": count},
+        )
+        if refused:
+            names = "、".join(refused[:10])
+            messages.warning(request, _("Without a SKU and not put on sale: %(names)s") % {"names": names})
+
+    @action(
+        description=_("Duplicate"),
+        url_path="duplicate",
+        icon="content_copy",
+        permissions=["add"],
+        dialog={
+            "title": _("Duplicate this product?"),
+            "description": _("Makes a draft with the same texts, pictures and SKUs, without stock."),
+            "form_class": BaseDialogForm,
+            "form_submit_text": _("Duplicate"),
+        },
+    )
+    def duplicate(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        copy = services.duplicate_product(product_id=int(object_id))
+        messages.success(request, _("This is the copy. Change what differs, then put it on sale."))
+        return HttpResponseClientRedirect(reverse("admin:shop_product_change", args=[copy.pk]))
+
+    @action(
+        description=_("Look at it in the shop"),
+        url_path="look",
+        icon="open_in_new",
+        attrs={"target": "_blank"},
+    )
+    def preview(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        from django.shortcuts import redirect
+
+        return redirect("shop:product", pk=int(object_id))
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return super().has_add_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Products are taken off the shelf: orders point at their SKUs."""
+        return False
+
+
+@admin.register(Category)
+class CategoryAdmin(BaseAdmin):
+    list_display = ["name", "parent", "position", "is_active", "products_count"]
+    list_editable = ["position", "is_active"]
+    list_filter = ["is_active"]
+    list_select_related = ["parent"]
+    search_fields = ["name"]
+    fields = ["name", "parent", "position", "is_active"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Category]:
+        on_sale = Count("products", filter=Q(products__status=Product.ON_SALE))
+        return super().get_queryset(request).annotate(on_sale=on_sale)
+
+    @admin.display(description=_("products on sale"), ordering="on_sale")
+    def products_count(self, category: Category) -> int:
+        return getattr(category, "on_sale", 0)
+
+    def save_model(self, request: HttpRequest, obj: Category, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and "name" in form.changed_data:
+            ids = Product.objects.filter(Q(category=obj) | Q(category__parent=obj)).values_list(
+                "pk", flat=True
+            )
+            services.refresh_products(product_ids=list(ids))
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "parent":
+            own = request.resolver_match.kwargs.get("object_id") if request.resolver_match else None
+            kwargs["queryset"] = Category.objects.filter(parent=None).exclude(pk=own or 0)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)

@@ -1,0 +1,421 @@
+"""Orders as facts, with what an operator may do to them: ship, cancel, give the money back."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django_htmx.http import HttpResponseClientRedirect
+from unfold.admin import TabularInline
+from unfold.decorators import action, display
+from unfold.forms import BaseDialogForm
+from unfold.paginator import InfinitePaginator
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from core import clock, money
+from core.admin import ReadOnlyAdmin
+from core.secrets import masked_phone
+from shop import services
+from shop.admin.fields import said, who, yuan_column
+from shop.models import Order, OrderLine, OrderLog, Payment, Refund, Shipment
+
+CARRIERS = [
+    "顺丰速运",
+    "京东快递",
+    "中通快递",
+    "圆通速递",
+    "申通快递",
+    "韵达快递",
+    "极兔速递",
+    "EMS",
+    "德邦快递",
+]
+LABELS = {
+    "pending_payment": "warning",
+    "paid": "primary",
+    "shipped": "info",
+    "received": "success",
+    "cancelled": "default",
+    "refunded": "default",
+    "refunding": "danger",
+}
+
+
+class ShipForm(BaseDialogForm):
+    carrier = forms.ChoiceField(
+        label=_("carrier"), choices=[(name, name) for name in CARRIERS], widget=UnfoldAdminSelectWidget()
+    )
+    tracking_number = forms.CharField(
+        label=_("tracking number"), max_length=40, widget=UnfoldAdminTextInputWidget()
+    )
+
+
+class ReasonForm(BaseDialogForm):
+    reason = forms.CharField(label=_("reason"), max_length=80, widget=UnfoldAdminTextInputWidget())
+
+
+class FactInline(TabularInline):
+    """Rows that belong to an order; looked at, never edited."""
+
+    extra = 0
+    can_delete = False
+    tab = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class LineInline(FactInline):
+    model = OrderLine
+    tab = False
+    fields = readonly_fields = ["picture", "goods", "unit_price", "quantity", "discount", "total"]
+    unit_price = yuan_column("unit_price_fen", _("unit price"))
+    discount = yuan_column("discount_fen", _("discount"))
+    total = yuan_column("total_fen", _("total"))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OrderLine]:
+        return super().get_queryset(request).select_related("sku")
+
+    @admin.display(description="")
+    def picture(self, line: OrderLine) -> str:
+        if not line.image:
+            return ""
+        return format_html(
+            '<img src="{}" alt="" width="40" height="40" style="border-radius:6px;object-fit:cover">',
+            line.image_url,
+        )
+
+    @admin.display(description=_("product"))
+    def goods(self, line: OrderLine) -> str:
+        return format_html(
+            '<a href="{}">{}</a><br><small>{} · {}</small>',
+            reverse("admin:shop_product_change", args=[line.sku.product_id]),
+            line.product_name,
+            line.sku_name or "–",
+            line.sku.code,
+        )
+
+
+class LogInline(FactInline):
+    model = OrderLog
+    fields = readonly_fields = ["at", "action", "actor", "note"]
+    verbose_name_plural = _("log")
+
+
+class PaymentInline(FactInline):
+    model = Payment
+    show_change_link = True
+    fields = readonly_fields = ["out_trade_no", "amount", "status", "transaction_id", "paid_at", "difference"]
+    amount = yuan_column("amount_fen", _("amount"))
+
+
+class ShipmentInline(FactInline):
+    model = Shipment
+    fields = readonly_fields = ["carrier", "tracking_number", "shipped_at", "actor"]
+
+
+class RefundInline(FactInline):
+    model = Refund
+    show_change_link = True
+    fields = readonly_fields = ["out_refund_no", "kind", "amount", "status", "reason", "actor", "last_error"]
+    amount = yuan_column("amount_fen", _("amount"))
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [*Order.STATUSES, ("refunding", _("refunding"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        if self.value() == "refunding":
+            return queryset.filter(refund_requested_at__isnull=False).exclude(status=Order.REFUNDED)
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
+class PlacedFilter(admin.SimpleListFilter):
+    title = _("placed")
+    parameter_name = "placed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("today", _("today")),
+            ("yesterday", _("yesterday")),
+            ("7", _("the last 7 days")),
+            ("30", _("the last 30 days")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        today = clock.today()
+        match self.value():
+            case "today":
+                return queryset.filter(placed_at__gte=clock.day_start(today))
+            case "yesterday":
+                day = today - timedelta(days=1)
+                return queryset.filter(
+                    placed_at__gte=clock.day_start(day), placed_at__lt=clock.day_start(today)
+                )
+            case "7" | "30" as days:
+                return queryset.filter(placed_at__gte=clock.day_start(today - timedelta(days=int(days) - 1)))
+        return queryset
+
+
+class ChannelFilter(admin.SimpleListFilter):
+    title = _("channel")
+    parameter_name = "channel"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("mall", _("mall")), ("import", _("brought in"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        match self.value():
+            case "mall":
+                return queryset.filter(channel="mall")
+            case "import":
+                return queryset.exclude(channel="mall")
+        return queryset
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnlyAdmin):
+    list_display = ["number", "buyer", "goods", "total", "state", "placed_at", "paid_at"]
+    list_filter = [StatusFilter, PlacedFilter, ChannelFilter]
+    list_select_related = ["member"]
+    search_fields = ["number"]
+    search_help_text = _(
+        "Order number, phone or its last four digits, receiver, member's name, tracking number"
+    )
+    ordering = ["-placed_at", "-pk"]
+    paginator = InfinitePaginator
+    inlines = [LineInline, LogInline, PaymentInline, ShipmentInline, RefundInline]
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    ("number", "state", "channel"),
+                    ("member_link", "placed_at", "expires_at"),
+                    ("items", "shipping", "discount"),
+                    ("total", "paid", "refunded"),
+                ]
+            },
+        ),
+        (_("Delivery"), {"fields": [("receiver", "phone_shown"), "address", "note"]}),
+        (
+            _("Times"),
+            {
+                "fields": [
+                    ("paid_at", "shipped_at", "received_at"),
+                    ("cancelled_at", "cancel_reason", "refunded_at"),
+                ]
+            },
+        ),
+    ]
+    readonly_fields = [
+        *("state", "member_link", "items", "shipping", "discount", "total", "paid", "refunded"),
+        *("phone_shown", "address"),
+    ]
+    actions_detail = ["ship", "cancel", "refund"]
+
+    items = yuan_column("items_fen", _("goods"))
+    shipping = yuan_column("shipping_fen", _("shipping"))
+    discount = yuan_column("discount_fen", _("discount"))
+    total = yuan_column("total_fen", _("total"))
+    paid = yuan_column("paid_fen", _("paid"))
+    refunded = yuan_column("refunded_fen", _("refunded"))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
+        lines = Prefetch("lines", OrderLine.objects.order_by("pk"))
+        return super().get_queryset(request).select_related("member").prefetch_related(lines)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
+    ) -> tuple[QuerySet[Order], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        found = Q(number__startswith=term) | Q(receiver=term) | Q(external_id=term) | Q(member__name=term)
+        found |= Exists(Shipment.objects.filter(order=OuterRef("pk"), tracking_number=term))
+        digits = term.replace("*", "")[-4:] if "*" in term or len(term) == 4 else ""
+        if term.isdigit() and len(term) >= 8:
+            found |= Q(phone=term)
+        elif digits.isdigit() and len(digits) == 4:
+            found |= Q(phone__endswith=digits)
+        return queryset.filter(found), False
+
+    @display(description=_("buyer"), header=True)
+    def buyer(self, order: Order) -> list[str]:
+        name = str(order.member) if order.member_id else str(_("without a member"))
+        return [name, f"{order.receiver} {masked_phone(order.phone)}" if order.phone else order.receiver]
+
+    @admin.display(description=_("goods"))
+    def goods(self, order: Order) -> str:
+        lines = list(order.lines.all())
+        if not lines:
+            return "–"
+        first = f"{lines[0].product_name} ×{lines[0].quantity}"
+        return first if len(lines) == 1 else f"{first} +{len(lines) - 1}"
+
+    @display(description=_("status"), label=LABELS, ordering="status")
+    def state(self, order: Order) -> tuple[str, str]:
+        return ("refunding" if order.is_refunding else order.status), order.status_label
+
+    @admin.display(description=_("member"))
+    def member_link(self, order: Order) -> str:
+        if order.member_id is None:
+            return str(_("without a member"))
+        try:
+            return format_html(
+                '<a href="{}">{}</a>',
+                reverse("admin:crm_member_change", args=[order.member_id]),
+                order.member,
+            )
+        except NoReverseMatch:
+            return str(order.member)
+
+    @admin.display(description=_("phone"))
+    def phone_shown(self, order: Order) -> str:
+        return _shown_phone(self, order)
+
+    @admin.display(description=_("address"))
+    def address(self, order: Order) -> str:
+        return f"{order.region} {order.street} {order.postal_code}".strip() or "–"
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        self._may_see_phone = request.user.has_perm("crm.view_phone")
+        return super().changeform_view(request, *args, **kwargs)
+
+    # Which buttons an order offers; the services decide again under lock.
+
+    def has_ship_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        order = _order_of(request, object_id)
+        return (
+            bool(request.user.has_perm("shop.change_order"))
+            and order is not None
+            and order.status in (Order.PAID, Order.SHIPPED)
+            and not order.is_refunding
+            and order.channel == "mall"
+        )
+
+    def has_cancel_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        order = _order_of(request, object_id)
+        return (
+            bool(request.user.has_perm("shop.change_order"))
+            and order is not None
+            and order.status == Order.PENDING_PAYMENT
+        )
+
+    def has_refund_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        order = _order_of(request, object_id)
+        return (
+            bool(request.user.has_perm("shop.add_refund"))
+            and order is not None
+            and order.status in (Order.PAID, Order.SHIPPED, Order.RECEIVED)
+            and not order.is_refunding
+            and order.channel == "mall"
+        )
+
+    @action(
+        description=_("Ship"),
+        url_path="ship",
+        icon="local_shipping",
+        permissions=["ship"],
+        dialog={
+            "title": _("Ship this order"),
+            "description": _("The goods leave the shelf, and the buyer sees the parcel in her order."),
+            "form_class": ShipForm,
+            "form_submit_text": _("Ship"),
+        },
+    )
+    def ship(self, request: HttpRequest, form: ShipForm, object_id: str) -> HttpResponse:
+        with said(request):
+            shipment = services.ship_order(
+                order_id=int(object_id),
+                carrier=form.cleaned_data["carrier"],
+                tracking_number=form.cleaned_data["tracking_number"],
+                by=who(request),
+                user_id=request.user.pk,
+            )
+            messages.success(request, _("Shipped with %(parcel)s.") % {"parcel": shipment})
+        return _back(object_id)
+
+    @action(
+        description=_("Cancel order"),
+        url_path="cancel",
+        icon="cancel",
+        permissions=["cancel"],
+        dialog={
+            "title": _("Cancel this order?"),
+            "description": _(
+                "The payment is closed at WeChat and the stock given back. This cannot be undone."
+            ),
+            "form_class": ReasonForm,
+            "form_submit_text": _("Cancel order"),
+        },
+    )
+    def cancel(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+        with said(request):
+            services.cancel_order(
+                order_id=int(object_id),
+                reason=form.cleaned_data["reason"],
+                actor=who(request),
+                user_id=request.user.pk,
+            )
+            messages.success(request, _("The order is cancelled."))
+        return _back(object_id)
+
+    @action(
+        description=_("Refund"),
+        url_path="refund",
+        icon="undo",
+        permissions=["refund"],
+        dialog={
+            "title": _("Give all the money back?"),
+            "description": _(
+                "The whole amount goes back to the buyer. What is not shipped yet returns to stock. "
+                "This cannot be undone."
+            ),
+            "form_class": ReasonForm,
+            "form_submit_text": _("Refund"),
+        },
+    )
+    def refund(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+        with said(request):
+            refund = services.refund_order(
+                order_id=int(object_id),
+                reason=form.cleaned_data["reason"],
+                by=who(request),
+                user_id=request.user.pk,
+            )
+            messages.success(
+                request, _("¥%(amount)s is on its way back.") % {"amount": money.yuan(refund.amount_fen)}
+            )
+        return _back(object_id)
+
+
+def _order_of(request: HttpRequest, object_id: Any) -> Order | None:
+    """The order of this page, read once per request for all its buttons."""
+    known: dict[str, Order | None] = request.__dict__.setdefault("_shop_orders", {})
+    key = str(object_id)
+    if key not in known:
+        known[key] = Order.objects.filter(pk=int(key)).first() if key.isdigit() else None
+    return known[key]
+
+
+def _shown_phone(page: OrderAdmin, order: Order) -> str:
+    if not order.phone:
+        return "–"
+    return order.phone if getattr(page, "_may_see_phone", False) else masked_phone(order.phone)
+
+
+def _back(object_id: str) -> HttpResponse:
+    return HttpResponseClientRedirect(reverse("admin:shop_order_change", args=[object_id]))

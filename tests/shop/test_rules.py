@@ -1,0 +1,69 @@
+"""The shop's pure rules, for any input."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shop import rules
+
+LINES = st.lists(
+    st.builds(
+        rules.PricedLine,
+        unit_price_fen=st.integers(0, 10**8),
+        quantity=st.integers(1, 999),
+    ),
+    max_size=50,
+)
+
+
+@given(LINES, st.integers(0, 10_000))
+def test_totals_are_the_sum_of_the_lines(lines, shipping_fen):
+    sums = rules.totals(lines, shipping_fen=shipping_fen)
+    assert sums.total_fen == sum(line.total_fen for line in lines) + shipping_fen
+    assert sums.items_fen - sums.discount_fen == sum(line.total_fen for line in lines)
+
+
+@given(LINES, LINES)
+def test_totals_add_up_over_orders(some, others):
+    assert (
+        rules.totals(some + others).items_fen == rules.totals(some).items_fen + rules.totals(others).items_fen
+    )
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 99))))
+def test_merged_lines_lose_no_piece_and_are_sorted(lines):
+    merged = rules.merged_lines(lines)
+    assert sum(quantity for _sku, quantity in merged) == sum(quantity for _sku, quantity in lines)
+    assert [sku for sku, _quantity in merged] == sorted({sku for sku, _quantity in lines})
+
+
+@given(st.integers(0, 10**12 - 1))
+def test_order_numbers_are_eighteen_digits_that_begin_with_the_day(chance):
+    number = rules.order_number(datetime(2026, 1, 9, tzinfo=UTC), chance)
+    assert len(number) == 18
+    assert number.isdigit()
+    assert number.startswith("260109")
+
+
+@given(st.text(max_size=60), st.text(max_size=20))
+def test_what_contains_the_typed_text_has_all_its_tokens(name, typed):
+    tokens = set(rules.search_tokens([f"{name} {typed}"]))
+    wanted = [part.strip("'") for part in rules.search_query(typed).replace(":*", "").split(" & ") if part]
+    if len(wanted) < 8:
+        assert set(wanted) <= tokens
+
+
+@given(st.text())
+def test_a_search_query_is_made_of_harmless_words_only(typed):
+    for part in rules.search_query(typed).split(" & "):
+        word = part.removesuffix(":*")
+        assert word == "" or (word[0] == word[-1] == "'" and len(word) > 2)
+        assert not set(word[1:-1]) & set("'\\&|!():* ")
+
+
+def test_the_states_lead_where_they_should():
+    assert rules.may_become("cancelled", "paid")
+    assert not rules.may_become("refunded", "paid")
+    assert set(rules.TRANSITIONS) == set(rules.ORDER_STATUSES)
+    assert all(target in rules.ORDER_STATUSES for targets in rules.TRANSITIONS.values() for target in targets)
