@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -49,6 +50,7 @@ class Shop:
     received: list[Delivery] = field(default_factory=list)
     answers: list[tuple[int, bytes] | Callable[[Delivery], tuple[int, bytes]]] = field(default_factory=list)
     answer: tuple[int, bytes] | Callable[[Delivery], tuple[int, bytes]] = (200, b"success")
+    pages: dict[str, str] = field(default_factory=dict)  # HTML by path
 
     def take(self, delivery: Delivery) -> tuple[int, bytes]:
         self.received.append(delivery)
@@ -58,6 +60,15 @@ class Shop:
     def at(self, key: str) -> list[Delivery]:
         """What arrived for the account of this key."""
         return [one for one in self.received if f"/{key}/" in one.path]
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    """The machine's Chromium; the tests that need it are skipped where there is none."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium here")
+    return {"executable_path": path, "args": ["--no-sandbox", "--disable-dev-shm-usage"]}
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +83,12 @@ def shop_server() -> Iterator[Shop]:
             parts = urlsplit(self.path)
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             delivery = Delivery(parts.path, query, dict(self.headers.items()), self.rfile.read(length))
-            status, body = shop.take(delivery)
+            page = shop.pages.get(parts.path)
+            status, body = (200, page.encode()) if page is not None else shop.take(delivery)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            if page is not None:
+                self.send_header("Content-Type", "text/html; charset=utf-8")
             self.end_headers()
             self.wfile.write(body)
 
@@ -97,6 +111,7 @@ def shop(shop_server: Shop) -> Shop:
     """The shop, with nothing received and every callback answered well."""
     shop_server.received.clear()
     shop_server.answers.clear()
+    shop_server.pages.clear()
     shop_server.answer = (200, b"success")
     return shop_server
 

@@ -26,9 +26,10 @@ export function openPage(url) {
       el("button", { onclick: back, "aria-label": "返回", test: "browser-back" }, icon("back"))),
     title,
     el("div", { class: "right" }, el("button", { onclick: () => pageMenu(url), "aria-label": "更多", test: "browser-more" }, icon("more"))));
+  // The address is set before the frame is shown, or its empty page would count as a step.
+  frame.src = url;
   box("browser").replaceChildren(head, progress, frame);
   box("browser").hidden = false;
-  frame.src = url;
 }
 
 export function closePage() {

@@ -96,7 +96,7 @@ function arrive(message) {
   phone.typing = "";
   const reading = phone.page?.kind === "chat" && phone.page.key === key && box("browser").hidden;
   if (reading) markRead(key);
-  else if (message.channel !== "sent") showBanner(message, key);
+  else if (message.channel !== "sent" && message.kind !== "payment") showBanner(message, key);
   phone.render();
 }
 
@@ -106,7 +106,7 @@ function showBanner(message, key) {
   banner.hidden = false;
   banner.onclick = () => { banner.hidden = true; closePage(); openChat(key); };
   clearTimeout(bannerTimer);
-  bannerTimer = setTimeout(() => { banner.hidden = true; }, 3200);
+  bannerTimer = setTimeout(() => { banner.hidden = true; }, 2600);
 }
 
 // --- tabs and pages ---------------------------------------------------------------------------------
