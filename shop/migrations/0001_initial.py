@@ -282,7 +282,7 @@ class Migration(migrations.Migration):
                 ('list_price_fen', models.BigIntegerField(blank=True, help_text='Shown struck through; empty: none.', null=True, verbose_name='list price (fen)')),
                 ('weight_grams', models.PositiveIntegerField(default=0, verbose_name='weight (g)')),
                 ('position', models.IntegerField(default=0, verbose_name='position')),
-                ('is_active', models.BooleanField(default=True, verbose_name='sold')),
+                ('is_active', models.BooleanField(default=True, verbose_name='for sale')),
                 ('product', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='skus', to='shop.product', verbose_name='product')),
             ],
             options={
@@ -341,7 +341,7 @@ class Migration(migrations.Migration):
                 ('list_price_fen', models.BigIntegerField(blank=True, help_text='Shown struck through; empty: none.', null=True, verbose_name='list price (fen)')),
                 ('weight_grams', models.PositiveIntegerField(default=0, verbose_name='weight (g)')),
                 ('position', models.IntegerField(default=0, verbose_name='position')),
-                ('is_active', models.BooleanField(default=True, verbose_name='sold')),
+                ('is_active', models.BooleanField(default=True, verbose_name='for sale')),
                 ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
                 ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='shop.sku')),
                 ('product', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='shop.product', verbose_name='product')),

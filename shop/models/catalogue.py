@@ -138,7 +138,7 @@ class Sku(models.Model):
     )
     weight_grams = models.PositiveIntegerField(_("weight (g)"), default=0)
     position = models.IntegerField(_("position"), default=0)
-    is_active = models.BooleanField(_("sold"), default=True)
+    is_active = models.BooleanField(_("for sale"), default=True)
 
     class Meta:
         verbose_name = _("SKU")
