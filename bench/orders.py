@@ -117,13 +117,21 @@ def _checkouts(skus: list[int]) -> Iterator[load.Request]:
         }
         buyers.append((headers, saved.pk))
     chance = random.Random(7)
-    while True:
-        headers, address_id = chance.choice(buyers)
-        form = {
-            "csrfmiddlewaretoken": csrf, "from": "product", "line": f"{chance.choice(skus)}:1",
-            "address": address_id, "key": uuid.uuid4().hex, "note": "",
-        }  # fmt: skip
-        yield load.request("POST", "/checkout/", headers=headers, body=urlencode(form).encode())
+
+    def forms() -> Iterator[load.Request]:
+        while True:
+            headers, address_id = chance.choice(buyers)
+            form = {
+                "csrfmiddlewaretoken": csrf,
+                "from": "product",
+                "line": f"{chance.choice(skus)}:1",
+                "address": address_id,
+                "key": uuid.uuid4().hex,
+                "note": "",
+            }
+            yield load.request("POST", "/checkout/", headers=headers, body=urlencode(form).encode())
+
+    return forms()
 
 
 def _through_http(skus: int) -> tuple[float, dict[str, object]]:

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 
 from django.core.files.storage import default_storage
 from django.db import connection
-from django.db.models import Sum
 from django.utils.translation import gettext as _
 
 from core.errors import NotFound
 from shop import rules
-from shop.models import Address, CartLine
+from shop.models import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +105,10 @@ def cart_of(member_id: int) -> CartPage:
 
 
 def cart_count(member_id: int) -> int:
-    """Pieces in the cart, for the badge."""
-    return CartLine.objects.filter(member_id=member_id).aggregate(count=Sum("quantity"))["count"] or 0
+    """Pieces in the cart, for the badge of every page: by hand, for compiling it took longer than running it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(sum(quantity), 0) FROM shop_cartline WHERE member_id = %s", [member_id])
+        return int(cursor.fetchone()[0])
 
 
 def checkout_of(member_id: int, lines: Iterable[tuple[int, int]] | None = None) -> CheckoutPage:
