@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.db.models import F, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -77,9 +76,6 @@ class MemberAdmin(BaseAdmin):
 
     class Media:
         css = {"all": ["crm/admin.css"]}
-
-    def get_paginator(self, *args: Any, **kwargs: Any) -> Paginator:
-        return CappedPaginator(*args, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # members are born from what people do

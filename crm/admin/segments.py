@@ -102,6 +102,10 @@ class SegmentForm(forms.ModelForm):
         model = Segment
         fields = ["name", "note", "rules"]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["rules"] = json.dumps(self.instance.rules)
+
     def clean_rules(self) -> dict[str, Any]:
         try:
             return segments.check(json.loads(self.cleaned_data["rules"] or "{}"))
@@ -118,7 +122,7 @@ class SegmentAdmin(BaseAdmin):
     search_fields = ["name", "note"]
     ordering = ["-pk"]
     fields = ["name", "note", "rules"]
-    change_form_before_template = "crm/admin/segment.html"
+    change_form_after_template = "crm/admin/segment.html"
 
     class Media:
         css = {"all": ["crm/admin.css"]}
