@@ -81,7 +81,7 @@ def _shelves() -> list[Shelf]:
 @require_GET
 @greeted
 def home(request: HttpRequest) -> HttpResponse:
-    shelves = kept_fragment(("home",), "shop/home_shelves.html", _home_context)
+    shelves = kept_fragment(("home",), "shop/home_shelves.html", _home_context).text
     response = show(request, "shop/home.html", tab="home", shelves=shelves)
     note_once(request, "visited")
     return response
@@ -156,12 +156,18 @@ def category(request: HttpRequest, pk: int) -> HttpResponse:
 
     def shelf() -> dict[str, Any]:
         here, chips = _place_of(pk)
-        return {**cards(), "category": here, "chips": chips, "sorts": _sort_choices(address, sort)}
+        return {
+            **cards(),
+            "title": here.name,
+            "category": here,
+            "chips": chips,
+            "sorts": _sort_choices(address, sort),
+        }
 
     if request.headers.get("HX-Request"):
-        return HttpResponse(kept_fragment(("cards", pk, sort, number), "shop/cards.html", cards))
-    text = kept_fragment(("shelf", pk, sort, number), "shop/shelf.html", shelf)
-    response = show(request, "shop/category.html", tab="categories", shelf=text)
+        return HttpResponse(kept_fragment(("cards", pk, sort, number), "shop/cards.html", cards).text)
+    kept = kept_fragment(("shelf", pk, sort, number), "shop/shelf.html", shelf)
+    response = show(request, "shop/category.html", tab="categories", title=kept.title, shelf=kept.text)
     note_once(request, "visited")
     return response
 

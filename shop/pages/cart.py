@@ -69,7 +69,9 @@ def cart(request: HttpRequest) -> HttpResponse:
     undo = None
     if whole_number(sku_id) and whole_number(quantity):
         undo = {"sku_id": whole_number(sku_id), "quantity": whole_number(quantity), "name": _("one item")}
-    return show(request, "shop/cart.html", tab="cart", **_cart_context(member_id, undo=undo))
+    return show(
+        request, "shop/cart.html", tab="cart", out_of_band=False, **_cart_context(member_id, undo=undo)
+    )
 
 
 def _note_ticks(request: HttpRequest, member_id: int) -> None:
@@ -135,7 +137,6 @@ def _cart_context(member_id: int, *, undo: dict[str, Any] | None = None, refusal
         "undo": undo,
         "refusal": refusal,
         "said": said,
-        "out_of_band": False,
     }
 
 

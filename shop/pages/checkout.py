@@ -19,7 +19,7 @@ from shop.models import Address, Order
 from shop.pages import words
 from shop.pages.frame import members_only, note_once, problem, sdk_for, show
 from shop.pages.me import shown_address
-from shop.pages.pictures import of_url
+from shop.pages.pictures import of_name, of_url
 
 
 @require_http_methods(["GET", "POST"])
@@ -100,6 +100,10 @@ def _shown(
 ) -> HttpResponse:
     member_id = request.member.pk  # type: ignore[attr-defined]
     page = queries.checkout_of(member_id, lines)
+    if lines is None and page.problems:  # ticked, but not to be had: the cart says so and does not count them
+        page = queries.checkout_of(
+            member_id, [(line.sku_id, line.quantity) for line in page.lines if not line.problem]
+        )
     if not page.lines:
         return _nothing_chosen(request)
     origin = "cart" if (from_cart if from_cart is not None else lines is None) else "product"
@@ -223,6 +227,7 @@ def _till(request: HttpRequest, order: Order, *, refusal: str = "", status: int 
             "pay_until": words.clock_time(order.expires_at),
             "closed_words": closed,
         },
+        images=[of_name(line.image) for line in list(order.lines.all())[:4]],
         templates=settings.ORDER_TEMPLATES if state == "paid" else [],
         sdk=sdk_for(request),
     )

@@ -55,7 +55,7 @@ def _tabs_in(language: str) -> tuple[Tab, ...]:
 
     return (
         tab("home", _("Home"), "house"),
-        tab("categories", _("Categories"), "layout-grid"),
+        tab("categories", _("All categories"), "layout-grid"),
         tab("cart", _("Cart"), "shopping-bag", "tab-cart"),
         tab("me", _("Me"), "user-round", "tab-me"),
     )
@@ -78,13 +78,19 @@ def show(
     if "cart_count" not in context:
         context["cart_count"] = queries.cart_count(member_id) if member_id else 0
     notice = context.pop("notice", "")
-    frame = {"tab": tab, "tabs": tabs, "shop_name": settings.SHOP_NAME, "notice": notice}
+    frame = {
+        "tab": tab,
+        "tabs": tabs,
+        "shop_name": settings.SHOP_NAME,
+        "notice": notice,
+        "out_of_band": False,
+    }
     return render(request, template, {**frame, **context}, status=status, using="jinja2")
 
 
 def show_part(request: HttpRequest, template: str, *, status: int = 200, **context: Any) -> HttpResponse:
     """Render what htmx puts into a page."""
-    frame = {"tab": "", "tabs": tabs, "shop_name": settings.SHOP_NAME}
+    frame = {"tab": "", "tabs": tabs, "shop_name": settings.SHOP_NAME, "out_of_band": False}
     return render(request, template, {**frame, **context}, status=status, using="jinja2")
 
 
@@ -110,10 +116,15 @@ def problem(
 
 
 # --- Fragments that are the same for everybody ---------------------------------------------------------------------
-_fragments: dict[tuple[object, ...], tuple[float, Markup]] = {}
+class Fragment(NamedTuple):
+    text: Markup
+    title: str  # of the page around it, when its context has one
 
 
-def kept_fragment(key: tuple[object, ...], template: str, context: Callable[[], dict[str, Any]]) -> Markup:
+_fragments: dict[tuple[object, ...], tuple[float, Fragment]] = {}
+
+
+def kept_fragment(key: tuple[object, ...], template: str, context: Callable[[], dict[str, Any]]) -> Fragment:
     """A rendered piece of page, at most two seconds old in this process (ADR: the product list's fragment).
 
     Prices and stock shown here are looked at again by cart and checkout, so two seconds of age harm nobody. While
@@ -129,15 +140,17 @@ def kept_fragment(key: tuple[object, ...], template: str, context: Callable[[], 
         _fragments[whole_key] = (present + 1.0, kept[1])
     frame = {"tabs": tabs, "shop_name": settings.SHOP_NAME}
     try:
-        text = Markup(render_to_string(template, {**frame, **context()}, using="jinja2"))  # noqa: S704  escaped by Jinja
+        values = context()
+        text = render_to_string(template, {**frame, **values}, using="jinja2")
+        fragment = Fragment(Markup(text), values.get("title", ""))  # noqa: S704  escaped by Jinja
     except BaseException:
         _fragments.pop(whole_key, None)
         raise
     if lifetime:
         if len(_fragments) >= MAX_FRAGMENTS:
             _fragments.clear()
-        _fragments[whole_key] = (time.monotonic() + lifetime, text)
-    return text
+        _fragments[whole_key] = (time.monotonic() + lifetime, fragment)
+    return fragment
 
 
 def forget_fragments() -> None:

@@ -44,7 +44,7 @@ def me(request: HttpRequest) -> HttpResponse:
         member=member,
         account_name=account.name if account else "",
         ways=[
-            way(_("To pay"), "wallet", "pending_payment"),
+            way(_("Awaiting payment"), "wallet", "pending_payment"),
             way(_("To be sent"), "package", "paid"),
             way(_("On the way"), "truck", "shipped"),
             way(_("All orders"), "receipt-text", "", counted=False),

@@ -30,7 +30,7 @@ def _filters(current: str) -> list[Choice]:
     here = reverse("shop:orders")
     names = [
         ("", _("All")),
-        (rules.PENDING_PAYMENT, _("To pay")),
+        (rules.PENDING_PAYMENT, _("Awaiting payment")),
         (rules.PAID, _("To be sent")),
         (rules.SHIPPED, _("On the way")),
         (rules.RECEIVED, _("Done")),
