@@ -73,7 +73,7 @@ def captured(command: Sequence[str]) -> Callable[[], tuple[int, str]]:
         output = (done.stdout + done.stderr).strip()
         if done.returncode != 0:
             print(output)
-        lines = [line for line in output.splitlines() if line.strip()]
+        lines = [line for line in output.splitlines() if line.strip() and not line.startswith("[*]")]
         return done.returncode, (lines[-1].strip() if lines else "nothing to report")[:160]
 
     return step
