@@ -51,6 +51,15 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
             (_("Accounts"), "hub", "wechat_account", "wechat.view_account"),
             (_("Notices"), "inbox", "wechat_notice", "wechat.view_notice"),
             (_("Outgoing messages"), "outbox", "wechat_outboundmessage", "wechat.view_outboundmessage"),
+            (_("Mass sendings"), "campaign", "wechat_outboundbatch", "wechat.view_outboundbatch"),
+            (_("Daily use"), "speed", "wechat_channeluse", "wechat.view_channeluse"),
+            (_("Reply windows"), "quickreply", "wechat_replywindow", "wechat.view_replywindow"),
+            (
+                _("Subscription quotas"),
+                "notifications_active",
+                "wechat_subscriptionquota",
+                "wechat.view_subscriptionquota",
+            ),
         ],
     ),
     (

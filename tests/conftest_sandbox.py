@@ -87,11 +87,11 @@ class Sandbox:
         self.session = requests.Session()
         self.session.trust_env = False
 
-    def get(self, path: str, **query: Any) -> Any:
-        return self._answer(self.session.get(f"{self.base}/sandbox/api/{path}", params=query, timeout=15))
+    def get(self, place: str, /, **query: Any) -> Any:
+        return self._answer(self.session.get(f"{self.base}/sandbox/api/{place}", params=query, timeout=15))
 
-    def post(self, path: str, **body: Any) -> Any:
-        return self._answer(self.session.post(f"{self.base}/sandbox/api/{path}", json=body, timeout=15))
+    def post(self, place: str, /, **body: Any) -> Any:
+        return self._answer(self.session.post(f"{self.base}/sandbox/api/{place}", json=body, timeout=15))
 
     def delete(self, path: str) -> Any:
         return self._answer(self.session.delete(f"{self.base}/sandbox/api/{path}", timeout=15))

@@ -69,9 +69,7 @@ class CallbackCipher:
         plain = secrets.token_bytes(16) + len(content).to_bytes(4, "big") + content + receive_id.encode()
         pad = BLOCK_BYTES - len(plain) % BLOCK_BYTES
         encryptor = self._cipher.encryptor()
-        return base64.b64encode(
-            encryptor.update(plain + bytes((pad,)) * pad) + encryptor.finalize()
-        ).decode()
+        return base64.b64encode(encryptor.update(plain + bytes((pad,)) * pad) + encryptor.finalize()).decode()
 
 
 # WeChat Pay
@@ -85,7 +83,9 @@ def load_public_key(pem: str) -> RSAPublicKey:
     return key
 
 
-def check_pay_signature(key: RSAPublicKey, *, timestamp: str, nonce: str, body: bytes, signature: str) -> None:
+def check_pay_signature(
+    key: RSAPublicKey, *, timestamp: str, nonce: str, body: bytes, signature: str
+) -> None:
     """Raises NotAuthentic, also for the platform's own probes."""
     if signature.startswith(SIGNTEST):
         raise NotAuthentic("probe")

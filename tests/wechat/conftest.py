@@ -81,7 +81,7 @@ def no_wake_ups(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     woken: list[str] = []
     monkeypatch.setattr(waker.notices, "wake", lambda: woken.append("notices"))
-    yield woken
+    return woken
 
 
 def b64(value: bytes) -> str:

@@ -39,7 +39,10 @@ def test_what_wechatpy_seals_opens_here_and_back() -> None:
     sdk = WeChatCrypto(TOKEN, AES_KEY, RECEIVE_ID)
     xml = sdk.encrypt_message("<xml><Content>你好</Content></xml>", "nonce", "1409659589")
     encrypted = envelopes.parse_xml(xml.encode())["Encrypt"]
-    assert CallbackCipher(AES_KEY).decrypt(encrypted, RECEIVE_ID).decode() == "<xml><Content>你好</Content></xml>"
+    assert (
+        CallbackCipher(AES_KEY).decrypt(encrypted, RECEIVE_ID).decode()
+        == "<xml><Content>你好</Content></xml>"
+    )
     reply = CallbackCipher(AES_KEY).encrypt("<xml><Content>好</Content></xml>", RECEIVE_ID)
     signature = crypto.sha1_of_sorted(TOKEN, "1", "n", reply)
     assert "好" in sdk.decrypt_message(f"<xml><Encrypt>{reply}</Encrypt></xml>", signature, "1", "n")
@@ -124,7 +127,7 @@ def test_the_published_js_signature() -> None:
         b"plain words",
         b"",
         b"<xml><A>&unknown;</A></xml>",
-        '<?xml version="1.0" encoding="utf-99"?><xml><A>1</A></xml>'.encode(),
+        b'<?xml version="1.0" encoding="utf-99"?><xml><A>1</A></xml>',
     ],
 )
 def test_a_body_that_no_platform_sends_is_malformed(body: bytes) -> None:

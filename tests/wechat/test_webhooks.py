@@ -133,21 +133,28 @@ def test_the_official_address_verifies_with_a_plain_echo(official: Account) -> N
 def test_messages_sealed_by_wechatpy_come_in(official: Account, corp: Account) -> None:
     from wechat.envelopes import parse_xml
 
-    for path, sdk in ((OA, WeChatCrypto(TOKEN, AES_KEY, RECEIVE_ID)), (WORK, WorkCrypto(TOKEN, AES_KEY, RECEIVE_ID))):
+    for path, sdk in (
+        (OA, WeChatCrypto(TOKEN, AES_KEY, RECEIVE_ID)),
+        (WORK, WorkCrypto(TOKEN, AES_KEY, RECEIVE_ID)),
+    ):
         xml = sdk.encrypt_message(text_xml(msg_id=path), "n9", "1700000009")
         query = {
             "timestamp": "1700000009",
             "nonce": "n9",
             "msg_signature": parse_xml(xml.encode())["MsgSignature"],
         }
-        assert Client().post(path, xml, content_type="text/xml", QUERY_STRING=_query(query)).status_code == 200
+        assert (
+            Client().post(path, xml, content_type="text/xml", QUERY_STRING=_query(query)).status_code == 200
+        )
     assert Notice.objects.count() == 2
 
 
 # Modes
 
 
-def test_safe_mode_stores_the_notice_and_wakes_a_worker_once(official: Account, no_wake_ups: list[str]) -> None:
+def test_safe_mode_stores_the_notice_and_wakes_a_worker_once(
+    official: Account, no_wake_ups: list[str]
+) -> None:
     assert encrypted_post(event_xml()).content == b"success"
     assert encrypted_post(event_xml()).status_code == 200
     notice = Notice.objects.get()
@@ -223,7 +230,9 @@ def test_an_inactive_account_is_unknown(official: Account) -> None:
 # Deduplication
 
 
-def test_messages_are_known_by_their_id_and_events_by_all_their_fields(official: Account, corp: Account) -> None:
+def test_messages_are_known_by_their_id_and_events_by_all_their_fields(
+    official: Account, corp: Account
+) -> None:
     encrypted_post(text_xml("7", "你好"))
     encrypted_post(text_xml("7", "你好 "))
     encrypted_post(text_xml("8"))
@@ -232,7 +241,9 @@ def test_messages_are_known_by_their_id_and_events_by_all_their_fields(official:
         extra = f"<ChangeType>add_external_contact</ChangeType><ExternalUserID>{external}</ExternalUserID>"
         for _ in range(2):
             encrypted_post(event_xml("sys", event="change_external_contact", extra=extra), path=WORK)
-    assert list(Notice.objects.filter(account=corp).values_list("sender", "deliveries").order_by("sender")) == [
+    assert list(
+        Notice.objects.filter(account=corp).values_list("sender", "deliveries").order_by("sender")
+    ) == [
         ("wm1", 2),
         ("wm2", 2),
     ]
@@ -319,14 +330,18 @@ def pay_post(
     return Client().post(PAY, body, content_type="application/json", headers=given)
 
 
-def test_a_payment_notice_is_stored_once_and_answered_204(merchant: Account, rsa_keys: dict[str, Any]) -> None:
+def test_a_payment_notice_is_stored_once_and_answered_204(
+    merchant: Account, rsa_keys: dict[str, Any]
+) -> None:
     answers = [pay_post(rsa_keys).status_code for _ in range(3)]
     assert answers == [204, 204, 204]
     notice = Notice.objects.get()
     assert (notice.topic, notice.deliveries, notice.sender) == ("TRANSACTION.SUCCESS", 3, "EV-1")
 
 
-def test_forged_stale_and_probing_payment_notices_are_refused(merchant: Account, rsa_keys: dict[str, Any]) -> None:
+def test_forged_stale_and_probing_payment_notices_are_refused(
+    merchant: Account, rsa_keys: dict[str, Any]
+) -> None:
     stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     refused = [
         pay_post(rsa_keys, signer=stranger),
@@ -352,7 +367,9 @@ def test_forged_stale_and_probing_payment_notices_are_refused(merchant: Account,
     ]
     assert [answer.status_code for answer in malformed] == [400] * len(malformed)
     assert Client().get(PAY).status_code == 405
-    assert Client().post("/wechat/pay/nobody/notify/", b"{}", content_type="application/json").status_code == 404
+    assert (
+        Client().post("/wechat/pay/nobody/notify/", b"{}", content_type="application/json").status_code == 404
+    )
     large = Client().post(PAY, b"x" * (1024 * 1024 + 1), content_type="application/json")
     assert large.status_code == 413
     assert not Notice.objects.exists()
@@ -365,7 +382,9 @@ def test_a_notice_just_within_five_minutes_is_taken(merchant: Account, rsa_keys:
 # The answer does not depend on workers or the broker
 
 
-def test_the_answer_is_fast_when_the_broker_is_away(official: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_is_fast_when_the_broker_is_away(
+    official: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from celery import current_app
 
     from wechat import waker

@@ -117,11 +117,11 @@ _COLUMNS = (
 # One statement for any number of rows; what differs per message comes from `s(recipient, origin_id, vars)`.
 _INSERT_SELECT = f"""
 INSERT INTO wechat_outboundmessage ({_COLUMNS})
-SELECT %(account_id)s, %(body_id)s, %(channel)s, s.recipient, s.vars, %(origin)s, s.origin_id, NULL, 'pending', false, 0,
-    %(moment)s, '', '', '', %(moment)s, NULL, NULL
+SELECT %(account_id)s, %(body_id)s, %(channel)s, s.recipient, s.vars, %(origin)s, s.origin_id, NULL, 'pending',
+    false, 0, %(moment)s, '', '', '', %(moment)s, NULL, NULL
 FROM ({{source}}) AS s(recipient, origin_id, vars)
 ON CONFLICT DO NOTHING
-"""
+"""  # noqa: S608 - constants of this page
 PAGE_ROWS = 10_000
 
 
@@ -163,7 +163,8 @@ def enqueue_from_select(
 ) -> int:
     """Queue what a SELECT of (to, origin_id) or (to, origin_id, variables) gives, in one INSERT … SELECT.
 
-    `params` are named (`%(name)s`); a third column is jsonb. Idempotent on: (origin, origin_id). Returns how many are new.
+    `params` are named (`%(name)s`); a third column is jsonb. Idempotent on: (origin, origin_id).
+    Returns how many are new.
     """
     with connection.cursor() as cursor:
         # Two columns or three: ask the planner, not the caller.

@@ -18,11 +18,16 @@ RETURNING u.used - before.used
 """
 
 
+def limit_of(account: Account, channel: str) -> int | None:
+    """The account's daily number for a channel: its own when set, else the published one; None is no number."""
+    if account.kind == Account.SUBSCRIPTION and channel == "mass" and "mass" not in account.daily_limits:
+        return rules.SUBSCRIPTION_MASS_A_DAY
+    return rules.daily_limit(channel, account.daily_limits)
+
+
 def take_quota(account: Account, channel: str, wanted: int) -> int:
     """Book up to `wanted` messages of today; how many were left. The row's lock lasts one statement."""
-    limit = rules.daily_limit(channel, account.daily_limits)
-    if account.kind == Account.SUBSCRIPTION and channel == "mass" and "mass" not in account.daily_limits:
-        limit = rules.SUBSCRIPTION_MASS_A_DAY
+    limit = limit_of(account, channel)
     today = clock.today()
     ChannelUse.objects.bulk_create(
         [ChannelUse(account=account, channel=channel, day=today)], ignore_conflicts=True

@@ -112,6 +112,7 @@ class GroupSender:
         self.path, self.make_document = SINGLE[channel]
         self.backlog: deque[Claimed] = deque()
         self.started: dict[int, Claimed] = {}
+        self.sent_with: dict[int, str] = {}  # the token that a message went out with
         self.again: set[int] = set()  # sent again with a fresh token, which happens once
         self.outcomes: list[tuple[Claimed, Outcome]] = []
         self.contents: dict[int, dict[str, Any]] = {}
@@ -204,7 +205,11 @@ class GroupSender:
         self.unused += len(batch) - len(begun)
         going = [message for message in batch if message.id in begun]
         self.started.update((message.id, message) for message in going)
-        fast.submit(self.token, [(message.id, self._document(message)) for message in going])
+        self._submit(fast, going)
+
+    def _submit(self, fast: FastSender, messages: list[Claimed]) -> None:
+        self.sent_with.update((message.id, self.token) for message in messages)
+        fast.submit(self.token, [(message.id, self._document(message)) for message in messages])
 
     def _document(self, message: Claimed) -> bytes:
         content = self._content(message.body_id)
@@ -224,21 +229,21 @@ class GroupSender:
         errcode = int(str(exchange.answer.get("errcode") or 0))
         if not exchange.failure and errcode in TOKEN_REJECTED and message.id not in self.again:
             self.again.add(message.id)
-            if self._renew_token():
-                fast.submit(self.token, [(message.id, self._document(message))])
+            if self._renew_token(self.sent_with[message.id]):
+                self._submit(fast, [message])
                 return
-        del self.started[exchange.message_id]
+        del self.started[message.id], self.sent_with[message.id]
         outcome = self._outcome(message, exchange, errcode)
         if outcome.state == OutboundMessage.PENDING:
             self.unused += 1
         self.outcomes.append((message, outcome))
 
-    def _renew_token(self) -> bool:
-        rejected = self.token
+    def _renew_token(self, rejected: str) -> bool:
+        """One renewal serves all messages that went out with the old token."""
+        if self.token != rejected:
+            return True
         try:
-            self.token = self.client.token()
-            if self.token == rejected:
-                self.token = self.client.token(rejected=rejected)
+            self.token = self.client.token(rejected=rejected)
         except PlatformError as error:
             self._pause_for(error)
             return False
@@ -336,7 +341,7 @@ def book_allowances(
     outcomes: list[tuple[str, Outcome]],
     contents: dict[str, dict[str, Any]],
 ) -> None:
-    """Count what was sent against the receivers' windows and accepts, and believe the platform when it says none is left."""
+    """Count what was sent against windows and accepts; believe the platform when it says that none is left."""
     sent = [to for to, outcome in outcomes if outcome.state == OutboundMessage.SENT]
     if channel == OutboundMessage.CUSTOM:
         if sent:

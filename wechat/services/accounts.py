@@ -19,6 +19,7 @@ from wechat.gateway.pay import PayClient
 from wechat.gateway.work import WorkClient
 from wechat.models import Account
 from wechat.queries import account as get_account
+from wechat.rules import DAILY_LIMITS
 
 # Which fields each kind has; the first ones must be set before the account works.
 NEEDED = {
@@ -123,8 +124,6 @@ def _check_pay(account: Account) -> None:
 
 
 def _check_limits(limits: Any) -> None:
-    from wechat.rules import DAILY_LIMITS
-
     good = isinstance(limits, dict) and all(
         channel in DAILY_LIMITS and isinstance(number, int) and number >= 0
         for channel, number in limits.items()
@@ -161,10 +160,16 @@ def set_account(*, kind: str, key: str, fields: dict[str, Any]) -> tuple[Account
         raise BadAccount(
             "key", _("Another official account has this key already: %(name)s.") % {"name": other.get()}
         )
-    account.save()
-    if not is_new and {"secret", "appid", "corpid", "api_base"} & set(fields):
-        tokens.forget(account.pk)
+    change_account(account, changed=set(fields))
     return account, is_new
+
+
+def change_account(account: Account, *, changed: set[str]) -> None:
+    """Save a checked account; with other credentials its tokens are worth nothing."""
+    is_new = account.pk is None
+    account.save()
+    if not is_new and {"secret", "appid", "corpid", "api_base"} & changed:
+        tokens.forget(account.pk)
 
 
 @dataclass(frozen=True)
