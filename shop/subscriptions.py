@@ -1,10 +1,12 @@
 """What the shop does when something happened elsewhere, and which of its own facts go to the timeline."""
 
+from core import jobs
 from core.events import subscribe
 from crm import services as crm_services
 from crm.events import MembersMerged
 from shop import services
 from shop.events import OrderCancelled, OrderPlaced, OrderShipped
+from shop.imports import runner as imports
 from wechat.events import PaymentNotified, RefundNotified
 
 
@@ -67,3 +69,4 @@ subscribe(MembersMerged, follow_merge)
 subscribe(OrderPlaced, note_placed)
 subscribe(OrderCancelled, note_cancelled)
 subscribe(OrderShipped, note_shipped)
+jobs.register(imports.KIND, imports.work)

@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                 ('fingerprint', models.UUIDField(null=True)),
                 ('occurrence', models.IntegerField(default=1)),
                 ('given_back', models.IntegerField(default=0, verbose_name='given back')),
-                ('order', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='shop.order')),
+                ('order', models.ForeignKey(db_index=False, null=True, db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='shop.order')),
                 ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='shop.importrun')),
             ],
             options={

@@ -88,7 +88,9 @@ class ImportLine(models.Model):
     customer = models.CharField(_("customer"), max_length=80, blank=True)
     fingerprint = models.UUIDField(null=True)
     occurrence = models.IntegerField(default=1)
-    order = models.ForeignKey("shop.Order", models.SET_NULL, null=True, db_index=False, related_name="+")
+    order = models.ForeignKey(
+        "shop.Order", models.DO_NOTHING, null=True, db_index=False, db_constraint=False, related_name="+"
+    )
     given_back = models.IntegerField(_("given back"), default=0)
 
     class Meta:
