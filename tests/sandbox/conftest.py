@@ -21,6 +21,8 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
+from wechat.sandbox import crypto
+
 ROOT = Path(__file__).resolve().parents[2]
 numbers = itertools.count(1)
 
@@ -189,6 +191,17 @@ def sandbox_server(shop_server: Shop) -> Iterator[Sandbox]:
     yield Sandbox(f"http://127.0.0.1:{port}")
     process.terminate()
     process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def pay_keys() -> dict[str, str]:
+    """A merchant's and a platform's key for all tests: making keys takes longer than most of them."""
+    merchant, platform = crypto.new_rsa_key(), crypto.new_rsa_key()
+    return {
+        "merchant_key": crypto.private_pem(merchant),
+        "platform_key": crypto.private_pem(platform),
+        "public_key": crypto.public_pem(platform),
+    }
 
 
 @pytest.fixture

@@ -205,3 +205,23 @@ def test_a_muted_account_sends_nothing(sandbox: Sandbox, shop: Shop) -> None:
     sandbox.act(sandbox.person(), "follow", account=account["key"])
     sandbox.flush()
     assert shop.received == []
+
+
+def test_flushing_does_what_the_platform_does_soon_but_no_early_repeats(
+    sandbox: Sandbox, shop: Shop, oa_client: Any
+) -> None:
+    account = sandbox.account(mode="plain")
+    _, openid = sandbox.follower(account)
+    client = oa_client(account)
+    client.message.send_template(openid, "template-1", {})
+    client.message.send_mass_text("x", is_to_all=True)
+    sandbox.flush()
+    assert len(shop.at(account["key"])) == 2
+    shop.answer = (500, b"")
+    client.message.send_template(openid, "template-1", {})
+    sandbox.flush()
+    sandbox.advance(4)
+    sandbox.flush()
+    assert len(shop.at(account["key"])) == 3
+    sandbox.post("reset")
+    assert sandbox.get("callbacks") == []

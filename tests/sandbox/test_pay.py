@@ -18,8 +18,8 @@ def brand(sandbox: Sandbox) -> dict[str, Any]:
 
 
 @pytest.fixture
-def merchant(sandbox: Sandbox, brand: dict[str, Any]) -> dict[str, Any]:
-    return sandbox.account("pay", appid=brand["appid"], name="池塘香氛")
+def merchant(sandbox: Sandbox, brand: dict[str, Any], pay_keys: dict[str, str]) -> dict[str, Any]:
+    return sandbox.account("pay", appid=brand["appid"], name="池塘香氛", **pay_keys)
 
 
 @pytest.fixture

@@ -112,10 +112,10 @@ def shop_page(
 
 
 def test_a_page_pays_asks_for_an_address_and_closes(
-    page: Any, sandbox: Sandbox, oa_client: Any, pay_client: Any, shop: Shop
+    page: Any, sandbox: Sandbox, oa_client: Any, pay_client: Any, shop: Shop, pay_keys: dict[str, str]
 ) -> None:
     brand = sandbox.account(mode="plain")
-    merchant = sandbox.account("pay", appid=brand["appid"], name="池塘香氛")
+    merchant = sandbox.account("pay", appid=brand["appid"], name="池塘香氛", **pay_keys)
     person, _ = sandbox.follower(brand)
     payer = pay_client(merchant)
     placed = place(payer, brand, person, "order-0001")[1]

@@ -40,6 +40,13 @@ class Agenda:
         while self.something_due():
             self.handler(heapq.heappop(self._heap)[2])
 
+    def take_until(self, moment: float) -> list[str]:
+        """The keys whose moment comes before this one; they are no longer on the agenda."""
+        taken = []
+        while self._heap and self._heap[0][0] <= moment:
+            taken.append(heapq.heappop(self._heap)[2])
+        return taken
+
     async def run(self) -> None:
         """Watch the clock for ever."""
         while True:

@@ -32,6 +32,7 @@ ANSWER_SECONDS = 5.0
 REPEAT_AFTER = (5, 5, 5)
 PAY_REPEAT_AFTER = (15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600)
 HOLD_SECONDS = 3.0
+SOON_SECONDS = 2.0
 ROWS_KEPT = 5000
 AT_ONCE = 32
 OUT_OF_ORDER_TEXT = "该公众号提供的服务出现故障，请稍后再试"
@@ -139,11 +140,15 @@ class Callbacks:
         return self.rows.rows[self._add(common, variant="replay", due=self.world.clock.now())]
 
     async def flush(self) -> Row:
-        """Deliver all that is due now and wait until nothing is on its way."""
+        """Deliver all that is due and wait until nothing is on its way.
+
+        What the platform does within two seconds by itself (the end of a mass job, of a refund, of a
+        template message) is done now; repeats of failed deliveries keep their moment.
+        """
         seen = {row["id"] for row in self.rows if row["status"] not in ("waiting", "sending")}
         while True:
-            self.world.run_timers()
-            self.agenda.run_due()
+            self.world.run_timers(ahead=SOON_SECONDS)
+            self._bring_forward()
             if not self.in_flight and not self.agenda.something_due():
                 break
             await asyncio.sleep(0.01)
@@ -153,6 +158,26 @@ class Callbacks:
                 counts[row["status"]] += 1
         counts["waiting"] = sum(row["status"] == "waiting" for row in self.rows)
         return counts
+
+    def _bring_forward(self) -> None:
+        now = self.world.clock.now()
+        for number in self.agenda.take_until(now + SOON_SECONDS):
+            row = self.rows.get(number)
+            if row is not None and row["status"] == "waiting":
+                if not row["attempts"]:
+                    row["due"] = min(row["due"], now)
+                self.agenda.add(row["due"], number)
+        self.agenda.run_due()
+
+    async def forget(self) -> None:
+        """Drop what waits, and let what is on its way arrive before the state is emptied."""
+        self.agenda.clear()
+        self.finished.clear()
+        self.held.clear()
+        for _ in range(100):
+            if not self.in_flight:
+                return
+            await asyncio.sleep(0.01)
 
     # --- one attempt -------------------------------------------------------------------------------
 
@@ -206,6 +231,8 @@ class Callbacks:
                 self._take_reply(account, row, answer)
         else:
             self._repeat_or_give_up(account, row)
+        if self.rows.get(row["id"]) is not row:
+            return  # forgotten by a reset meanwhile
         if row["status"] != "waiting":
             self._done(row)
         self.rows.put(row["id"], row)

@@ -19,6 +19,7 @@ class Clock:
         self.path = path
         self.offset_seconds = 0.0
         self.moved: list[Callable[[], None]] = []
+        self._known: tuple[int, tuple[str, str]] = (-1, ("", ""))
         if path and path.exists():
             try:
                 self.offset_seconds = float(json.loads(path.read_text())["offset_seconds"])
@@ -35,11 +36,19 @@ class Clock:
 
     def day(self) -> str:
         """The natural day in which quotas are counted, such as 2026-11-21."""
-        return self.beijing().strftime("%Y-%m-%d")
+        return self._day_and_month()[0]
 
     def month(self) -> str:
         """The natural month in which caps are counted, such as 2026-11."""
-        return self.beijing().strftime("%Y-%m")
+        return self._day_and_month()[1]
+
+    def _day_and_month(self) -> tuple[str, str]:
+        # Asked for with every call, so it is worked out once a second.
+        second = int(self.now())
+        if self._known[0] != second:
+            wall = self.beijing(second)
+            self._known = (second, (wall.strftime("%Y-%m-%d"), wall.strftime("%Y-%m")))
+        return self._known[1]
 
     def rfc3339(self, at: float | None = None) -> str:
         """A moment as WeChat Pay writes it, such as 2026-11-21T20:00:00+08:00."""

@@ -96,15 +96,13 @@ def clock_move(ask: Ask) -> Row:
 
 
 @api("POST", "reset")
-def reset(ask: Ask) -> Row:
+async def reset(ask: Ask) -> Row:
     """Forget people, messages, orders, faults; {"accounts": true} also the accounts; the clock goes back."""
     world = ask.world
     wipe = bool(isinstance(ask.body, dict) and ask.body.get("accounts"))
     demo = bool(world.settings.get("demo"))
     world.agenda.clear()
-    world.callbacks.agenda.clear()
-    world.callbacks.finished.clear()
-    world.callbacks.held.clear()
+    await world.callbacks.forget()
     world.reset(accounts_too=wipe)
     world.clock.move_to(0)
     if demo and wipe:

@@ -178,13 +178,13 @@ def template_send(call: Call) -> Row:
         raise ApiError(43004)
     client_id = optional_text(body, "client_msg_id", 40035, most=64)
     if client_id:
-        seen = world.settings.get(f"template|{call.account['key']}|{client_id}")
+        seen = world.sent_once.get(f"{call.account['key']}|{client_id}")
         if seen and world.clock.now() - seen["at"] < 86400:
             return {**OK, "msgid": seen["msgid"]}
     number = 2_000_000_000_000_000 + world.next_number()
     if client_id:
         seen = {"msgid": number, "at": world.clock.now()}
-        world.settings.put(f"template|{call.account['key']}|{client_id}", seen)
+        world.sent_once.put(f"{call.account['key']}|{client_id}", seen)
     if not follow.get("blocked"):
         world.deliver(
             person["id"],

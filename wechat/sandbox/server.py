@@ -15,7 +15,7 @@ from wechat.sandbox.callbacks import Callbacks
 from wechat.sandbox.errors import ApiError, PayError, Refused
 from wechat.sandbox.faults import Faults
 from wechat.sandbox.routes import OA, WORK, Call, Route
-from wechat.sandbox.store import Row
+from wechat.sandbox.store import Row, as_json
 from wechat.sandbox.world import World
 
 BODY_MOST = 20 * 1024 * 1024
@@ -127,9 +127,7 @@ class Server:
             # Header values carry one line of Latin text only.
             code = str(answer.get("errcode", 0))
             headers = {**JSON_HEADERS, "error-code": code, "error-msg": "ok" if code == "0" else "see body"}
-        return web.Response(
-            status=status, body=json.dumps(answer, ensure_ascii=False).encode(), headers=headers
-        )
+        return web.Response(status=status, body=as_json(answer).encode(), headers=headers)
 
     async def _read(self, request: web.Request) -> tuple[bytes, Row]:
         if request.content_type != "multipart/form-data":
@@ -272,7 +270,7 @@ class Server:
             status, document = error.status, error.document()
         refusal = None if status < 300 else (document or {}).get("code")
         self._count(account["key"] if account else "", path, refusal)
-        body = "" if document is None else json.dumps(document, ensure_ascii=False)
+        body = "" if document is None else as_json(document)
         headers = pay.signed_headers(self.world, account, body, request.headers.get("Wechatpay-Serial", ""))
         if document is not None:
             headers["Content-Type"] = "application/json; charset=utf-8"

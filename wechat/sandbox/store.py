@@ -16,6 +16,7 @@ from typing import Any
 
 Row = dict[str, Any]
 FLUSH_SECONDS = 0.3
+as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 log = logging.getLogger("sandbox.store")
 
 
@@ -88,9 +89,7 @@ class Store:
         for table in self.tables.values():
             for key in table.dirty:
                 row = table.rows.get(key)
-                changes.append(
-                    (table.name, key, None if row is None else json.dumps(row, ensure_ascii=False))
-                )
+                changes.append((table.name, key, None if row is None else as_json(row)))
             table.dirty = set()
         return changes
 

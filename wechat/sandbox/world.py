@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wechat.sandbox.faults import Faults
 
 INBOX_KEPT = 500
+LETTER_OF_BYTE = bytes(ord(crypto.LETTERS[byte % 62]) for byte in range(256))
 OA_KINDS = ("service", "subscription")
 KINDS = (*OA_KINDS, "work", "pay")
 DEMO_MEMBERS = (("lina", "李娜"), ("wangwei", "王伟"), ("zhaomin", "赵敏"))
@@ -58,6 +59,7 @@ class World:
         self.menus = table("menus")  # by account key
         self.oa_tags = table("oa_tags")  # "account|id"
         self.templates = table("templates")  # "account|template_id"
+        self.sent_once = table("sent_once")  # "account|client_msg_id" of template messages
         self.quotas = table("quotas")  # "account|path|period"
         self.subscriptions = table("subscriptions")  # "account|person|template": notifications left
         self.drafts = table("drafts")  # "account|media_id"
@@ -101,9 +103,10 @@ class World:
             self.timers.delete(number)
             self.actions[timer["action"]](self, **timer["given"])
 
-    def run_timers(self) -> None:
-        """Do all that is due."""
-        self.agenda.run_due()
+    def run_timers(self, *, ahead: float = 0.0) -> None:
+        """Do all that is due, or will be within so many seconds."""
+        for number in self.agenda.take_until(self.clock.now() + ahead):
+            self._act(number)
 
     def _index(self) -> None:
         """Rebuild what is derived from the tables."""
@@ -149,7 +152,7 @@ class World:
     def derived(self, *parts: str, length: int) -> str:
         """An identifier that is random to look at and always the same for the same parts."""
         digest = hmac.new(self.secret_seed(), "|".join(parts).encode(), hashlib.sha512).digest()
-        return "".join(crypto.LETTERS[byte % 62] for byte in digest)[:length]
+        return digest.translate(LETTER_OF_BYTE).decode()[:length]
 
     # --- accounts ----------------------------------------------------------------------------------
 
@@ -460,10 +463,12 @@ class World:
 
     def reset(self, *, accounts_too: bool = False) -> None:
         """Forget people and what they did; accounts and their secrets stay unless asked otherwise."""
-        kept = {"settings", "accounts", "members", "menus"}
+        kept = {"settings", "accounts", "members", "menus", "tokens"}
         if accounts_too:
             kept = {"settings"}
             self.settings.delete("demo")
+        for name in [name for name in self.settings.rows if name.startswith("forced|")]:
+            self.settings.delete(name)
         for name, table in self.store.tables.items():
             if name not in kept:
                 table.clear()
