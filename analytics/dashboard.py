@@ -70,6 +70,7 @@ def home(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     )
     steps = queries.first_steps()
     context["first_steps"] = _steps(steps) if steps.done < 5 else []
+    context["steps_done"] = steps.done
     context["is_empty"] = not steps.has_member and not steps.has_order
     return context
 
@@ -159,8 +160,8 @@ def _funnel_steps(funnel: queries.Funnel) -> list[dict[str, Any]]:
     steps = [
         (_("Followed"), funnel.followed),
         (_("Visited the shop"), funnel.visited),
-        (_("Ordered"), funnel.ordered),
-        (_("Paid"), funnel.paid),
+        (_("Placed an order"), funnel.ordered),
+        (_("Completed payment"), funnel.paid),
     ]
     rows = []
     previous = funnel.followed

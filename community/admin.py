@@ -39,7 +39,7 @@ class StayInline(TabularInline):
     extra = 0
     per_page = 30
     can_delete = False
-    tab = False
+    hide_title = True
     fields = ["person", "kind", "joined_by", "joined_at"]
     readonly_fields = fields
     ordering = ["kind", "-joined_at"]
@@ -182,7 +182,7 @@ class GroupAdmin(ReadOnlyAdmin):
     def headline(self, row: Group) -> list[str]:
         return [row.name or row.chat_id, row.notice[:40]]
 
-    @display(description=gettext_lazy("owner"), ordering="owner_userid")
+    @display(description=gettext_lazy("group owner"), ordering="owner_userid")
     def owner_label(self, row: Group) -> str:
         return str(row.owner) if row.owner else row.owner_userid or "–"
 

@@ -9,7 +9,7 @@ class Group(models.Model):
     """One customer group in WeCom. Only a full read changes its members; notices say that one is due."""
 
     ACTIVE, DISMISSED = "active", "dismissed"
-    STATUSES = [(ACTIVE, _("active")), (DISMISSED, _("dismissed"))]
+    STATUSES = [(ACTIVE, _("in use")), (DISMISSED, _("dissolved"))]
 
     account = models.ForeignKey(
         "wechat.Account", models.PROTECT, related_name="+", verbose_name=_("WeCom account")
@@ -18,9 +18,9 @@ class Group(models.Model):
     name = models.CharField(_("name"), max_length=128, blank=True)
     owner_userid = models.CharField(_("owner's userid"), max_length=64, blank=True)
     owner = models.ForeignKey(
-        "crm.Staff", models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
+        "crm.Staff", models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("group owner")
     )
-    notice = models.TextField(_("notice"), blank=True)
+    notice = models.TextField(_("announcement"), blank=True)
     status = models.CharField(_("status"), max_length=9, choices=STATUSES, default=ACTIVE)
     created_at = models.DateTimeField(_("created at"), null=True)
     customers_count = models.PositiveIntegerField(_("customers"), default=0)

@@ -17,6 +17,7 @@ from unfold.decorators import display
 
 from campaigns import queries, services
 from campaigns.admin.forms import BroadcastForm, PreviewForm, ScheduleForm
+from campaigns.errors import NotNow
 from campaigns.models import Broadcast
 from campaigns.queries import preview as preview_queries
 from core import clock
@@ -60,6 +61,7 @@ class BroadcastAdmin(BaseAdmin):
         (
             gettext_lazy("For subscribers"),
             {
+                "classes": ["collapse"],
                 "fields": ["template_id", "template_fields"],
                 "description": gettext_lazy(
                     "A subscription notice reaches those who accepted one, also outside the reply window. Leave this "
@@ -174,11 +176,22 @@ class BroadcastAdmin(BaseAdmin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> Any:
-        context = dict(extra_context or {})
+        context = {
+            "show_save_and_add_another": False,
+            "show_save_and_continue": False,
+            **(extra_context or {}),
+        }
         if object_id and object_id.isdigit():
             broadcast = Broadcast.objects.select_related("account", "segment").filter(pk=object_id).first()
             if broadcast is not None and self.has_view_permission(request, broadcast):
                 context.update(self.board_context(request, broadcast))
+                if not broadcast.is_editable:
+                    context["show_save"] = False
+                    if request.method == "POST":  # the page was open while somebody else started it
+                        self.message_user(
+                            request, NotNow(broadcast.get_status_display()).message, messages.ERROR
+                        )
+                        return HttpResponseRedirect(_page(broadcast.pk))
         return super().changeform_view(request, object_id, form_url, context)
 
     # --- pages beside the form --------------------------------------------------------------------------------------

@@ -4,13 +4,17 @@ from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextareaWidget
 
 from campaigns import rules
 from campaigns.models import CHANNELS, Broadcast, WinBackRule
 from campaigns.queries.labels import fault_label
 from core import clock
 
+SMALL_AREAS = {
+    "text": UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+    "template_fields": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+}
 LADDER_CHOICES = [(code, label) for code, label in CHANNELS if code in rules.LADDER]
 
 
@@ -18,6 +22,7 @@ class BroadcastForm(forms.ModelForm):
     class Meta:
         model = Broadcast
         exclude = ()
+        widgets = SMALL_AREAS
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -45,6 +50,7 @@ class WinBackRuleForm(forms.ModelForm):
     class Meta:
         model = WinBackRule
         exclude = ("is_active",)
+        widgets = SMALL_AREAS
 
     def clean_channels(self) -> list[str]:
         return [channel for channel in rules.LADDER if channel in self.cleaned_data["channels"]]

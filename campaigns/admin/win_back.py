@@ -52,12 +52,13 @@ class WinBackRuleAdmin(BaseAdmin):
     fieldsets = [
         (
             None,
-            {"fields": ["name", ("silent_days", "return_days", "daily_limit"), "account", "channels"]},
+            {"fields": ["name", ("silent_days", "return_days"), ("account", "daily_limit"), "channels"]},
         ),
         (gettext_lazy("Message"), {"fields": ["kind", "text", "title", "description", "url", "image_url"]}),
         (
             gettext_lazy("For subscribers"),
             {
+                "classes": ["collapse"],
                 "fields": ["template_id", "template_fields"],
                 "description": gettext_lazy(
                     "A subscription notice reaches those who accepted one, also outside the reply window. Leave this "
@@ -87,7 +88,7 @@ class WinBackRuleAdmin(BaseAdmin):
 
     @display(description=gettext_lazy("status"), label={"on": "success", "off": "default"})
     def switch_label(self, row: WinBackRule) -> tuple[str, str]:
-        return ("on", _("running")) if row.is_active else ("off", _("off"))
+        return ("on", _("running")) if row.is_active else ("off", _("switched off"))
 
     @display(description=gettext_lazy("sent / opened / waiting"))
     def sent_label(self, row: Any) -> str:
@@ -146,7 +147,7 @@ class WinBackRuleAdmin(BaseAdmin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> Any:
-        context = dict(extra_context or {})
+        context = {"show_save_and_add_another": False, **(extra_context or {})}
         if object_id and object_id.isdigit():
             rule = WinBackRule.objects.filter(pk=object_id).first()
             if rule is not None and self.has_view_permission(request, rule):
@@ -244,6 +245,7 @@ class DecisionInline(TabularInline):
     readonly_fields = fields
     ordering = ["-at", "-pk"]
     can_delete = False
+    hide_title = True
 
     @display(description=gettext_lazy("reason"))
     def reason_text(self, row: WinBackDecision) -> str:
