@@ -153,7 +153,7 @@ class Sandbox:
         self.relay.target = url.rstrip("/")
 
     def deliver(self, *, times: int = 1) -> list[Delivered]:
-        """Let due callbacks out and post each to Pond `times` times; answers what was delivered, with Pond's answers."""
+        """Let due callbacks out and post each to Pond `times` times; what was delivered, with Pond's answers."""
         self.post("callbacks/flush")
         waiting, self.relay.waiting[:] = list(self.relay.waiting), []
         client = Client(raise_request_exception=False)
@@ -213,7 +213,8 @@ def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbo
                 break
             except requests.ConnectionError:
                 log = (folder / "sandbox.log").read_text(errors="replace")
-                assert process.poll() is None and time.monotonic() < deadline, f"no sandbox:\n{log[-3000:]}"
+                assert process.poll() is None, f"the sandbox ended:\n{log[-3000:]}"
+                assert time.monotonic() < deadline, f"no sandbox:\n{log[-3000:]}"
                 time.sleep(0.1)
         yield running
     finally:

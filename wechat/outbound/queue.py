@@ -178,7 +178,7 @@ def _insert(
     source: str, params: dict[str, Any], *, account_id: int, channel: str, body_id: int, origin: str
 ) -> int:
     _check_channel(channel)
-    constants = {
+    constants: dict[str, Any] = {
         "account_id": account_id,
         "channel": channel,
         "body_id": body_id,

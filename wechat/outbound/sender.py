@@ -181,7 +181,7 @@ class GroupSender:
                 },
             )
             rows = [
-                Claimed(*row[:3], _variables(row[3]), row[4], row[5], until)
+                Claimed(row[0], row[1], row[2], _variables(row[3]), row[4], row[5], until)
                 for row in sorted(cursor.fetchall())
             ]
         self.dry = len(rows) < min(CLAIM_ROWS, self.quota)
@@ -401,7 +401,7 @@ def send_urgent(*, limit: int = 200) -> int:
             row = cursor.fetchone()
         if row is None:
             return done
-        message = Claimed(*row[:3], _variables(row[3]), row[4], row[5], moment)
+        message = Claimed(row[0], row[1], row[2], _variables(row[3]), row[4], row[5], moment)
         _send_one(Account.objects.get(pk=row[6]), row[7], message)
         done += 1
     return done

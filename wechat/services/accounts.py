@@ -60,7 +60,7 @@ def check_account(account: Account) -> None:
     if not re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", account.key or ""):
         raise BadAccount("key", _("The key has letters, digits, - and _ only."))
     for field in ALLOWED[Account.SERVICE] + ALLOWED[Account.WORK] + ALLOWED[Account.PAY]:
-        default = Account._meta.get_field(field).get_default()
+        default = Account._meta.get_field(field).get_default()  # type: ignore[union-attr]
         if field not in ALLOWED[account.kind] and getattr(account, field) not in ("", default):
             raise BadAccount(
                 field,
