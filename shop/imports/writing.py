@@ -173,7 +173,7 @@ def write_orders(run: ImportRun, after: str, limit: int) -> Chunk:
     _settle_known_orders(run, numbers)
     _refuse_shipping_alone(run, numbers)
     orders = _insert_orders(run, numbers)
-    _insert_lines(run, numbers)
+    _insert_lines(run, orders)
     _book(run, orders)
     return Chunk(numbers[-1], lines)
 
@@ -193,17 +193,18 @@ def _next_orders(run: ImportRun, after: str, limit: int) -> tuple[list[str], int
 
 
 def _settle_known_orders(run: ImportRun, numbers: list[str]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE shop_importline line SET verdict = 'refused', reason = %(reason)s
-            FROM shop_order known
-            WHERE line.run_id = %(run)s AND line.order_number = ANY(%(numbers)s) AND line.verdict = 'waiting'
-              AND line.kind IN ('goods', 'shipping')
-              AND known.channel = %(channel)s AND known.external_id = line.order_number
-            """,
-            {"run": run.pk, "numbers": numbers, "channel": channel_of(run), "reason": ORDER_DIFFERS},
+    known = list(
+        Order.objects.filter(channel=channel_of(run), external_id__in=numbers).values_list(
+            "external_id", flat=True
         )
+    )
+    if known:
+        ImportLine.objects.filter(
+            run=run,
+            verdict=ImportLine.WAITING,
+            kind__in=[ImportLine.GOODS, ImportLine.SHIPPING],
+            order_number__in=known,
+        ).update(verdict=ImportLine.REFUSED, reason=ORDER_DIFFERS)
 
 
 def _refuse_shipping_alone(run: ImportRun, numbers: list[str]) -> None:
@@ -223,7 +224,7 @@ def _refuse_shipping_alone(run: ImportRun, numbers: list[str]) -> None:
 
 
 def _insert_orders(run: ImportRun, numbers: list[str]) -> list[tuple[Any, ...]]:
-    """(id, member id, total, paid at) of the new orders, in the state of something long received."""
+    """(id, file's number, member id, total, paid at) of the new orders, in the state of something long received."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -251,12 +252,12 @@ def _insert_orders(run: ImportRun, numbers: list[str]) -> list[tuple[Any, ...]]:
                      AND identity.account_id IS NULL AND identity.value = left(%(source)s || ':' || customer, 128)
                 LEFT JOIN crm_member member ON member.id = identity.member_id
                 ORDER BY order_number
-                RETURNING id, member_id, total_fen, paid_at
+                RETURNING id, external_id, member_id, total_fen, paid_at
             ), logged AS (
                 INSERT INTO shop_orderlog (order_id, action, actor, note, at)
                 SELECT id, 'imported', 'system', %(note)s, %(now)s FROM made
             )
-            SELECT id, member_id, total_fen, paid_at FROM made
+            SELECT id, external_id, member_id, total_fen, paid_at FROM made
             """,
             {
                 "run": run.pk,
@@ -272,16 +273,15 @@ def _insert_orders(run: ImportRun, numbers: list[str]) -> list[tuple[Any, ...]]:
         return cursor.fetchall()
 
 
-def _insert_lines(run: ImportRun, numbers: list[str]) -> None:
+def _insert_lines(run: ImportRun, orders: list[tuple[Any, ...]]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH taken AS (
-                UPDATE shop_importline line SET verdict = 'imported', reason = '', order_id = made.id
-                FROM shop_order made
-                WHERE line.run_id = %(run)s AND line.order_number = ANY(%(numbers)s) AND line.verdict = 'waiting'
+                UPDATE shop_importline line SET verdict = 'imported', order_id = made.id
+                FROM unnest(%(ids)s::bigint[], %(numbers)s::text[]) AS made (id, number)
+                WHERE line.run_id = %(run)s AND line.order_number = made.number AND line.verdict = 'waiting'
                   AND line.kind IN ('goods', 'shipping')
-                  AND made.channel = %(channel)s AND made.external_id = line.order_number
                 RETURNING line.number, line.kind, line.order_id, line.code, line.name, line.price, line.quantity
             )
             INSERT INTO shop_orderline (order_id, sku_id, product_name, sku_name, image, unit_price_fen, quantity,
@@ -292,7 +292,7 @@ def _insert_lines(run: ImportRun, numbers: list[str]) -> None:
             JOIN shop_product product ON product.id = sku.product_id
             WHERE taken.kind = 'goods' ORDER BY taken.number
             """,
-            {"run": run.pk, "numbers": numbers, "channel": channel_of(run)},
+            {"run": run.pk, "ids": [order[0] for order in orders], "numbers": [order[1] for order in orders]},
         )
 
 
@@ -300,7 +300,7 @@ def _book(run: ImportRun, orders: list[tuple[Any, ...]]) -> None:
     """Timeline facts and figures of the members, in the transaction of their orders."""
     facts = []
     bought: dict[int, list[tuple[int, dt.datetime]]] = defaultdict(list)
-    for order_id, member_id, total, paid_at in orders:
+    for order_id, _number, member_id, total, paid_at in orders:
         if member_id is None:
             continue
         facts.append(
