@@ -125,6 +125,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 # How often the sweepers look, in seconds; short in the demo, so that a newcomer need not wait.
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", 10.0 if PRODUCTION else 2.0)
+# How long an order that is not paid keeps its stock.
+ORDER_PAYMENT_MINUTES = env.int("ORDER_PAYMENT_MINUTES", 30)
 
 # --- Apps ------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -23,7 +23,6 @@ HOLDS_STOCK = (PENDING_PAYMENT, PAID)
 
 MAX_LINES = 50
 MAX_QUANTITY = 999
-PAYMENT_TIME = timedelta(minutes=30)
 RECEIPT_TIME = timedelta(days=10)
 # When to ask WeChat about a payment whose notice has not come, counted from the start of the payment.
 QUERY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 31, 60, 180, 720, 1440))

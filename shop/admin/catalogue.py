@@ -31,6 +31,7 @@ class ImageInline(TabularInline):
     readonly_fields = ["preview"]
     ordering_field = "position"
     extra = 0
+    hide_title = True
     tab = True
 
     @admin.display(description=_("preview"))
@@ -43,7 +44,7 @@ class ImageInline(TabularInline):
         )
 
 
-class SkuForm(forms.ModelForm):  # type: ignore[type-arg]
+class SkuForm(forms.ModelForm):
     price_fen = YuanField(label=_("price (¥)"))
     list_price_fen = YuanField(label=_("list price (¥)"), required=False)
     spec = SpecField(label=_("specification"), required=False)
@@ -68,7 +69,7 @@ class SkuInline(TabularInline):
     readonly_fields = ["available"]
     extra = 0
     can_delete = False
-    show_change_link = False
+    hide_title = True
     tab = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sku]:
@@ -84,7 +85,7 @@ class SkuInline(TabularInline):
         return format_html('<a href="{}">{}</a>', address, getattr(sku, "left", 0))
 
 
-class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
+class ProductForm(forms.ModelForm):
     class Meta:
         model = Product
         fields = ["name", "subtitle", "code", "category", "status", "sort", "detail"]
@@ -107,11 +108,11 @@ class SoldOutFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Product]) -> QuerySet[Product]:
         match self.value():
             case "none":
-                return queryset.filter(left__lte=0)
+                return queryset.filter(Q(left__lte=0))
             case "few":
-                return queryset.filter(left__gt=0, left__lt=10)
+                return queryset.filter(Q(left__gt=0) & Q(left__lt=10))
             case "some":
-                return queryset.filter(left__gt=0)
+                return queryset.filter(Q(left__gt=0))
         return queryset
 
 

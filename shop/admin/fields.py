@@ -25,7 +25,7 @@ class YuanField(forms.CharField):
     def prepare_value(self, value: Any) -> Any:
         return money.yuan(value).replace(",", "") if isinstance(value, int) else value
 
-    def clean(self, value: Any) -> int | None:  # type: ignore[override]
+    def clean(self, value: Any) -> int | None:
         text = super().clean(value)
         if not text:
             return None
@@ -57,7 +57,7 @@ class SpecField(forms.CharField):
             "，".join(f"{key}：{word}" for key, word in value.items()) if isinstance(value, dict) else value
         )
 
-    def clean(self, value: Any) -> dict[str, str]:  # type: ignore[override]
+    def clean(self, value: Any) -> dict[str, str]:
         spec: dict[str, str] = {}
         for part in re.split(r"[，,；;]", super().clean(value) or ""):
             if not part.strip():
@@ -85,7 +85,9 @@ def said(request: HttpRequest) -> Iterator[None]:
 
 def who(request: HttpRequest) -> str:
     """The operator's name, as logs and movements keep it."""
-    return request.user.get_full_name() or request.user.get_username()
+    return (
+        request.user.get_full_name() if request.user.is_authenticated else ""
+    ) or request.user.get_username()
 
 
 def yuan_column(name: str, description: Any) -> Callable[[Any, Any], str]:

@@ -64,6 +64,7 @@ class FactInline(TabularInline):
 
     extra = 0
     can_delete = False
+    hide_title = True
     tab = True
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -114,7 +115,7 @@ class PaymentInline(FactInline):
     model = Payment
     show_change_link = True
     fields = readonly_fields = ["out_trade_no", "amount", "status", "transaction_id", "paid_at", "difference"]
-    amount = yuan_column("amount_fen", _("amount"))
+    amount = yuan_column("amount_fen", _("sum of money"))
 
 
 class ShipmentInline(FactInline):
@@ -126,7 +127,7 @@ class RefundInline(FactInline):
     model = Refund
     show_change_link = True
     fields = readonly_fields = ["out_refund_no", "kind", "amount", "status", "reason", "actor", "last_error"]
-    amount = yuan_column("amount_fen", _("amount"))
+    amount = yuan_column("amount_fen", _("sum of money"))
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -202,10 +203,12 @@ class OrderAdmin(ReadOnlyAdmin):
             None,
             {
                 "fields": [
-                    ("number", "state", "channel"),
-                    ("member_link", "placed_at", "expires_at"),
-                    ("items", "shipping", "discount"),
-                    ("total", "paid", "refunded"),
+                    ("number", "state_text"),
+                    ("member_link", "channel_text"),
+                    ("placed_at", "expires_at"),
+                    ("items", "shipping"),
+                    ("discount", "total"),
+                    ("paid", "refunded"),
                 ]
             },
         ),
@@ -214,15 +217,16 @@ class OrderAdmin(ReadOnlyAdmin):
             _("Times"),
             {
                 "fields": [
-                    ("paid_at", "shipped_at", "received_at"),
-                    ("cancelled_at", "cancel_reason", "refunded_at"),
+                    ("paid_at", "shipped_at"),
+                    ("received_at", "refunded_at"),
+                    ("cancelled_at", "cancel_reason"),
                 ]
             },
         ),
     ]
     readonly_fields = [
-        *("state", "member_link", "items", "shipping", "discount", "total", "paid", "refunded"),
-        *("phone_shown", "address"),
+        *("state_text", "channel_text", "member_link", "items", "shipping", "discount", "total"),
+        *("paid", "refunded", "phone_shown", "address"),
     ]
     actions_detail = ["ship", "cancel", "refund"]
 
@@ -230,8 +234,8 @@ class OrderAdmin(ReadOnlyAdmin):
     shipping = yuan_column("shipping_fen", _("shipping"))
     discount = yuan_column("discount_fen", _("discount"))
     total = yuan_column("total_fen", _("total"))
-    paid = yuan_column("paid_fen", _("paid"))
-    refunded = yuan_column("refunded_fen", _("refunded"))
+    paid = yuan_column("paid_fen", _("sum paid"))
+    refunded = yuan_column("refunded_fen", _("sum refunded"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
         lines = Prefetch("lines", OrderLine.objects.order_by("pk"))
@@ -243,7 +247,9 @@ class OrderAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        found = Q(number__startswith=term) | Q(receiver=term) | Q(external_id=term) | Q(member__name=term)
+        found: Any = (
+            Q(number__startswith=term) | Q(receiver=term) | Q(external_id=term) | Q(member__name=term)
+        )
         found |= Exists(Shipment.objects.filter(order=OuterRef("pk"), tracking_number=term))
         digits = term.replace("*", "")[-4:] if "*" in term or len(term) == 4 else ""
         if term.isdigit() and len(term) >= 8:
@@ -263,11 +269,23 @@ class OrderAdmin(ReadOnlyAdmin):
         if not lines:
             return "–"
         first = f"{lines[0].product_name} ×{lines[0].quantity}"
-        return first if len(lines) == 1 else f"{first} +{len(lines) - 1}"
+        if len(lines) == 1:
+            return first
+        return _("%(first)s, %(count)d kinds in all") % {"first": first, "count": len(lines)}
 
     @display(description=_("status"), label=LABELS, ordering="status")
     def state(self, order: Order) -> tuple[str, str]:
         return ("refunding" if order.is_refunding else order.status), order.status_label
+
+    @admin.display(description=_("status"))
+    def state_text(self, order: Order) -> str:
+        return order.status_label
+
+    @admin.display(description=_("channel"))
+    def channel_text(self, order: Order) -> str:
+        if order.channel == "mall":
+            return str(_("mall"))
+        return f"{order.channel} {order.external_id}".strip()
 
     @admin.display(description=_("member"))
     def member_link(self, order: Order) -> str:

@@ -33,16 +33,7 @@ class DifferenceFilter(admin.SimpleListFilter):
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyAdmin):
-    list_display = [
-        "out_trade_no",
-        "order",
-        "amount",
-        "state",
-        "transaction_id",
-        "created_at",
-        "paid_at",
-        "difference",
-    ]
+    list_display = ["out_trade_no", "order", "amount", "state", "difference", "transaction_id", "created_at"]
     list_filter = ["status", DifferenceFilter]
     list_select_related = ["order"]
     search_fields = ["out_trade_no"]
@@ -51,16 +42,16 @@ class PaymentAdmin(ReadOnlyAdmin):
     paginator = InfinitePaginator
     fields = [
         ("out_trade_no", "order", "account"),
-        ("amount", "paid", "state"),
+        ("amount", "paid", "status"),
         "difference",
         ("transaction_id", "openid"),
         ("created_at", "expires_at", "paid_at", "closed_at"),
         ("queries", "next_query_at"),
     ]
-    readonly_fields = ["amount", "paid", "state"]
+    readonly_fields = ["amount", "paid"]
     actions_detail = ["return_mismatch"]
-    amount = yuan_column("amount_fen", _("amount"))
-    paid = yuan_column("paid_fen", _("paid"))
+    amount = yuan_column("amount_fen", _("sum of money"))
+    paid = yuan_column("paid_fen", _("sum paid"))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Payment], search_term: str
@@ -128,15 +119,15 @@ class RefundAdmin(ReadOnlyAdmin):
     paginator = InfinitePaginator
     fields = [
         ("out_refund_no", "order", "payment"),
-        ("kind", "amount", "state"),
+        ("kind", "amount", "status"),
         ("reason", "actor"),
         "last_error",
         ("refund_id", "attempts", "next_attempt_at"),
         ("requested_at", "refunded_at"),
     ]
-    readonly_fields = ["amount", "state"]
+    readonly_fields = ["amount"]
     actions = ["send_again"]
-    amount = yuan_column("amount_fen", _("amount"))
+    amount = yuan_column("amount_fen", _("sum of money"))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Refund], search_term: str

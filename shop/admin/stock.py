@@ -52,6 +52,7 @@ class RecentMovements(TabularInline):
     verbose_name_plural = _("latest movements")
     extra = 0
     can_delete = False
+    hide_title = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StockMovement]:
         stock_id = request.resolver_match.kwargs.get("object_id") if request.resolver_match else None
@@ -89,15 +90,22 @@ class StockAdmin(ReadOnlyAdmin):
     search_fields = ["sku__code", "sku__product__name"]
     search_help_text = _("SKU code or product name")
     ordering = ["sku__product_id", "sku__position", "pk"]
-    fields = ["goods", "code", "store", ("on_hand", "reserved", "available_count")]
-    readonly_fields = ["goods", "code", "available_count"]
+    fields = [("goods_text", "code"), "store", ("on_hand", "reserved"), "available_count"]
+    readonly_fields = ["goods_text", "code", "available_count"]
     inlines = [RecentMovements]
     actions_detail = ["adjust"]
     actions_row = ["adjust"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Stock]:
+        return super().get_queryset(request).select_related("sku__product", "store")
+
     @display(description=_("product"), header=True)
     def goods(self, stock: Stock) -> list[str]:
         return [stock.sku.product.name, stock.sku.name]
+
+    @admin.display(description=_("product"))
+    def goods_text(self, stock: Stock) -> str:
+        return f"{stock.sku.product.name} {stock.sku.name}".strip()
 
     @admin.display(description=_("SKU code"), ordering="sku__code")
     def code(self, stock: Stock) -> str:
@@ -119,7 +127,7 @@ class StockAdmin(ReadOnlyAdmin):
             "title": _("Change stock"),
             "description": _("Each change is kept with your name and the reason."),
             "form_class": AdjustForm,
-            "form_submit_text": _("Change"),
+            "form_submit_text": _("Change stock"),
         },
     )
     def adjust(self, request: HttpRequest, form: AdjustForm, object_id: str) -> HttpResponse:
@@ -159,8 +167,8 @@ class StockMovementAdmin(ReadOnlyAdmin):
     search_help_text = _("SKU code or order number")
     ordering = ["-pk"]
     paginator = InfinitePaginator
-    fields = ["moved_at", "goods", "store", *MOVEMENT_FIELDS[1:], "order", "cause"]
-    readonly_fields = ["goods", "store"]
+    fields = ["moved_at", "goods_text", "store", *MOVEMENT_FIELDS[1:], "order", "cause"]
+    readonly_fields = ["goods_text", "store"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[StockMovement], search_term: str
@@ -169,6 +177,10 @@ class StockMovementAdmin(ReadOnlyAdmin):
         if not term:
             return queryset, False
         return queryset.filter(Q(stock__sku__code=term) | Q(order__number=term)), False
+
+    @admin.display(description=_("product"))
+    def goods_text(self, movement: StockMovement) -> str:
+        return f"{movement.stock.sku.product.name} {movement.stock.sku.name}".strip()
 
     @display(description=_("product"), header=True)
     def goods(self, movement: StockMovement) -> list[str]:

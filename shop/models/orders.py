@@ -66,7 +66,7 @@ class Order(models.Model):
     note = models.CharField(_("note of the buyer"), max_length=200, blank=True)
     idempotency_key = models.CharField(max_length=64, null=True, editable=False)
     cancel_reason = models.CharField(_("why cancelled"), max_length=200, blank=True)
-    placed_at = models.DateTimeField(_("placed at"))
+    placed_at = models.DateTimeField(_("ordered at"))
     expires_at = models.DateTimeField(_("to be paid until"), null=True, blank=True)
     paid_at = models.DateTimeField(_("paid at"), null=True, blank=True)
     shipped_at = models.DateTimeField(_("shipped at"), null=True, blank=True)

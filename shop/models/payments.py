@@ -14,7 +14,7 @@ class Payment(models.Model):
 
     OPEN, PAID, CLOSED, MISMATCH = "open", "paid", "closed", "mismatch"
     STATUSES = [
-        (OPEN, _("open")),
+        (OPEN, _("to be paid")),
         (PAID, _("paid")),
         (CLOSED, _("closed")),
         (MISMATCH, _("does not match, not booked")),

@@ -28,7 +28,7 @@ class Stock(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.sku_id}@{self.store_id}"
+        return f"{self.sku.code} · {self.store}"
 
     @property
     def available(self) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.core.files.storage import default_storage
 from django.db import connection
@@ -107,7 +108,9 @@ def cart_of(member_id: int) -> CartPage:
 def cart_count(member_id: int) -> int:
     """Pieces in the cart, for the badge of every page: by hand, for compiling it took longer than running it."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT coalesce(sum(quantity), 0) FROM shop_cartline WHERE member_id = %s", [member_id])
+        cursor.execute(
+            "SELECT coalesce(sum(quantity), 0) FROM shop_cartline WHERE member_id = %s", [member_id]
+        )
         return int(cursor.fetchone()[0])
 
 
@@ -133,7 +136,7 @@ def checkout_of(member_id: int, lines: Iterable[tuple[int, int]] | None = None) 
     )
 
 
-def _rows(sql: str, params: list[object]) -> list[CartRow]:
+def _rows(sql: str, params: list[Any]) -> list[CartRow]:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         rows = [CartRow(*row) for row in cursor.fetchall()]

@@ -188,7 +188,7 @@ def product_list(
         )
         rows = cursor.fetchall()
     return ProductPage(
-        rows=[ProductRow(*row[:6], _url(row[6]), *row[7:]) for row in rows[:page_size]],
+        rows=[ProductRow(*(*row[:6], _url(row[6]), *row[7:])) for row in rows[:page_size]],
         page=page,
         has_next=len(rows) > page_size,
     )
@@ -219,7 +219,7 @@ def product_page(pk: int) -> ProductPageData:
             """,
             [pk],
         )
-        skus = [SkuRow(*row[:3], _spec(row[3]), *row[4:]) for row in cursor.fetchall()]
+        skus = [SkuRow(*(*row[:3], _spec(row[3]), *row[4:])) for row in cursor.fetchall()]
     return ProductPageData(
         pk=product.pk,
         name=product.name,

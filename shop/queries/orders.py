@@ -51,5 +51,5 @@ def find_order(order_id: int) -> Order | None:
     return Order.objects.filter(pk=order_id).first()
 
 
-def _lines() -> Prefetch:  # type: ignore[type-arg]
+def _lines() -> Prefetch:
     return Prefetch("lines", OrderLine.objects.select_related("sku").order_by("pk"))

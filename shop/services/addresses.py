@@ -58,7 +58,7 @@ class AddressInput:
         if not _PHONE.fullmatch(values["phone"]):
             faults["phone"] = _("Please enter a phone number under which the courier reaches the receiver.")
         for name, value in values.items():
-            longest = Address._meta.get_field(name).max_length
+            longest = getattr(Address._meta.get_field(name), "max_length", None)
             if longest and len(value) > longest and name not in faults:
                 faults[name] = _("At most %(count)d characters.") % {"count": longest}
         if faults:

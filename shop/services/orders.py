@@ -207,7 +207,7 @@ def _refuse_what_cannot_be_had(wanted: Sequence[tuple[int, int]], offers: dict[i
 
 def payment_time() -> timedelta:
     """How long an unpaid order keeps its stock."""
-    return timedelta(minutes=getattr(settings, "ORDER_PAYMENT_MINUTES", 0)) or rules.PAYMENT_TIME
+    return timedelta(minutes=settings.ORDER_PAYMENT_MINUTES)
 
 
 @transaction.atomic

@@ -136,7 +136,7 @@ def confirm_refund(
     Publishes: OrderRefunded. Raises NoSuchOrder when the number is not ours.
     """
     order_id = Refund.objects.filter(out_refund_no=out_refund_no).values_list("order_id", flat=True).first()
-    order = lock_row(Order.objects.filter(pk=order_id))
+    order = lock_row(Order.objects.filter(pk=order_id or 0))
     refund = lock_row(Refund.objects.filter(out_refund_no=out_refund_no))
     if order is None or refund is None:
         raise NoSuchOrder(_("No refund has the number %(number)s.") % {"number": out_refund_no})
