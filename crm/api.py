@@ -18,13 +18,13 @@ from crm.models import Identity, Member, MemberStats, MemberTag, Segment, Tag
 
 class IdentitySerializer(serializers.ModelSerializer[Identity]):
     account = serializers.CharField(source="account.key", default="", read_only=True)
-    value = serializers.SerializerMethodField()
+    value = serializers.SerializerMethodField(method_name="shown_value")
 
     class Meta:
         model = Identity
         fields = ["kind", "account", "value", "is_verified", "is_following", "followed_at", "unfollowed_at"]
 
-    def get_value(self, identity: Identity) -> str:
+    def shown_value(self, identity: Identity) -> str:
         """Whole phone numbers only for keys with the scope members:phone."""
         if identity.kind != Identity.PHONE or self.context["request"].user.has_perm("crm.view_phone"):
             return identity.value
@@ -56,7 +56,7 @@ class TagSerializer(serializers.ModelSerializer[Tag]):
 
 
 class MemberSerializer(serializers.ModelSerializer[Member]):
-    source = serializers.CharField(source="source.name", default="", read_only=True)
+    source_name = serializers.CharField(source="source.name", default="", read_only=True)
     stats = StatsSerializer(read_only=True)
     tags = serializers.SerializerMethodField()
 
@@ -68,7 +68,7 @@ class MemberSerializer(serializers.ModelSerializer[Member]):
             "avatar_url",
             "birthday",
             "joined_via",
-            "source",
+            "source_name",
             "created_at",
             "stats",
             "tags",
@@ -153,7 +153,7 @@ class MemberTags(APIView):
         change = TagChangeSerializer(data=request.data)
         change.is_valid(raise_exception=True)
         member = services.living_member(pk)
-        origin = f"api:{request.auth.pk}"  # type: ignore[union-attr]
+        origin = f"api:{request.auth.pk}"
         services.add_tags(member_ids=[member.pk], tag_ids=change.validated_data["add"], origin=origin)
         services.remove_tags(member_ids=[member.pk], tag_ids=change.validated_data["remove"], origin=origin)
         tags = Tag.objects.filter(member_tags__member=member).select_related("group")

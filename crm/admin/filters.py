@@ -43,7 +43,7 @@ class FollowingFilter(DropdownFilter):
         value = self.value() or ""
         reached = Identity.objects.filter(member=OuterRef("pk"), is_following=True)
         if value.isdigit():
-            return queryset.filter(Exists(reached.filter(account=value)))
+            return queryset.filter(Exists(reached.filter(account=int(value))))
         if value in ("any", "none"):
             return queryset.filter(Exists(reached)) if value == "any" else queryset.filter(~Exists(reached))
         return queryset
@@ -59,7 +59,7 @@ class SourceFilter(DropdownFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
         value = self.value() or ""
         if value.isdigit():
-            return queryset.filter(source=value)
+            return queryset.filter(source=int(value))
         return queryset.filter(source__isnull=True) if value == "none" else queryset
 
 

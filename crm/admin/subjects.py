@@ -6,6 +6,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from crm.models import Member
+
 
 class SubjectLink(NamedTuple):
     label: str
@@ -27,8 +29,12 @@ PAGES: dict[str, tuple[Promise, str, bool]] = {
     "template": (_("template"), "", False),
 }
 
+WAYS = dict(Member.WAYS)  # the subject of "became a member"
+
 
 def subject_link(subject: str) -> SubjectLink:
+    if subject in WAYS:
+        return SubjectLink(str(WAYS[subject]), "")
     kind, _colon, number = subject.partition(":")
     if kind not in PAGES or not number:
         return SubjectLink(subject, "")

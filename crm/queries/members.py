@@ -9,6 +9,11 @@ from django.db.models import Q, QuerySet
 from crm.models import Identity, Member, MemberStats, Staff, Store
 
 
+def of_account(account_id: int | None) -> Q:
+    """Identities of this account; None: of no account (unionid, phone, imports)."""
+    return Q(account__isnull=True) if account_id is None else Q(account=account_id)
+
+
 @dataclass(frozen=True)
 class MemberIdentity:
     kind: str
@@ -66,7 +71,7 @@ def members_by_identity(*, kind: str, account_id: int | None, values: Iterable[s
         return {}
     return dict(
         Identity.objects.filter(
-            kind=kind, account_id=account_id, value__in=wanted, is_verified=True
+            of_account(account_id), kind=kind, value__in=wanted, is_verified=True
         ).values_list("value", "member_id")
     )
 

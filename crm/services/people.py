@@ -18,6 +18,7 @@ from core.locks import advisory_lock
 from crm.errors import NoSuchMember, PhoneBelongsToAnother, WrongPhone
 from crm.events import MemberJoined
 from crm.models import Activity, Identity, Member, MemberStats
+from crm.queries.members import of_account
 from crm.services.following import note_contact
 from crm.services.merging import merge_members
 from crm.services.timeline import record_activity
@@ -105,7 +106,7 @@ def _known(kind: str, account_id: int, value: str, unionid: str) -> Member | Non
 
 def _owner(kind: str, account_id: int | None, value: str) -> Member | None:
     identity = (
-        Identity.objects.filter(kind=kind, account_id=account_id, value=value, is_verified=True)
+        Identity.objects.filter(of_account(account_id), kind=kind, value=value, is_verified=True)
         .select_related("member")
         .first()
     )

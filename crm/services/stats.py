@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -60,7 +61,7 @@ def book_refund(*, member_id: int, refunded_fen: int, at: datetime) -> None:
     )
 
 
-def _update(update: str, params: dict[str, object]) -> None:
+def _update(update: str, params: dict[str, Any]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(LIVING + update, params)
         if cursor.rowcount != 1:

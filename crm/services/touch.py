@@ -35,10 +35,11 @@ def book_touches(
         advisory_lock("touch-budget")
     if members is None:
         members = Member.objects.filter(pk__in=list(member_ids or []))
+    judged: Any = with_touch_verdict(members, purpose=purpose, at=moment, account_id=account_id)
+    already = Touch.objects.filter(origin=origin, answer=Touch.SENT).values("member_id")
     verdicts = (
-        with_touch_verdict(members, purpose=purpose, at=moment, account_id=account_id)
-        .exclude(merged_into__isnull=False)
-        .exclude(pk__in=Touch.objects.filter(origin=origin, answer=Touch.SENT).values("member_id"))
+        judged.exclude(merged_into__isnull=False)
+        .exclude(pk__in=already)
         .values_list("pk", "touch_answer", "touch_reason")
     )
     sql, params = verdicts.query.sql_with_params()

@@ -91,20 +91,24 @@
 
     function many(condition, choices) {
       if (!choices.length) return element("span", "crm-soft", words.nothing_to_choose);
-      var select = element("select");
-      select.multiple = true;
-      select.setAttribute("aria-label", fields[condition.field].label);
+      var box = element("div", "crm-options");
+      box.setAttribute("role", "group");
+      box.setAttribute("aria-label", fields[condition.field].label);
       choices.forEach(function (choice) {
-        var option = element("option", "", choice[1]);
-        option.value = choice[0];
-        option.selected = condition.value.indexOf(choice[0]) >= 0;
-        select.appendChild(option);
+        var label = element("label");
+        var tick = element("input");
+        tick.type = "checkbox";
+        tick.checked = condition.value.indexOf(choice[0]) >= 0;
+        tick.addEventListener("change", function () {
+          condition.value = condition.value.filter(function (chosen) { return chosen !== choice[0]; });
+          if (tick.checked) condition.value.push(choice[0]);
+          ask();
+        });
+        label.appendChild(tick);
+        label.appendChild(element("span", "", choice[1]));
+        box.appendChild(label);
       });
-      select.addEventListener("change", function () {
-        condition.value = Array.prototype.map.call(select.selectedOptions, function (option) { return Number(option.value); });
-        ask();
-      });
-      return select;
+      return box;
     }
 
     function valueOf(condition) {
