@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -92,7 +93,8 @@ def shop_server() -> Iterator[Shop]:
             if page is not None:
                 self.send_header("Content-Type", "text/html; charset=utf-8")
             self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(BrokenPipeError):
+                self.wfile.write(body)
 
         do_POST = do_GET = _answer
 
@@ -187,7 +189,7 @@ def start_sandbox(port: int, *more: str, state: str = ":memory:", shop_base: str
 @pytest.fixture(scope="session")
 def sandbox_server(shop_server: Shop) -> Iterator[Sandbox]:
     port = free_port()
-    process = start_sandbox(port, "--no-demo-accounts", shop_base=shop_server.base)
+    process = start_sandbox(port, "--no-demo-accounts", "--answer-seconds", "2", shop_base=shop_server.base)
     yield Sandbox(f"http://127.0.0.1:{port}")
     process.terminate()
     process.wait(10)

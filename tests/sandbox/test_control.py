@@ -97,12 +97,19 @@ def test_everything_survives_a_restart_and_almost_everything_a_kill(shop: Shop, 
         assert sandbox.get(f"people/{person['id']}") == {**person, "follows": ["brand"]}
         assert sandbox.get("clock")["offset_seconds"] == 3600
         assert json.loads((state / "credentials.json").read_text()) == credentials
+        shop.received.clear()
+        shop.answer = (500, b"")
         sandbox.act(person, "follow", account="event")
+        sandbox.flush()
         sandbox.post("flush_state")
         process.kill()
         process.wait(10)
         process = start_sandbox(port, *more, state=str(state), shop_base=shop.base)
         assert sandbox.get(f"people/{person['id']}")["follows"] == ["brand", "event"]
+        shop.answer = (200, b"")
+        sandbox.advance(5)
+        sandbox.flush()
+        assert len(shop.at("event")) == 2, "what waited is still repeated after the kill"
         new = sandbox.person()
         assert new["id"] not in {one["id"] for one in sandbox.get("people") if one["name"] != "小雨"}
     finally:

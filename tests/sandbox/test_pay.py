@@ -339,7 +339,9 @@ def test_native_orders_give_a_code(merchant: dict[str, Any], pay_client: Any) ->
     assert json.loads(text)["code_url"].startswith("weixin://wxpay/")
 
 
-def test_the_certificate_mode_works_too(sandbox: Sandbox, merchant: dict[str, Any]) -> None:
+def test_the_certificate_mode_works_too_and_certificates_rotate(
+    sandbox: Sandbox, merchant: dict[str, Any], brand: dict[str, Any], buyer: dict[str, Any], shop: Shop
+) -> None:
     from wechatpayv3 import WeChatPay, WeChatPayType
     from wechatpayv3.core import Core
 
@@ -358,6 +360,14 @@ def test_the_certificate_mode_works_too(sandbox: Sandbox, merchant: dict[str, An
     finally:
         Core._init_certificates = original
     assert client.query(out_trade_no="order-0001")[0] == 404
+    client._core._gate_way = sandbox.base
+    sandbox.post(f"accounts/{merchant['key']}/rotate")
+    sandbox.post("accounts", kind="pay", key=merchant["key"], notices_by="certificate")
+    placed = place(client, brand, buyer, "order-0001", notify_url=merchant["webhook_url"])[1]
+    sandbox.act(buyer, "pay", **sheet(client, brand, placed["prepay_id"]))
+    sandbox.flush()
+    (notice,) = shop.at(merchant["key"])
+    assert client.callback(notice.headers, notice.body)["event_type"] == "TRANSACTION.SUCCESS"
 
 
 def test_a_moved_clock_does_not_break_clients_that_sign_by_the_machines(

@@ -31,6 +31,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--pay-retry-scale", type=float, default=0.2, help="1.0: WeChat Pay's own repeat schedule"
     )
+    parser.add_argument("--answer-seconds", type=float, default=5.0, help="how long a webhook may take")
     return parser.parse_args()
 
 
@@ -47,6 +48,7 @@ async def serve(given: argparse.Namespace) -> None:
         shop_base=given.shop_base,
     )
     server = Server(world, pay_scale=given.pay_retry_scale, demo=not given.no_demo_accounts)
+    server.world.callbacks.answer_seconds = given.answer_seconds
     runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, given.host, given.port, backlog=1024).start()

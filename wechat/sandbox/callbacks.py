@@ -48,6 +48,7 @@ class Callbacks:
         self.pay_repeat_after = [max(2.0, seconds * pay_scale) for seconds in PAY_REPEAT_AFTER]
         self.agenda = Agenda(world.clock, self._start)
         self.session: aiohttp.ClientSession | None = None
+        self.answer_seconds = ANSWER_SECONDS
         self.held: dict[str, str] = {}
         self.in_flight = 0
         self.finished: deque[str] = deque()
@@ -65,7 +66,7 @@ class Callbacks:
         # Redirects are not followed and no proxy of the machine is used: the shop is local.
         self.session = aiohttp.ClientSession(
             # Without the threshold the client rounds five seconds up to six.
-            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, ceil_threshold=60),
+            timeout=aiohttp.ClientTimeout(total=self.answer_seconds, ceil_threshold=60),
             # A kept connection that the shop just closed would look like a failed delivery.
             connector=aiohttp.TCPConnector(limit=AT_ONCE, force_close=True),
         )
@@ -218,12 +219,14 @@ class Callbacks:
                     answer = await response.read()
                     attempt["status"] = response.status
             except TimeoutError:
-                attempt["error"] = "no answer within 5 seconds"
+                attempt["error"] = f"no answer within {self.answer_seconds:g} seconds"
             except aiohttp.ClientError as error:
                 attempt["error"] = f"{type(error).__name__}: {error}"[:200]
             attempt["ms"] = round((time.monotonic() - started) * 1000, 1)
         attempt["answer"] = answer[:300].decode("utf-8", "replace")
         row["attempts"].append(attempt)
+        if self.rows.get(row["id"]) is not row:
+            return  # forgotten by a reset meanwhile
         received = attempt["status"] == 200 or (account["kind"] == "pay" and attempt["status"] == 204)
         if received:
             row["status"] = "delivered"
@@ -231,8 +234,6 @@ class Callbacks:
                 self._take_reply(account, row, answer)
         else:
             self._repeat_or_give_up(account, row)
-        if self.rows.get(row["id"]) is not row:
-            return  # forgotten by a reset meanwhile
         if row["status"] != "waiting":
             self._done(row)
         self.rows.put(row["id"], row)
@@ -313,13 +314,17 @@ class Callbacks:
         body = json.dumps(document, ensure_ascii=False)
         timestamp = str(int(self.world.clock.now()) - (600 if variant == "stale" else 0))
         nonce = crypto.random_text(32)
-        key = crypto.new_rsa_key() if variant == "forge" else crypto.load_private(account["platform_key"])
+        by_certificate = account.get("notices_by") == "certificate" and account.get("certificate")
+        signer = account["certificate"] if by_certificate else {"key": account["platform_key"]}
+        key = crypto.new_rsa_key() if variant == "forge" else crypto.load_private(signer["key"])
         signature = crypto.rsa_sign(key, timestamp, nonce, body)
         if variant == "signtest":
             signature = "WECHATPAY/SIGNTEST/" + signature[19:]
         if variant == "tamper":
             body = body.replace(document["id"], str(uuid.uuid4()))
-        serial = account["public_key_id"] if variant != "wrong_serial" else "7" * 40
+        serial = signer["serial"] if by_certificate else account["public_key_id"]
+        if variant == "wrong_serial":
+            serial = "7" * 40
         headers = {
             "Content-Type": "application/json",
             "Wechatpay-Timestamp": timestamp,

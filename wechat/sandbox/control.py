@@ -13,6 +13,7 @@ from aiohttp import web
 
 from wechat.sandbox import api_people, crypto, tokens
 from wechat.sandbox.api_routes import API, Ask, api
+from wechat.sandbox.certificates import platform_certificate
 from wechat.sandbox.errors import Refused
 from wechat.sandbox.faults import PRESETS
 from wechat.sandbox.store import Row
@@ -166,6 +167,16 @@ async def accounts_verify(ask: Ask) -> Row:
             }
     except (aiohttp.ClientError, TimeoutError) as error:
         return {"ok": False, "status": 0, "answer": f"{type(error).__name__}: {error}"}
+
+
+@api("POST", "accounts/([^/]+)/rotate")
+def accounts_rotate(ask: Ask) -> Row:
+    """Renew a merchant's platform certificate: answers are signed with the new one from now on."""
+    account = ask.world.platform_account(ask.arguments[0], "pay")
+    certificate = platform_certificate(ask.world.clock.beijing())
+    account["certificate"] = certificate
+    ask.world.accounts.put(account["key"], account)
+    return {"serial": certificate["serial"]}
 
 
 @api("POST", "tokens")

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from wechat.sandbox import crypto
+from wechat.sandbox import crypto, windows
+from wechat.sandbox.certificates import platform_certificate
 from wechat.sandbox.errors import PayError, Refused
 from wechat.sandbox.store import Row
 
@@ -451,8 +452,6 @@ def settle(world: World, person: Row, order: Row, account: Row) -> Row:
         # Contract G1: whether paying opens an allowance is contradicted by the vendor; off unless asked for.
         follow = world.follow(app["key"], person["id"])
         if follow and follow["subscribe"]:
-            from wechat.sandbox import windows
-
             windows.open_window(follow, "payment", world.clock.now())
             world.follows.put(f"{app['key']}|{person['id']}", follow)
     return order
@@ -638,8 +637,6 @@ def refund_query(call: PayCall) -> Answer:
 @pay("GET", r"/v3/certificates")
 def certificates(call: PayCall) -> Answer:
     """The platform certificate, sealed with the APIv3 key; made when it is first asked for."""
-    from wechat.sandbox.certificates import platform_certificate
-
     certificate = call.account.get("certificate")
     if certificate is None:
         certificate = platform_certificate(call.world.clock.beijing())

@@ -79,6 +79,7 @@ async function answer({ call, given, url }) {
       if (checked.account) account = checked.account;
       return { errMsg: checked.errMsg };
     }
+    case "title": showTitle(given.title); return { errMsg: "title:ok" };
     case "chooseWXPay": return paySheet(given);
     case "openAddress": return addressSheet();
     case "requestSubscribeMessage": return subscribeSheet(given.tmplIds || []);
@@ -92,6 +93,11 @@ async function answer({ call, given, url }) {
       return { errMsg: `${call}:ok` };
     default: return { errMsg: `${call}:fail, the sandbox does not know this call` };
   }
+}
+
+function showTitle(title) {
+  const head = box("browser").querySelector("h1");
+  if (head && title) head.textContent = String(title).slice(0, 40);
 }
 
 function paySheet(given) {
@@ -158,7 +164,8 @@ function subscribeSheet(templates) {
       done({ errMsg: "requestSubscribeMessage:ok", ...results });
     };
     const known = phone.accounts.find((one) => one.key === account);
-    openSheet(sheetHead(`${known ? known.name : ""} 申请发送一次以下消息`, () => decide(false)),
+    openSheet(sheetHead("消息订阅", () => decide(false)),
+      el("p", { class: "pay-merchant" }, `${known ? known.name : ""} 申请发送一次以下消息`),
       ...boxes.map((one) => el("label", { class: "choice" }, el("span", {}, templateName(one.value)), one)),
       el("div", { class: "pair" },
         el("button", { class: "button plain", onclick: () => decide(false), test: "subscribe-reject" }, "取消"),

@@ -120,6 +120,10 @@
       call: function (name) { ask(name, {}, function () {}); },
       on: function () {}
     };
+    // The phone cannot read the title of a page of another origin: the page tells it.
+    var named = function () { ask("title", { title: document.title }, function () {}); };
+    if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", named);
+    else named();
     // Pages wait for this event or for the object itself.
     var tell = function () { document.dispatchEvent(new Event("WeixinJSBridgeReady")); };
     if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", tell);

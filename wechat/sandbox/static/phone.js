@@ -12,7 +12,8 @@ let source = null;
 // --- who holds the phone ----------------------------------------------------------------------------
 
 async function loadPeople() {
-  people = await get("people?limit=200");
+  people = await get(`people?limit=200&q=${encodeURIComponent(box("find-person").value.trim())}`);
+  if (people.length > 12) box("find-person").hidden = false;
   guides = [];
   for (const account of (await get("accounts")).filter((one) => one.kind === "work")) {
     for (const member of await get(`members?account=${encodeURIComponent(account.key)}`)) guides.push({ ...member, corp: account.name });
@@ -56,6 +57,8 @@ async function holdAsGuide(member) {
   showPeople();
   phone.render();
 }
+
+box("find-person").addEventListener("input", () => tryTo(loadPeople));
 
 box("new-person").addEventListener("submit", async (event) => {
   event.preventDefault();
