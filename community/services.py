@@ -1,6 +1,6 @@
 """Reading groups from WeCom: one at a time after a notice, or all of them as a job with an honest report."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -139,24 +139,22 @@ def store_group(*, account_id: int, fetched: WorkGroup, began_at: datetime) -> G
     group.read_at, group.attempts, group.last_error = began_at, 0, ""
 
     open_stays = {stay.platform_id: stay for stay in group.stays.filter(left_at__isnull=True)}
+    present = {person.id: person for person in fetched.members}
     # The platform leaves the time out for some members: then the time we know stands, else the time of reading.
-    present = {
-        person.id: replace(
-            person,
-            joined_at=person.joined_at
-            or (open_stays[person.id].joined_at if person.id in open_stays else began_at),
-        )
+    joined_at = {
+        person.id: person.joined_at
+        or (open_stays[person.id].joined_at if person.id in open_stays else began_at)
         for person in fetched.members
     }
     changed = rules.difference(
         {platform_id: stay.joined_at for platform_id, stay in open_stays.items()},
-        [rules.Presence(person.id, person.joined_at) for person in present.values()],
+        [rules.Presence(platform_id, at) for platform_id, at in joined_at.items()],
     )
     left = [open_stays[platform_id] for platform_id in changed.left]
     _close_stays(left, began_at)
     returned = [open_stays[platform_id] for platform_id in changed.came_back]
     for stay in returned:
-        stay.left_at = present[stay.platform_id].joined_at
+        stay.left_at = joined_at[stay.platform_id]
     GroupMember.objects.bulk_update(returned, ["left_at"])
 
     new_ids = [*changed.arrived, *changed.came_back]
@@ -171,7 +169,7 @@ def store_group(*, account_id: int, fetched: WorkGroup, began_at: datetime) -> G
             name=person.name[:80],
             join_scene=person.join_scene if person.join_scene in (1, 2, 3) else 0,
             state=person.state[:64],
-            joined_at=person.joined_at,
+            joined_at=joined_at[person.id],
         )
         for person in (present[platform_id] for platform_id in new_ids)
     ]

@@ -133,11 +133,13 @@ class BroadcastAdmin(BaseAdmin):
             kwargs["initial"] = account.pk if account else None
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
+    def get_fieldsets(self, request: HttpRequest, obj: Broadcast | None = None) -> Any:
+        """Of what has begun, the board shows the words; the form keeps the settings."""
+        fieldsets: Any = super().get_fieldsets(request, obj)
+        return fieldsets if obj is None or obj.is_editable else [fieldsets[0], fieldsets[-1]]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Broadcast | None = None) -> list[str]:
-        if obj is None or obj.is_editable:
-            return []
-        return [name for _title, options in self.fieldsets for entry in options["fields"]
-                for name in (entry if isinstance(entry, tuple) else [entry])]  # fmt: skip
+        return [] if obj is None or obj.is_editable else list(services.WRITTEN)
 
     def has_delete_permission(self, request: HttpRequest, obj: Broadcast | None = None) -> bool:
         """What has begun is a fact; only what never went may be deleted."""
@@ -197,7 +199,7 @@ class BroadcastAdmin(BaseAdmin):
     # --- pages beside the form --------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[Any]:
-        def page(route: str, view: Callable[..., HttpResponse], name: str) -> Any:
+        def page(route: str, view: Callable[..., Any], name: str) -> Any:
             return path(route, self.admin_site.admin_view(view), name=f"campaigns_broadcast_{name}")
 
         return [

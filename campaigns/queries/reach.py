@@ -34,13 +34,11 @@ def verdicts(
     audience: QuerySet[Any], *, purpose: str, at: datetime, account_id: int, rungs: Sequence[str]
 ) -> QuerySet[Any]:
     """(member id, answer, reason, until) of each; she must follow the account unless a guide can write to her."""
-    return (
-        crm_queries.with_touch_verdict(
-            audience, purpose=purpose, at=at, account_id=None if rules.WORK_MASS in rungs else account_id
-        )
-        .order_by()
-        .values_list("pk", "touch_answer", "touch_reason", "touch_until")
+    # Typed as Any: the annotations are not in the model's own field names.
+    verdicts: Any = crm_queries.with_touch_verdict(
+        audience, purpose=purpose, at=at, account_id=None if rules.WORK_MASS in rungs else account_id
     )
+    return verdicts.order_by().values_list("pk", "touch_answer", "touch_reason", "touch_until")
 
 
 def silent(at: datetime) -> QuerySet[Any]:

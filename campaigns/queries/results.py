@@ -128,8 +128,8 @@ def _add_outbox(figures: BroadcastFigures, origin: str) -> None:
             wechat_queries.outbound_for(origin)
             .filter(state__in=["failed", "unknown"])
             .values_list("reason_code", "reason")
-            .annotate(Count("pk"))
-            .order_by("-pk__count")[:20]
+            .annotate(messages=Count("pk"))
+            .order_by("-messages")[:20]
         )
         merged: dict[str, int] = {}
         for code, reason, count in rows:
@@ -147,19 +147,20 @@ def slices(counts: dict[str, int], whole: int, label: Any) -> list[Slice]:
 
 
 def conversions(broadcast_ids: Iterable[int]) -> dict[int, dict[str, int]]:
-    """Broadcast id → reached, opened, buyers, orders and paid_fen within three days after the touch."""
+    """Broadcast id → buyers, orders and paid_fen within three days after the touch."""
+    wanted = list(broadcast_ids)
     with connection.cursor() as cursor:
         cursor.execute(
             """
             SELECT r.broadcast_id, count(DISTINCT r.member_id), count(a.id), coalesce(sum(a.amount_fen), 0)
             FROM campaigns_broadcastrecipient r
             JOIN crm_activity a ON a.member_id = r.member_id AND a.kind = 'paid'
-                AND a.at > r.released_at AND a.at <= r.released_at + %s
+                AND a.at > r.released_at AND a.at <= r.released_at + make_interval(days => %s::int)
                 AND a.at > (SELECT min(started_at) FROM campaigns_broadcast WHERE id = ANY(%s))
             WHERE r.broadcast_id = ANY(%s) AND r.status = 'released'
             GROUP BY 1
             """,
-            [rules.ATTRIBUTION, list(broadcast_ids), list(broadcast_ids)],
+            [str(rules.ATTRIBUTION.days), wanted, wanted],
         )
         return {
             broadcast_id: {"buyers": buyers, "orders": orders, "paid_fen": int(paid_fen)}

@@ -1,6 +1,7 @@
 """Everything that writes in this room, split by noun; import it from here."""
 
 from campaigns.services.broadcasts import (
+    WRITTEN,
     cancel_broadcast,
     copy_broadcast,
     finish_broadcast,
@@ -20,6 +21,7 @@ from campaigns.services.release import release_broadcast, release_chunk, sweep_b
 from campaigns.services.win_back import decide_spells, find_spells, preview, run_win_back, switch_rule
 
 __all__ = [
+    "WRITTEN",
     "cancel_broadcast",
     "copy_broadcast",
     "decide_spells",

@@ -114,7 +114,7 @@ def plan_sql(broadcast: Broadcast, *, at: datetime) -> tuple[str, list[Any]]:
     """The planner's one statement: audience, touch verdict, address and channel of each, set-based."""
     audience = (
         reach.followers(broadcast.account_id)
-        if broadcast.audience == Broadcast.EVERYONE
+        if broadcast.audience == Broadcast.EVERYONE or broadcast.segment is None
         else crm_queries.members_in(broadcast.segment)
     )
     rungs = content.channels_of(broadcast, broadcast.channel)
@@ -282,7 +282,7 @@ def _rows_by_status(broadcast_id: int) -> dict[str, int]:
 # --- Preview ------------------------------------------------------------------------------------------------------
 
 
-def send_preview(*, broadcast_id: int, member_id: int, by_id: int) -> str:
+def send_preview(*, broadcast_id: int, member_id: int, by_id: int | None) -> str:
     """Send the message to one test member now, outside of plan and caps; returns the channel.
 
     Once a minute per test member (the outbox's dedupe key). Only a window, a quota or a contact decides.

@@ -66,7 +66,8 @@ class TestBroadcastPages:
 
         boss.post(page(broadcast, "do/plan"))
         confirm = boss.get(page(broadcast, "start")).content.decode()
-        assert "将发送给" in confirm and "<b>1</b> 人" in confirm
+        assert "将发送给" in confirm
+        assert "<b>1</b> 人" in confirm
         assert not OutboundMessage.objects.exists()
 
         boss.post(page(broadcast, "start"), {"when": "now"})
@@ -74,7 +75,9 @@ class TestBroadcastPages:
         assert broadcast.status == Broadcast.SENDING
         services.release_broadcast(broadcast_id=broadcast.pk)
         shown = boss.get(page(broadcast)).content.decode()
-        assert "hx-get" in shown and "暂停" in shown and "_save" not in shown
+        assert "hx-get" in shown
+        assert "暂停" in shown
+        assert "_save" not in shown
 
     def test_the_board_renews_itself_and_reloads_when_the_status_moved(self, boss):
         house.follower("甲", window=5)
