@@ -24,7 +24,7 @@ def choose(request: HttpRequest, pk: int) -> HttpResponse:
     """The answer of the SKU sheet: into the cart, or straight to the checkout. Logs in first, and keeps the choice."""
     product_address = reverse("shop:product", args=[pk])
     sku_id = whole_number(request.POST.get("sku"))
-    quantity = whole_number(request.POST.get("quantity"), 1)
+    quantity = whole_number(request.POST.get("quantity", "1"))
     intent = "buy" if request.POST.get("intent") == "buy" else "cart"
     member_id = member_id_of(request)
     if member_id is None:
@@ -92,7 +92,7 @@ def _note_ticks(request: HttpRequest, member_id: int) -> None:
 def cart_line(request: HttpRequest, sku_id: int) -> HttpResponse:
     """Set how many of a line; 0 takes it out and offers to undo."""
     member_id = request.member.pk  # type: ignore[attr-defined]
-    quantity = whole_number(request.POST.get("quantity"), 1)
+    quantity = whole_number(request.POST.get("quantity"), -1)
     undo, refusal = None, ""
     if quantity == 0:
         removed = next((line for line in queries.cart_of(member_id).lines if line.sku_id == sku_id), None)

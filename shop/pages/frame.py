@@ -27,7 +27,6 @@ from crm.services import record_activity
 from shop import queries
 from wechat import queries as wechat_queries
 from wechat import services as wechat_services
-from wechat.errors import PlatformError
 
 log = structlog.get_logger("shop.pages")
 Page = Callable[..., HttpResponse]
@@ -302,9 +301,9 @@ def sdk_for(request: HttpRequest) -> dict[str, Any] | None:
         return None
     try:
         return {
-            "config": wechat_services.jssdk_config(account.pk, request.build_absolute_uri()),
-            "address": wechat_services.jssdk_url(account.pk),
+            "config": wechat_services.jssdk_config(account_id=account.pk, url=request.build_absolute_uri()),
+            "address": wechat_services.jssdk_url(account_id=account.pk),
         }
-    except PlatformError as error:
+    except Refusal as error:
         log.warning("jssdk_unavailable", error=type(error).__name__)
         return None

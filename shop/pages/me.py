@@ -21,7 +21,7 @@ class Way(NamedTuple):
     label: str
     address: str
     icon: Markup
-    count: int
+    number: int
 
 
 @require_GET

@@ -5,9 +5,9 @@
   if (!sheet) return;
   const form = sheet.querySelector("form");
   const quantity = form.querySelector("[name=quantity]");
-  const price = sheet.querySelector("[data-price]");
-  const was = sheet.querySelector("[data-was]");
-  const stock = sheet.querySelector("[data-stock]");
+  const price = sheet.querySelector("span[data-price]");
+  const was = sheet.querySelector("span[data-was]");
+  const stock = sheet.querySelector("p[data-stock]");
   const buttons = [...form.querySelectorAll("button[name=intent]")];
   const summary = document.querySelector("[data-chosen]");
 

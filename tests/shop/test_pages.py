@@ -1,7 +1,8 @@
 """The shopper's pages, through their addresses, as a phone asks for them."""
 
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -32,10 +33,9 @@ TYPED = {
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered() -> Iterator[None]:
+def nothing_remembered() -> None:
     frame.forget_fragments()
     frame._noted.clear()
-    yield
 
 
 @pytest.fixture
@@ -192,10 +192,12 @@ def test_adding_to_the_cart_says_so_and_counts(phone: Client, shopper: Any) -> N
     assert Activity.objects.filter(member_id=shopper.pk, kind="added_to_cart").count() == 2
 
 
-@pytest.mark.parametrize("quantity", ["1000", "99999999999999999999", "-1"])
+@pytest.mark.parametrize("quantity", ["1000", "99999999999999999999", "-1", "０"])
 def test_a_refused_quantity_leaves_the_cart_alone(phone: Client, quantity: str) -> None:
     sku = builders.sku()
-    answer = phone.post(f"/p/{sku.product_id}/choose/", {"sku": sku.pk, "quantity": "1000", "intent": "cart"})
+    answer = phone.post(
+        f"/p/{sku.product_id}/choose/", {"sku": sku.pk, "quantity": quantity, "intent": "cart"}
+    )
     assert answer.status_code == 400
     assert 'role="alert"' in text_of(answer)
     assert not CartLine.objects.exists()
@@ -338,7 +340,7 @@ def test_nobody_orders_to_the_address_of_another(phone: Client, shopper: Any) ->
 def test_an_address_comes_back_to_the_checkout_chosen(phone: Client, shopper: Any) -> None:
     sku = builders.sku()
     page = text_of(phone.get(f"/checkout/?line={sku.pk}:1"))
-    assert 'data-test="address-wechat"' in page
+    assert 'data-test="address-new"' in page
     assert 'data-test="checkout-submit" disabled' in page
     here = f"/checkout/?from=product&line={sku.pk}:1"
     answer = phone.post("/addresses/new/", {**TYPED, "next": here})
@@ -429,6 +431,17 @@ def test_real_parameters_come_from_wechat_pay(buyer: dict[str, Any]) -> None:
     order = builders.order(buyer["member"], (builders.sku(), 1))
     answer = client.post(f"/pay/{order.number}/", HTTP_ACCEPT="application/json").json()
     assert {"appId", "timeStamp", "nonceStr", "package", "signType", "paySign"} <= set(answer["parameters"])
+
+
+def test_inside_wechat_the_checkout_carries_signed_values_for_the_sdk(buyer: dict[str, Any]) -> None:
+    carrier = HttpResponse()
+    sessions.log_in(carrier, buyer["member"])
+    client = Client(headers={"user-agent": "Mozilla/5.0 MicroMessenger/8.0.50"})
+    client.cookies[sessions.COOKIE] = carrier.cookies[sessions.COOKIE].value
+    page = text_of(client.get(f"/checkout/?line={builders.sku().pk}:1"))
+    values = json.loads(page.split('id="wechat">', 1)[1].split("</script>", 1)[0])
+    assert len(values["signature"]) == 40
+    assert 'data-test="address-wechat"' in page
 
 
 def test_orders_are_shown_by_state_and_only_to_their_member(phone: Client, shopper: Any) -> None:
