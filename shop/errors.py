@@ -38,6 +38,12 @@ class NotForSale(Conflict):
     code = "not_for_sale"
 
 
+class PriceChanged(Conflict):
+    """The order costs something else than what the shopper was shown; nothing was ordered."""
+
+    code = "price_changed"
+
+
 class BadQuantity(Refusal):
     code = "bad_quantity"
 

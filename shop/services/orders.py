@@ -10,11 +10,20 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from core import clock
+from core import clock, money
 from core.events import publish
 from core.locks import lock_row
 from shop import rules
-from shop.errors import BadQuantity, EmptyOrder, NoSuchOrder, NotForSale, Shortage, SoldOut, WrongState
+from shop.errors import (
+    BadQuantity,
+    EmptyOrder,
+    NoSuchOrder,
+    NotForSale,
+    PriceChanged,
+    Shortage,
+    SoldOut,
+    WrongState,
+)
 from shop.events import OrderCancelled, OrderPlaced, OrderReceived, OrderShipped
 from shop.models import Order, OrderLine, OrderLog, Payment, Shipment, StockMovement
 from shop.services.addresses import AddressInput
@@ -49,13 +58,14 @@ def place_order(
     idempotency_key: str,
     note: str = "",
     from_cart: bool = False,
+    expected_total_fen: int | None = None,
 ) -> Order:
     """Order SKUs, (sku id, quantity) each, at the database's prices of this moment; all of them or nothing.
 
     Locks: stock, last and by SKU. Idempotent on: (member, idempotency_key): the earlier order is returned.
     Publishes: OrderPlaced. Two reads and writes and one function call; the stock rows stay locked for that call and
-    the commit only. Raises SoldOut (naming what and how many are left), NotForSale, BadQuantity, BadAddress,
-    EmptyOrder.
+    the commit only. `expected_total_fen` is what the shopper was shown; None: no matter. Raises SoldOut (naming what
+    and how many are left), PriceChanged, NotForSale, BadQuantity, BadAddress, EmptyOrder.
     """
     wanted = rules.merged_lines(lines)
     _check(wanted, idempotency_key)
@@ -64,7 +74,9 @@ def place_order(
     while True:
         try:
             with transaction.atomic():
-                return _place(member_id, wanted, receiver, note, idempotency_key, from_cart)
+                return _place(
+                    member_id, wanted, receiver, note, idempotency_key, from_cart, expected_total_fen
+                )
         except _PlacedBefore:
             return Order.objects.get(member_id=member_id, idempotency_key=idempotency_key)
         except (
@@ -91,6 +103,7 @@ def _place(
     note: str,
     idempotency_key: str,
     from_cart: bool,
+    expected_total_fen: int | None,
 ) -> Order:
     moment = clock.now()
     order_id, store_id, offers = _read_offers(member_id, wanted, idempotency_key)
@@ -98,6 +111,10 @@ def _place(
     sums = rules.totals(rules.PricedLine(offers[sku].price_fen, quantity) for sku, quantity in wanted)
     if sums.total_fen == 0:
         raise EmptyOrder(_("There is nothing to pay for in this order."))
+    if expected_total_fen is not None and sums.total_fen != expected_total_fen:
+        raise PriceChanged(
+            _("The price has changed: this order is now ¥%(total)s.") % {"total": money.yuan(sums.total_fen)}
+        )
     expires_at = moment + payment_time()
     values: dict[str, Any] = {
         "id": order_id,

@@ -7,7 +7,15 @@ import pytest
 from core import clock
 from core.models import DomainEvent
 from shop import services
-from shop.errors import BadAddress, BadQuantity, EmptyOrder, NotForSale, SoldOut, WrongState
+from shop.errors import (
+    BadAddress,
+    BadQuantity,
+    EmptyOrder,
+    NotForSale,
+    PriceChanged,
+    SoldOut,
+    WrongState,
+)
 from shop.models import CartLine, Order, OrderLine, StockMovement
 from shop.services import AddressInput
 from tests.shop import builders
@@ -75,6 +83,16 @@ def test_what_is_short_is_named_and_nothing_is_ordered():
     assert Order.objects.count() == 0
     assert DomainEvent.objects.filter(name="shop.OrderPlaced").count() == 0
     assert builders.stock_of(scarf) == (5, 0)
+
+
+def test_a_price_that_changed_since_it_was_shown_is_said_before_ordering():
+    dress = builders.sku(price_fen=29_900)
+    wanted = {"member_id": builders.member().pk, "lines": [(dress.pk, 2)], "address": builders.ADDRESS}
+    with pytest.raises(PriceChanged) as refusal:
+        services.place_order(**wanted, idempotency_key="some-good-key", expected_total_fen=50_000)
+    assert "598.00" in refusal.value.message
+    assert Order.objects.count() == 0
+    services.place_order(**wanted, idempotency_key="some-good-key", expected_total_fen=59_800)
 
 
 def test_what_is_off_sale_cannot_be_ordered():

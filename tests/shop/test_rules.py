@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core import money
 from shop import rules
 
 LINES = st.lists(
@@ -60,6 +61,19 @@ def test_a_search_query_is_made_of_harmless_words_only(typed):
         word = part.removesuffix(":*")
         assert word == "" or (word[0] == word[-1] == "'" and len(word) > 2)
         assert not set(word[1:-1]) & set("'\\&|!():* ")
+
+
+@given(st.integers(0, 10**10), st.lists(st.integers(0, 10**8), min_size=1, max_size=50))
+def test_a_discount_split_over_lines_loses_no_fen(total_fen, weights):
+    parts = money.allocate(total_fen, weights)
+    assert sum(parts) == total_fen
+    assert all(part >= 0 for part in parts)
+    whole = sum(weights)
+    if whole:
+        assert all(
+            abs(part * whole - total_fen * weight) < whole
+            for part, weight in zip(parts, weights, strict=True)
+        )
 
 
 def test_the_states_lead_where_they_should():
