@@ -7,11 +7,12 @@ let steps = 0; // loads since the page was opened: how often "back" may go back
 let goingBack = false;
 let account = ""; // the Official Account whose signature the page showed
 
-export function openPage(url) {
+// `name` is shown until the page tells its title: the menu button or the card that was tapped.
+export function openPage(url, name) {
   closePage();
   let host = "";
   try { host = new URL(url).host; } catch { toast("网址打不开"); return; }
-  const title = el("h1", { test: "browser-title" }, host);
+  const title = el("h1", { test: "browser-title" }, name || host);
   const progress = el("div", { class: "progress" });
   frame = el("iframe", { name: "phone-browser", title: "手机里的网页", allow: "clipboard-write", test: "phone-browser" });
   steps = 0;
@@ -25,7 +26,7 @@ export function openPage(url) {
       el("button", { onclick: closePage, "aria-label": "关闭网页", test: "browser-close" }, icon("close")),
       el("button", { onclick: back, "aria-label": "返回", test: "browser-back" }, icon("back"))),
     title,
-    el("div", { class: "right" }, el("button", { onclick: () => pageMenu(url), "aria-label": "更多", test: "browser-more" }, icon("more"))));
+    el("div", { class: "right" }, el("button", { onclick: () => pageMenu(url, name), "aria-label": "更多", test: "browser-more" }, icon("more"))));
   // The address is set before the frame is shown, or its empty page would count as a step.
   frame.src = url;
   box("browser").replaceChildren(head, progress, frame);
@@ -47,10 +48,10 @@ function back() {
   } else closePage();
 }
 
-function pageMenu(url) {
+function pageMenu(url, name) {
   const choose = (work) => () => { closeSheet(); work(); };
   openSheet(sheetHead("网页", closeSheet), el("div", { class: "list-menu" },
-    el("button", { onclick: choose(() => openPage(url)) }, "刷新"),
+    el("button", { onclick: choose(() => openPage(url, name)) }, "刷新"),
     el("button", { onclick: choose(() => window.open(url, "_blank", "noopener")) }, "用浏览器打开"),
     el("button", { onclick: choose(() => navigator.clipboard?.writeText(url).then(() => toast("已复制"))) }, "复制链接")));
 }

@@ -130,7 +130,7 @@ function menuButton(chat, button) {
     holder.querySelector(".sub-menu")?.remove();
     if (one.type === "view") {
       tryTo(() => act("menu", { account: chat.key, url: one.url }));
-      openPage(one.url);
+      openPage(one.url, one.name);
     } else if (one.type === "click") await tryTo(() => act("menu", { account: chat.key, key: one.key }));
   };
   const toggle = () => {
@@ -173,21 +173,21 @@ function inner(message, chat) {
   return el("div", { class: "bubble" }, ...linked(message.text || `[${message.kind}]`, openPage));
 }
 
-const opens = (url) => (url ? { href: url, onclick: (event) => { event.preventDefault(); openPage(url); } } : {});
+const opens = ({ url, title }) => (url ? { href: url, onclick: (event) => { event.preventDefault(); openPage(url, title); } } : {});
 
 function linkCard(message) {
   const one = message.articles[0];
-  return el("a", { class: "card small", test: "message-card", ...opens(one.url) },
+  return el("a", { class: "card small", test: "message-card", ...opens(one) },
     el("strong", {}, one.title), el("p", {}, one.description), one.picurl ? el("img", { src: one.picurl, alt: "" }) : el("span", { class: "tile grey" }, icon("bag")));
 }
 
 function newsCard(message) {
   const [first, ...rest] = message.articles;
   return el("div", { class: "card wide", test: "message" },
-    el("a", { class: "card", test: "message-card", ...opens(first.url) },
+    el("a", { class: "card", test: "message-card", ...opens(first) },
       first.picurl ? el("img", { class: "cover", src: first.picurl, alt: "" }) : null,
       el("div", { class: "lead" }, el("strong", {}, first.title), first.description ? el("p", {}, first.description) : null)),
-    ...rest.map((one) => el("a", { class: "more card", test: "message-card", ...opens(one.url) }, el("span", {}, one.title), one.picurl ? el("img", { src: one.picurl, alt: "" }) : null)));
+    ...rest.map((one) => el("a", { class: "more card", test: "message-card", ...opens(one) }, el("span", {}, one.title), one.picurl ? el("img", { src: one.picurl, alt: "" }) : null)));
 }
 
 function noticeCard(message) {
