@@ -1,6 +1,7 @@
 """WeChat in the admin: accounts and what is wrong with them, notices, outgoing messages, quotas."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -18,6 +19,7 @@ from django.utils.translation import ngettext
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget
 
+from core import clock
 from core.admin import BaseAdmin, ReadOnlyAdmin
 from wechat import envelopes, services
 from wechat.models import (
@@ -34,6 +36,34 @@ from wechat.outbound.quotas import limit_of
 from wechat.services.accounts import BadAccount, change_account, check_account
 
 MOST_COUNTED = 10_000
+# The platforms' names of notices, in words.
+TOPICS = {
+    "event.subscribe": _("Follow"),
+    "event.unsubscribe": _("Unfollow"),
+    "event.scan": _("Code scanned"),
+    "event.click": _("Menu clicked"),
+    "event.view": _("Menu link opened"),
+    "event.subscribe_msg_popup_event": _("Subscription answered"),
+    "event.subscribe_msg_change_event": _("Subscription switched off"),
+    "event.subscribe_msg_sent_event": _("Subscription notification result"),
+    "event.templatesendjobfinish": _("Template message result"),
+    "event.masssendjobfinish": _("Mass message result"),
+    "change_external_contact.add_external_contact": _("Contact added"),
+    "change_external_contact.add_half_external_contact": _("Contact added without verification"),
+    "change_external_contact.edit_external_contact": _("Contact edited"),
+    "change_external_contact.del_external_contact": _("Contact removed by staff"),
+    "change_external_contact.del_follow_user": _("Contact left"),
+    "change_external_chat.create": _("Customer group created"),
+    "change_external_chat.update": _("Customer group changed"),
+    "change_external_chat.dismiss": _("Customer group dismissed"),
+    "change_external_tag.create": _("Enterprise tag created"),
+    "change_external_tag.update": _("Enterprise tag changed"),
+    "change_external_tag.delete": _("Enterprise tag deleted"),
+    "TRANSACTION.SUCCESS": _("Payment succeeded"),
+    "REFUND.SUCCESS": _("Refund succeeded"),
+    "REFUND.ABNORMAL": _("Refund abnormal"),
+    "REFUND.CLOSED": _("Refund closed"),
+}
 LONG_SECRETS = ("merchant_key",)
 
 
@@ -98,33 +128,6 @@ class AccountAdmin(BaseAdmin):
     ordering = ["kind", "key"]
     actions_detail = ["test_connection"]
     readonly_fields = ["webhook"]
-    fieldsets = [
-        (None, {"fields": [("kind", "key"), ("name", "is_active"), "webhook"]}),
-        (
-            _("Official account or WeCom"),
-            {
-                "fields": [("appid", "corpid", "agentid"), "secret", ("token", "aes_key"), "mode"],
-                "description": _("The callback token and EncodingAESKey are chosen on the platform's page."),
-            },
-        ),
-        (
-            _("WeChat Pay"),
-            {
-                "fields": [
-                    ("mchid", "merchant_serial"),
-                    "apiv3_key",
-                    "merchant_key",
-                    "public_key_id",
-                    "public_key",
-                ],
-                "classes": ["collapse"],
-            },
-        ),
-        (
-            _("Addresses and limits"),
-            {"fields": ["api_base", "jssdk_url", "daily_limits"], "classes": ["collapse"]},
-        ),
-    ]
 
     @display(description=_("name"), ordering="name")
     def name_or_key(self, account: Account) -> str:
@@ -147,6 +150,36 @@ class AccountAdmin(BaseAdmin):
             address,
             _("webhook address"),
         )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Account | None = None) -> Any:
+        """Only what the account's kind has; a new one shows all until its kind is chosen and saved."""
+        head = (None, {"fields": [("kind", "key"), ("name", "is_active"), "webhook"]})
+        callback = _("The callback token and EncodingAESKey are chosen on the platform's page.")
+        official = {"fields": ["appid", "secret", ("token", "aes_key"), "mode"], "description": callback}
+        work = {
+            "fields": [("corpid", "agentid"), "secret", ("token", "aes_key")],
+            "description": callback,
+        }
+        either = {
+            "fields": ["appid", ("corpid", "agentid"), "secret", ("token", "aes_key"), "mode"],
+            "description": callback,
+        }
+        money = [("mchid", "merchant_serial"), "apiv3_key", "merchant_key", "public_key_id", "public_key"]
+        more = ["api_base", "jssdk_url", "daily_limits"]
+        if obj is None:
+            return [
+                head,
+                (_("Official account or WeCom"), either),
+                (_("WeChat Pay"), {"fields": money, "classes": ["collapse"]}),
+                (_("Addresses and limits"), {"fields": more, "classes": ["collapse"]}),
+            ]
+        if obj.kind == Account.PAY:
+            own = (_("WeChat Pay"), {"fields": ["appid", *money]})
+        else:
+            own = (_("Keys"), work if obj.kind == Account.WORK else official)
+        if not obj.is_official:
+            more = [name for name in more if name != "jssdk_url"]
+        return [head, own, (_("Addresses and limits"), {"fields": more, "classes": ["collapse"]})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> list[str]:
         # The key is part of the address that the platform calls.
@@ -195,12 +228,12 @@ class NoticeAdmin(ReadOnlyAdmin):
     actions = ["replay"]
     actions_detail = ["replay_one"]
     fieldsets = [
-        (None, {"fields": [("account", "topic"), ("sender", "state"), ("received_at", "handled_at")]}),
+        (None, {"fields": [("account", "topic"), ("sender", "status"), ("received_at", "handled_at")]}),
         (_("Deduplication"), {"fields": ["decision", "fingerprint", ("deliveries", "last_received_at")]}),
         (_("Handling"), {"fields": [("handler", "attempts"), "next_attempt_at", "error"]}),
         (_("As received"), {"fields": ["raw", "decrypted", "headers"]}),
     ]
-    readonly_fields = ["state", "decision", "raw", "decrypted"]
+    readonly_fields = ["decision", "raw", "decrypted"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Notice]:
         rows: QuerySet[Notice] = super().get_queryset(request)
@@ -216,6 +249,24 @@ class NoticeAdmin(ReadOnlyAdmin):
     )
     def state(self, notice: Notice) -> tuple[str, Any]:
         return notice.status, notice.get_status_display()
+
+    @display(description=_("arrived at"), ordering="pk")
+    def arrived(self, notice: Notice) -> SafeString | str:
+        return _moment(notice.received_at)
+
+    @display(description=_("WeChat account"), ordering="account")
+    def account_name(self, notice: Notice) -> SafeString:
+        return _one_line(str(notice.account))
+
+    @display(description=_("topic"), ordering="topic")
+    def meaning(self, notice: Notice) -> SafeString:
+        """In words, with the platform's own name on hover."""
+        words = TOPICS.get(notice.topic)
+        if words is None and notice.topic.startswith("message."):
+            words = _("Message received")
+        return format_html(
+            '<span class="whitespace-nowrap" title="{}">{}</span>', notice.topic, words or notice.topic
+        )
 
     @display(description=_("error"))
     def short_error(self, notice: Notice) -> str:
@@ -259,6 +310,16 @@ class NoticeAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm("wechat.change_notice"))
 
 
+def _moment(value: datetime | None) -> SafeString | str:
+    if value is None:
+        return "–"
+    return _one_line(f"{clock.local(value):%Y-%m-%d %H:%M:%S}")
+
+
+def _one_line(text: str) -> SafeString:
+    return format_html('<span class="whitespace-nowrap">{}</span>', text)
+
+
 def _preformatted(text: str) -> SafeString:
     return format_html(
         '<pre class="whitespace-pre-wrap break-all text-xs max-h-96 overflow-auto">{}</pre>', text[:20_000]
@@ -280,8 +341,8 @@ STATE_LABELS = {
 class OutboundMessageAdmin(ReadOnlyAdmin):
     paginator = CappedPaginator
     list_display = [
-        *("id", "account", "channel", "to", "words", "state_label", "reason_words"),
-        *("origin", "created_at", "sent_at"),
+        *("id", "account_name", "channel_name", "to", "words", "state_label", "reason_words"),
+        *("origin", "created", "sent"),
     ]
     list_filter = ["state", "channel", "account"]
     list_select_related = ["account", "body"]
@@ -291,8 +352,7 @@ class OutboundMessageAdmin(ReadOnlyAdmin):
     actions = ["send_again"]
     fields = [
         ("account", "channel"),
-        ("to", "state_label"),
-        "words",
+        ("to", "state"),
         "content",
         "vars",
         "reason_words",
@@ -301,15 +361,32 @@ class OutboundMessageAdmin(ReadOnlyAdmin):
         ("origin", "origin_id"),
         ("platform_id", "batch"),
     ]
-    readonly_fields = ["state_label", "words", "content", "reason_words"]
+    readonly_fields = ["content", "reason_words"]
 
     @display(description=_("state"), ordering="state", label=STATE_LABELS)
     def state_label(self, message: OutboundMessage) -> tuple[str, Any]:
         return message.state, message.get_state_display()
 
+    @display(description=_("WeChat account"), ordering="account")
+    def account_name(self, message: OutboundMessage) -> SafeString:
+        return _one_line(str(message.account))
+
+    @display(description=_("channel"), ordering="channel")
+    def channel_name(self, message: OutboundMessage) -> SafeString:
+        return _one_line(message.get_channel_display())
+
+    @display(description=_("created at"), ordering="pk")
+    def created(self, message: OutboundMessage) -> SafeString | str:
+        return _moment(message.created_at)
+
+    @display(description=_("sent at"), ordering="sent_at")
+    def sent(self, message: OutboundMessage) -> SafeString | str:
+        return _moment(message.sent_at)
+
     @display(description=_("content"))
-    def words(self, message: OutboundMessage) -> str:
-        return str(message.body)[:40]
+    def words(self, message: OutboundMessage) -> SafeString:
+        text = str(message.body)
+        return _one_line(text if len(text) <= 18 else f"{text[:17]}…")
 
     @display(description=_("content as sent"))
     def content(self, message: OutboundMessage) -> SafeString:
@@ -351,12 +428,11 @@ class OutboundBatchAdmin(ReadOnlyAdmin):
     ordering = ["-pk"]
     fields = [
         ("account", "channel"),
-        ("body", "state_label"),
+        ("body", "state"),
         ("recipients", "platform_id"),
         "result",
         ("created_at", "checked_at"),
     ]
-    readonly_fields = ["state_label"]
 
     @display(
         description=_("state"),

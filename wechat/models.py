@@ -58,8 +58,8 @@ class Account(models.Model):
     )
 
     class Meta:
-        verbose_name = _("account")
-        verbose_name_plural = _("accounts")
+        verbose_name = _("WeChat account")
+        verbose_name_plural = _("WeChat accounts")
         constraints = [
             models.UniqueConstraint(fields=["kind", "key"], name="account_key_once_per_kind"),
             models.UniqueConstraint(
@@ -94,7 +94,7 @@ class AccessToken(models.Model):
 
     ACCESS, JSAPI = "access", "jsapi"
 
-    account = models.ForeignKey(Account, models.CASCADE, verbose_name=_("account"))
+    account = models.ForeignKey(Account, models.CASCADE, verbose_name=_("WeChat account"))
     kind = models.CharField(max_length=8)
     value = SecretField(blank=True)
     fetched_at = models.DateTimeField(null=True)
@@ -119,20 +119,20 @@ class Notice(models.Model):
     NEW, DONE, IGNORED, FAILED = "new", "done", "ignored", "failed"
     STATUSES = [(NEW, _("waiting")), (DONE, _("done")), (IGNORED, _("ignored")), (FAILED, _("given up"))]
 
-    account = models.ForeignKey(Account, models.PROTECT, verbose_name=_("account"), db_index=False)
+    account = models.ForeignKey(Account, models.PROTECT, verbose_name=_("WeChat account"), db_index=False)
     fingerprint = models.UUIDField(_("fingerprint"), help_text=_("Hash of all that identifies the notice."))
     topic = models.CharField(_("topic"), max_length=80)
     sender = models.CharField(_("sender"), max_length=128, blank=True)
     body = models.BinaryField(_("body as received"))
     content = models.TextField(_("decrypted content"), blank=True)
     headers = models.JSONField(_("headers"), default=dict)
-    received_at = models.DateTimeField(_("received at"))
+    received_at = models.DateTimeField(_("arrived at"))
     deliveries = models.PositiveIntegerField(_("deliveries"), default=1)
-    last_received_at = models.DateTimeField(_("last received at"))
+    last_received_at = models.DateTimeField(_("last arrived at"))
     status = models.CharField(_("status"), max_length=8, choices=STATUSES, default=NEW)
-    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    attempts = models.PositiveSmallIntegerField(_("tries"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt at"))
-    handler = models.CharField(_("handler"), max_length=80, blank=True)
+    handler = models.CharField(_("handled by"), max_length=80, blank=True)
     error = models.TextField(_("error"), blank=True)
     handled_at = models.DateTimeField(_("handled at"), null=True)
 
@@ -162,7 +162,7 @@ class ReplyWindow(models.Model):
         (SCAN, _("scan")),
     ]
 
-    account = models.ForeignKey(Account, models.CASCADE, verbose_name=_("account"), db_index=False)
+    account = models.ForeignKey(Account, models.CASCADE, verbose_name=_("WeChat account"), db_index=False)
     openid = models.CharField(_("openid"), max_length=64)
     trigger = models.CharField(_("trigger"), max_length=8, choices=TRIGGERS)
     opened_at = models.DateTimeField(_("opened at"))
@@ -190,7 +190,7 @@ class ReplyWindow(models.Model):
 class SubscriptionQuota(models.Model):
     """How many subscription notifications of a template a person has accepted and not yet got (contract A8)."""
 
-    account = models.ForeignKey(Account, models.CASCADE, verbose_name=_("account"), db_index=False)
+    account = models.ForeignKey(Account, models.CASCADE, verbose_name=_("WeChat account"), db_index=False)
     openid = models.CharField(_("openid"), max_length=64)
     template_id = models.CharField(_("template"), max_length=64)
     # The moments of the unspent accepts: only with them a refusal that arrives late can be put in its place.
@@ -214,7 +214,7 @@ class SubscriptionQuota(models.Model):
 class ChannelUse(models.Model):
     """Messages (or calls, for mass channels) of one channel on one day of the account."""
 
-    account = models.ForeignKey(Account, models.CASCADE, verbose_name=_("account"), db_index=False)
+    account = models.ForeignKey(Account, models.CASCADE, verbose_name=_("WeChat account"), db_index=False)
     channel = models.CharField(_("channel"), max_length=10)
     day = models.DateField(_("day"))
     used = models.PositiveIntegerField(_("used"), default=0)
@@ -235,7 +235,7 @@ class ChannelUse(models.Model):
 class MassUse(models.Model):
     """Mass messages that one person was sent in a calendar month (contract A9, B7)."""
 
-    account = models.ForeignKey(Account, models.CASCADE, verbose_name=_("account"), db_index=False)
+    account = models.ForeignKey(Account, models.CASCADE, verbose_name=_("WeChat account"), db_index=False)
     month = models.DateField(_("month"))
     recipient = models.CharField(_("recipient"), max_length=64)
     used = models.PositiveSmallIntegerField(_("used"), default=0)
@@ -280,7 +280,7 @@ class OutboundBatch(models.Model):
         (UNKNOWN, _("outcome unknown")),
     ]
 
-    account = models.ForeignKey(Account, models.PROTECT, verbose_name=_("account"))
+    account = models.ForeignKey(Account, models.PROTECT, verbose_name=_("WeChat account"))
     channel = models.CharField(_("channel"), max_length=10)
     body = models.ForeignKey(OutboundBody, models.PROTECT, verbose_name=_("content"))
     client_id = models.CharField(_("idempotency key"), max_length=64, unique=True)
@@ -332,20 +332,20 @@ class OutboundMessage(models.Model):
         (WORK_MASS, _("WeCom mass message")),
     ]
 
-    account = models.ForeignKey(Account, models.PROTECT, verbose_name=_("account"), db_index=False)
+    account = models.ForeignKey(Account, models.PROTECT, verbose_name=_("WeChat account"), db_index=False)
     body = models.ForeignKey(OutboundBody, models.PROTECT, verbose_name=_("content"), db_index=False)
     batch = models.ForeignKey(
         OutboundBatch, models.SET_NULL, null=True, verbose_name=_("mass sending"), db_index=False
     )
     channel = models.CharField(_("channel"), max_length=10, choices=CHANNELS)
-    to = models.CharField(_("to"), max_length=128, db_column="recipient")
+    to = models.CharField(_("recipient"), max_length=128, db_column="recipient")
     vars = models.JSONField(_("values"), null=True)
     origin = models.CharField(_("origin"), max_length=60)
     origin_id = models.BigIntegerField(_("row of the origin"))
     dedupe_key = models.CharField(_("once per"), max_length=120, null=True)
     state = models.CharField(_("state"), max_length=9, choices=STATES, default=PENDING)
     is_urgent = models.BooleanField(_("urgent"), default=False)
-    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    attempts = models.PositiveSmallIntegerField(_("tries"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt at"))
     lease_until = models.DateTimeField(_("claimed until"), null=True)
     reason_code = models.CharField(_("reason code"), max_length=40, blank=True)
