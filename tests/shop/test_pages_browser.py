@@ -1,0 +1,109 @@
+"""The shop in a real browser under its strict content policy: what only a script or a layout can get wrong."""
+
+import os
+from typing import Any
+
+import pytest
+from django.http import HttpResponse
+
+from crm import sessions
+from crm.services import prepare_months_ahead
+from shop.models import CartLine, Category
+from shop.pages import frame
+from tests.shop import builders
+
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+WATCH_SHIFTS = """window.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+}).observe({ type: "layout-shift", buffered: true });"""
+
+
+@pytest.fixture
+def shopper() -> Any:
+    frame.forget_fragments()
+    frame._noted.clear()
+    prepare_months_ahead(1)
+    return builders.member(name="林小满")
+
+
+@pytest.fixture
+def page(browser: Any, live_server: Any, shopper: Any) -> Any:
+    """A narrow phone, logged in; every complaint of the browser fails the test."""
+    carrier = HttpResponse()
+    sessions.log_in(carrier, shopper)
+    context = browser.new_context(
+        viewport={"width": 320, "height": 640}, has_touch=True, locale="zh-CN", base_url=live_server.url
+    )
+    login = {"name": sessions.COOKIE, "value": carrier.cookies[sessions.COOKIE].value, "url": live_server.url}
+    context.add_cookies([login])
+    context.add_init_script(WATCH_SHIFTS)
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def test_choosing_counting_and_undoing_need_no_new_page(page: Any, shopper: Any) -> None:
+    small = builders.sku(name="10 ml", price_fen=26_800)
+    large = builders.sku(name="50 ml", price_fen=68_000, product=small.product, stock=3)
+    page.goto(f"/p/{small.product_id}/")
+    page.click("[data-test=add-to-cart]")
+    page.locator("[data-test=sku-option]", has_text="50 ml").click()
+    page.click("dialog [data-step='1']")
+    assert page.locator("dialog .price").inner_text() == "¥680"
+    page.click("[data-test=sku-confirm]")
+    expect(page.locator("#cart-count")).to_have_text("2")
+    assert "已加入购物车" in page.locator("#toast").inner_text()
+    assert page.locator("dialog[open]").count() == 0
+    page.click("[data-test=tab-cart]")
+    more = page.get_by_label("增加一件")
+    more.click()
+    expect(page.locator(".cart-bar .sum")).to_contain_text("2,040")
+    assert more.is_disabled()  # three is all there is
+    page.get_by_label("移除").click()
+    page.click("[data-test=cart-undo]")
+    page.wait_for_selector("[data-test=cart-line]")
+    assert CartLine.objects.get(member_id=shopper.pk).quantity == 3
+    page.locator("[data-test=cart-line] input[type=checkbox]").click()
+    expect(page.locator("[data-test=cart-checkout]")).to_be_disabled()
+    assert CartLine.objects.get(sku=large).is_selected is False
+
+
+def test_the_shelf_grows_while_she_scrolls_and_nothing_jumps_or_overflows(page: Any) -> None:
+    shelf = Category.objects.create(name="香水")
+    skus = [
+        builders.sku(product_name=f"很长的名字让卡片换行的香水 {number}", category=shelf)
+        for number in range(24)
+    ]
+    page.goto(f"/category/{shelf.pk}/")
+    assert page.locator("[data-test=product-card]").count() == 20
+    page.locator(".more").scroll_into_view_if_needed()
+    expect(page.locator("[data-test=product-card]")).to_have_count(24)
+    for address in ("/", f"/category/{shelf.pk}/", f"/p/{skus[0].product_id}/", "/cart/", "/me/", "/orders/"):
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320, address
+        assert page.evaluate("window.shifted") < 0.02, address
+        small = page.evaluate(
+            """[...document.querySelectorAll("main a, main button, .foot a, .foot button")]
+               .filter((one) => one.offsetParent && !one.closest("dialog") && one.getBoundingClientRect().height < 43.5)
+               .map((one) => one.outerHTML.slice(0, 90))"""
+        )
+        assert small == [], address
+
+
+def test_the_till_says_what_to_do_outside_of_wechat(page: Any, shopper: Any) -> None:
+    order = builders.order(shopper, (builders.sku(), 1))
+    page.goto(f"/pay/{order.number}/")
+    page.route("**/pay/*/", lambda route: route.fulfill(json={"parameters": {"package": "prepay_id=x"}}))
+    page.click("[data-test=pay-button]")
+    expect(page.locator("#till")).to_have_attribute("data-state", "outside")
+    expect(page.locator("#till .notice:visible")).to_contain_text("请在微信中打开本页完成支付")
+    assert page.locator("[data-test=pay-button]").is_visible()
