@@ -11,7 +11,8 @@ from aiohttp import web
 from wechat.sandbox import crypto, pay, people, work_mass
 from wechat.sandbox.api_routes import Ask, api
 from wechat.sandbox.errors import Refused
-from wechat.sandbox.oa_basics import menu_for, ticket_of
+from wechat.sandbox.oa_basics import ticket_of
+from wechat.sandbox.oa_menus import menu_for
 from wechat.sandbox.store import Row
 from wechat.sandbox.world import OA_KINDS, World
 

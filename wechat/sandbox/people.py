@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wechat.sandbox import crypto, windows
 from wechat.sandbox.errors import Refused
-from wechat.sandbox.oa_basics import menu_for
+from wechat.sandbox.oa_menus import menu_for
 from wechat.sandbox.store import Row
 from wechat.sandbox.world import OA_KINDS
 

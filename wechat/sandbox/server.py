@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from wechat.sandbox import control, oa_mass, oauth, pay, screens, tokens, work_mass
+from wechat.sandbox import control, oa_mass, oauth, pay, pay_refunds, screens, tokens, work_mass, work_tags
 from wechat.sandbox.callbacks import Callbacks
 from wechat.sandbox.errors import ApiError, PayError, Refused
 from wechat.sandbox.faults import Faults
@@ -34,7 +34,7 @@ class Server:
         world.faults = Faults(world)
         world.callbacks = Callbacks(world, pay_scale=pay_scale)
         world.actions["finish_mass_job"] = oa_mass.finish_mass_job
-        world.actions["finish_refund"] = pay.finish_refund
+        world.actions["finish_refund"] = pay_refunds.finish_refund
         self.control = control.Control(world, demo=demo)
         self.screens = screens.Screens(world)
         self._tasks: list[asyncio.Task[None]] = []
@@ -304,4 +304,4 @@ LOGIN_CALLS = {
 OPEN_PATHS = {"/cgi-bin/gettoken", "/cgi-bin/token", "/cgi-bin/stable_token", *LOGIN_CALLS}
 
 # The handlers register themselves when their modules are imported.
-__all__ = ["Server", "work_mass"]
+__all__ = ["Server", "work_mass", "work_tags"]

@@ -9,13 +9,8 @@ from wechat.sandbox import crypto
 from wechat.sandbox.errors import ApiError, Refused
 from wechat.sandbox.routes import Call, text, texts, whole, work
 from wechat.sandbox.store import Row
-from wechat.sandbox.work_basics import (
-    OK,
-    _page,
-    checked_attachments,
-    customers_of_member,
-    deliver_attachments,
-)
+from wechat.sandbox.work_basics import OK, customers_of_member, page_of
+from wechat.sandbox.work_welcome import checked_attachments, deliver_attachments
 
 if TYPE_CHECKING:
     from wechat.sandbox.world import World
@@ -135,7 +130,7 @@ def mass_task(call: Call) -> Row:
     """Which members have sent their part."""
     senders = [{"userid": userid, **state} for userid, state in _task(call)["senders"].items()]
     limit = whole(call.body, "limit", 40058, default=500, least=1, most=1000)
-    page, cursor = _page(senders, call.body.get("cursor") or "", limit)
+    page, cursor = page_of(senders, call.body.get("cursor") or "", limit)
     shown = [one if one["status"] else {"userid": one["userid"], "status": 0} for one in page]
     return {**OK, "task_list": shown, "next_cursor": cursor}
 
@@ -146,7 +141,7 @@ def mass_result(call: Call) -> Row:
     userid = text(call.body, "userid", 40003)
     rows = [one for one in _task(call)["receivers"] if one["userid"] == userid]
     limit = whole(call.body, "limit", 40058, default=500, least=1, most=1000)
-    page, cursor = _page(rows, call.body.get("cursor") or "", limit)
+    page, cursor = page_of(rows, call.body.get("cursor") or "", limit)
     shown = []
     for one in page:
         entry = {
@@ -172,7 +167,7 @@ def mass_list(call: Call) -> Row:
         and row["chat_type"] == (body.get("chat_type") or "single")
     ]
     limit = whole(body, "limit", 40058, default=50, least=1, most=100)
-    page, cursor = _page(rows, body.get("cursor") or "", limit)
+    page, cursor = page_of(rows, body.get("cursor") or "", limit)
     shown = [
         {
             "msgid": row["msgid"],
