@@ -149,7 +149,7 @@ def smallest_unit(text: str) -> int | None:
     """ "3.39" → 339, exactly; None when it is no amount or has a part of the smallest unit."""
     cleaned = text.replace(",", "").lstrip("¥$£€ ")
     sign = -1 if cleaned.startswith("-") else 1
-    whole, _point, part = cleaned.lstrip("-").partition(".")
+    whole, _point, part = cleaned.removeprefix("-").partition(".")
     part = part.rstrip("0")
     if len(part) > 2 or not (whole + part).isascii() or not (whole + part or "x").isdigit():
         return None
