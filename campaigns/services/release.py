@@ -60,16 +60,6 @@ def release_chunk(*, broadcast_id: int, limit: int | None = None) -> int:
         return len(claimed)
 
     members = {member_id: row_id for row_id, member_id in claimed.items()}
-    verdicts = {
-        member_id: (answer, reason, until)
-        for member_id, answer, reason, until in reach.verdicts(
-            reach.members(members),
-            purpose=broadcast.purpose,
-            at=moment,
-            account_id=broadcast.account_id,
-            rungs=rungs,
-        )
-    }
     facts = reach.reach_of(
         list(members),
         account_id=broadcast.account_id,
@@ -77,28 +67,50 @@ def release_chunk(*, broadcast_id: int, limit: int | None = None) -> int:
         rungs=rungs,
         at=moment,
     )
-    skipped: dict[str, list[int]] = {}
-    deferred: dict[tuple[str, datetime], list[int]] = {}
     going: dict[int, rules.Choice] = {}
-    for member_id, row_id in members.items():
-        answer, reason, until = verdicts.get(member_id, ("skip", "gone", None))
-        if answer == "skip":
-            skipped.setdefault(reason, []).append(row_id)
-        elif answer == "defer":
-            deferred.setdefault((reason, until), []).append(row_id)
-        elif (choice := rules.choose_channel(rungs, facts[member_id])).channel:
+    stopped: dict[int, str] = {}  # member → why no channel carries it
+    for member_id in members:
+        choice = rules.choose_channel(rungs, facts[member_id])
+        if choice.channel:
             going[member_id] = choice
         else:
-            skipped.setdefault(choice.reason, []).append(row_id)
+            stopped[member_id] = choice.reason
+    booked = _hand_over(broadcast, members, going, moment)
+    stopped |= dict.fromkeys(going.keys() - booked, "frequency_cap")
+    if stopped:
+        _explain(
+            broadcast, {member_id: (members[member_id], why) for member_id, why in stopped.items()}, moment
+        )
+    return len(claimed)
+
+
+def _explain(broadcast: Broadcast, rows: dict[int, tuple[int, str]], moment: datetime) -> None:
+    """Who did not get it: skipped or deferred with the touch policy's reason, else with the channel's."""
+    begins_at = broadcast.started_at or moment
+    verdicts = {
+        member_id: (answer, reason, until)
+        for member_id, answer, reason, until in reach.verdicts(
+            reach.members(rows),
+            purpose=broadcast.purpose,
+            at=moment,
+            account_id=broadcast.account_id,
+            rungs=content.channels_of(broadcast, broadcast.channel),
+        )
+    }
+    skipped: dict[str, list[int]] = {}
+    deferred: dict[tuple[str, datetime], list[int]] = {}
+    for member_id, (row_id, why) in rows.items():
+        answer, reason, until = verdicts.get(member_id, ("skip", "gone", None))
+        if answer == "defer" and not rules.too_late(
+            begins_at=begins_at, patience_hours=broadcast.patience_hours, at=until
+        ):
+            deferred.setdefault((reason, until), []).append(row_id)
+        else:
+            skipped.setdefault(reason or why, []).append(row_id)
     for reason, row_ids in skipped.items():
         _skip(row_ids, reason)
     for (reason, until), row_ids in deferred.items():
-        if rules.too_late(begins_at=begins_at, patience_hours=broadcast.patience_hours, at=until):
-            _skip(row_ids, reason)
-        else:
-            BroadcastRecipient.objects.filter(pk__in=row_ids).update(reason=reason, not_before=until)
-    _hand_over(broadcast, members, going, moment)
-    return len(claimed)
+        BroadcastRecipient.objects.filter(pk__in=row_ids).update(reason=reason, not_before=until)
 
 
 def _sending(broadcast_id: int) -> Broadcast | None:
@@ -134,18 +146,25 @@ def _skip(row_ids: list[int], reason: str) -> None:
 
 def _hand_over(
     broadcast: Broadcast, members: dict[int, int], going: dict[int, rules.Choice], moment: datetime
-) -> None:
-    """Book the touches, write the outbox, mark the rows: per channel, set-based."""
+) -> set[int]:
+    """Book the touches, mark the rows, write the outbox: per channel, set-based. Returns the members booked.
+
+    Booking asks the touch policy once more, so nobody goes whom it does not allow at this moment.
+    """
+    everybody: set[int] = set()
     work_account = wechat_queries.find_account("work")
     for channel in {choice.channel for choice in going.values()}:
         wanted = [member_id for member_id, choice in going.items() if choice.channel == channel]
         crm_services.book_touches(
-            member_ids=wanted, purpose=broadcast.purpose, channel=channel, origin=broadcast.origin, at=moment
+            member_ids=wanted,
+            purpose=broadcast.purpose,
+            channel=channel,
+            origin=broadcast.origin,
+            at=moment,
+            account_id=None if channel == rules.WORK_MASS else broadcast.account_id,
         )
         booked = set(crm_queries.touched_member_ids(broadcast.origin).filter(member_id__in=wanted))
-        refused = [members[member_id] for member_id in wanted if member_id not in booked]
-        if refused:
-            _skip(refused, "frequency_cap")
+        everybody |= booked
         row_ids = [members[member_id] for member_id in wanted if member_id in booked]
         if not row_ids:
             continue
@@ -184,3 +203,4 @@ def _hand_over(
                 ],
             },
         )
+    return everybody
