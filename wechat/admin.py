@@ -211,9 +211,9 @@ class AccountAdmin(BaseAdmin):
 class NoticeAdmin(ReadOnlyAdmin):
     paginator = CappedPaginator
     list_display = [
-        "received_at",
-        "account",
-        "topic",
+        "arrived",
+        "account_name",
+        "meaning",
         "sender",
         "state",
         "deliveries",
@@ -341,8 +341,8 @@ STATE_LABELS = {
 class OutboundMessageAdmin(ReadOnlyAdmin):
     paginator = CappedPaginator
     list_display = [
-        *("id", "account_name", "channel_name", "to", "words", "state_label", "reason_words"),
-        *("origin", "created", "sent"),
+        *("created", "account_name", "channel_name", "to", "words", "state_label", "short_reason"),
+        *("origin", "sent"),
     ]
     list_filter = ["state", "channel", "account"]
     list_select_related = ["account", "body"]
@@ -391,6 +391,10 @@ class OutboundMessageAdmin(ReadOnlyAdmin):
     @display(description=_("content as sent"))
     def content(self, message: OutboundMessage) -> SafeString:
         return _preformatted(json.dumps(message.body.content, ensure_ascii=False, indent=2))
+
+    @display(description=_("reason"))
+    def short_reason(self, message: OutboundMessage) -> SafeString:
+        return format_html('<span class="block min-w-48">{}</span>', self.reason_words(message))
 
     @display(description=_("reason"))
     def reason_words(self, message: OutboundMessage) -> str:

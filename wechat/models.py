@@ -384,4 +384,4 @@ class OutboundMessage(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.channel} #{self.pk}"
+        return f"{self.get_channel_display()} #{self.pk}"
