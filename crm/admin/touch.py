@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
@@ -76,9 +75,6 @@ class TouchAdmin(ReadOnlyAdmin):
 
     class Media:
         css = {"all": ["crm/admin.css"]}
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Touch]:
-        return super().get_queryset(request)
 
     @display(description=_("member"))
     def member_link(self, touch: Touch) -> str:

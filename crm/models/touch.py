@@ -28,7 +28,7 @@ class TouchPolicy(models.Model):
         default=datetime.time(8, 30),
         help_text=_("In the member's time zone. The same hour twice: no quiet hours."),
     )
-    max_per_day = models.PositiveSmallIntegerField(_("at most per day"), default=1)
+    max_per_day = models.PositiveSmallIntegerField(_("at most in one day"), default=1)
     max_per_week = models.PositiveSmallIntegerField(_("at most in 7 days"), default=3)
     max_per_month = models.PositiveSmallIntegerField(_("at most in 30 days"), default=8)
     consent_rule = models.CharField(_("consent"), max_length=10, choices=CONSENT_RULES, default=IMPLIED)

@@ -12,10 +12,9 @@ from django.db.models import (
     CharField,
     Count,
     DateTimeField,
-    Exists,
     F,
     FilteredRelation,
-    OuterRef,
+    Max,
     Q,
     QuerySet,
     Value,
@@ -152,22 +151,19 @@ def with_touch_verdict(
     """
     moment = at or clock.now()
     policy, windows = current_policy(), windows_at(moment)
-    channels = Identity.objects.filter(member=OuterRef("pk"), **_channel(account_id))
+    # Both relations are joined and aggregated: an EXISTS in the select list would be hashed anew for each CASE,
+    # over all identities even when only a thousand members are asked about.
     annotated = Member.objects.filter(pk__in=members.values("pk")).annotate(
-        is_reachable=Exists(channels.filter(is_following=True)),
-        has_channel=Exists(channels),
+        channel=FilteredRelation(
+            "identities",
+            condition=Q(**{f"identities__{name}": value for name, value in _channel(account_id).items()}),
+        ),
+        reach=Max(Case(When(channel__is_following=True, then=1), When(channel__is_following=False, then=0))),
     )
     if purpose == Touch.SERVICE:
         return annotated.annotate(
-            touch_answer=_choose([(MERGED, rules.SKIP), (OUT_OF_REACH, rules.SKIP)], rules.SEND),
-            touch_reason=_choose(
-                [
-                    (MERGED, rules.MERGED),
-                    (~Q(has_channel=True), rules.NO_CHANNEL),
-                    (OUT_OF_REACH, rules.UNFOLLOWED),
-                ],
-                "",
-            ),
+            touch_answer=_choose([(when, rules.SKIP) for when, _reason in UNREACHED], rules.SEND),
+            touch_reason=_choose(UNREACHED, ""),
             touch_until=Value(None, output_field=DateTimeField(null=True)),
         )
     annotated = annotated.annotate(
@@ -180,15 +176,14 @@ def with_touch_verdict(
             ),
         ),
         consent=F("stats__marketing_consent"),
-        month_touches=Count("recent"),
-        week_touches=Count("recent", filter=Q(recent__at__gte=windows.week)),
-        day_touches=Count("recent", filter=Q(recent__at__gte=windows.day)),
+        # distinct: a member with two channels has each touch twice in the join
+        month_touches=Count("recent", distinct=True),
+        week_touches=Count("recent", distinct=True, filter=Q(recent__at__gte=windows.week)),
+        day_touches=Count("recent", distinct=True, filter=Q(recent__at__gte=windows.day)),
     )
     waits = _waits(moment, policy, windows)
     refusals = [
-        (MERGED, rules.SKIP, rules.MERGED),
-        (~Q(has_channel=True), rules.SKIP, rules.NO_CHANNEL),
-        (OUT_OF_REACH, rules.SKIP, rules.UNFOLLOWED),
+        *[(when, rules.SKIP, reason) for when, reason in UNREACHED],
         (Q(consent=False), rules.SKIP, rules.WITHDRAWN),
         *([(Q(consent__isnull=True), rules.SKIP, rules.NO_CONSENT)] if policy.needs_explicit_consent else []),
         (Q(month_touches__gte=policy.max_per_month), rules.SKIP, rules.MONTH_CAP),
@@ -212,8 +207,11 @@ def with_touch_verdict(
     )
 
 
-MERGED = Q(merged_into__isnull=False)
-OUT_OF_REACH = ~Q(is_reachable=True)
+UNREACHED = [
+    (Q(merged_into__isnull=False), rules.MERGED),
+    (Q(reach__isnull=True), rules.NO_CHANNEL),
+    (Q(reach=0), rules.UNFOLLOWED),
+]
 
 
 def _choose(cases: list[tuple[Q, str]], default: str) -> Case:
