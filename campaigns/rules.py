@@ -1,6 +1,6 @@
 """Which channel carries a message, what may be written on it, when a message is too late. Pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -94,6 +94,18 @@ def choose_channel(rungs: Sequence[str], reach: Reach) -> Choice:
     if not reach.openid and not reach.external_userid:
         reason = "no_channel"
     return Choice(reason=reason)
+
+
+def without_lone_mass(
+    going: dict[int, Choice], rungs: Sequence[str], reaches: Mapping[int, Reach]
+) -> dict[int, Choice]:
+    """The platform refuses a mass message with one receiver (40032): she gets the next rung, or a reason."""
+    alone = [member_id for member_id, choice in going.items() if choice.channel == MASS]
+    if len(alone) != 1:
+        return going
+    [member_id] = alone
+    other = choose_channel([rung for rung in rungs if rung != MASS], reaches[member_id])
+    return {**going, member_id: other if other.channel else Choice(reason="mass_needs_two")}
 
 
 def content_faults(

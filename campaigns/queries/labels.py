@@ -10,6 +10,7 @@ OWN_REASONS = {
     "window_closed": _("no open reply window"),
     "no_subscription": _("no subscription left for this notice"),
     "mass_quota_used": _("this month's mass messages are used up"),
+    "mass_needs_two": _("a mass message needs at least two receivers"),
     "not_a_contact": _("no contact in WeCom"),
     "too_late": _("could not be reached in time"),
     "frequency_cap": _("has had enough messages"),

@@ -67,14 +67,10 @@ def release_chunk(*, broadcast_id: int, limit: int | None = None) -> int:
         rungs=rungs,
         at=moment,
     )
-    going: dict[int, rules.Choice] = {}
-    stopped: dict[int, str] = {}  # member → why no channel carries it
-    for member_id in members:
-        choice = rules.choose_channel(rungs, facts[member_id])
-        if choice.channel:
-            going[member_id] = choice
-        else:
-            stopped[member_id] = choice.reason
+    choices = {member_id: rules.choose_channel(rungs, facts[member_id]) for member_id in members}
+    choices = rules.without_lone_mass(choices, rungs, facts)
+    going = {member_id: choice for member_id, choice in choices.items() if choice.channel}
+    stopped = {member_id: choice.reason for member_id, choice in choices.items() if not choice.channel}
     booked = _hand_over(broadcast, members, going, moment)
     stopped |= dict.fromkeys(going.keys() - booked, "frequency_cap")
     if stopped:

@@ -123,6 +123,10 @@ def decide_spells(*, rule_id: int) -> tuple[int, int]:
                 going[member_id] = choice
             else:
                 decisions.append(_wait_or_give_up(spell, choice.reason, None, moment))
+    going = rules.without_lone_mass(going, rungs, facts)
+    for member_id in [member_id for member_id, choice in going.items() if not choice.channel]:
+        # Tomorrow's sleepers may be her company; she is not given up for it before the tries are used.
+        decisions.append(_wait_or_give_up(spells[member_id], going.pop(member_id).reason, None, moment))
     sent = _hand_over(rule, spells, going, decisions, moment)
     WinBackSpell.objects.bulk_update(
         spells.values(), ["status", "channel", "to", "reason", "tries", "next_try_at", "released_at"]

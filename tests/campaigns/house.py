@@ -6,7 +6,9 @@ from typing import Any
 from campaigns.models import Broadcast, WinBackRule
 from core import clock
 from crm.models import Identity, Member, MemberStats
-from wechat.models import Account, ReplyWindow
+from wechat.models import Account, ReplyWindow, SubscriptionQuota
+
+TEMPLATE = "tmpl-care"
 
 NOON = datetime.fromisoformat("2026-11-18T12:00:00+08:00")  # a Wednesday, no quiet hour
 NIGHT = datetime.fromisoformat("2026-11-18T23:30:00+08:00")
@@ -60,9 +62,13 @@ def open_window(member: Member, *, remaining: int = 5, hours: int = 48) -> None:
     )
 
 
-def buyer(name: str = "小池", *, days_ago: int, **options: Any) -> Member:
-    """A follower whose last order, and last sign of life, was so many days ago."""
+def buyer(name: str = "小池", *, days_ago: int, subscribed: bool = True, **options: Any) -> Member:
+    """A follower whose last order, and last sign of life, was so many days ago; she takes TEMPLATE's notices."""
     member = follower(name, **options)
+    if subscribed:
+        SubscriptionQuota.objects.create(
+            account=service_account(), openid=f"openid-{member.pk}", template_id=TEMPLATE, remaining=5
+        )
     moment = clock.now() - timedelta(days=days_ago)
     MemberStats.objects.filter(member=member).update(
         orders_count=1, paid_fen=19900, first_paid_at=moment, last_paid_at=moment, last_active_at=moment
@@ -92,6 +98,8 @@ def rule(**changes: Any) -> WinBackRule:
         "account": service_account(),
         "channels": ["custom", "subscribe", "mass", "work_mass"],
         "silent_days": 60,
+        "template_id": TEMPLATE,
+        "template_fields": {"thing1": "好久不见"},
         "is_active": True,
         "created_at": clock.now(),
         **changes,

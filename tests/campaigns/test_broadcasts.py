@@ -149,11 +149,13 @@ class TestSending:
 
     def test_a_mass_message_has_one_text_for_all_and_no_names(self):
         house.follower("甲")
+        house.follower("乙")
         broadcast = house.broadcast()
         services.plan_broadcast(broadcast_id=broadcast.pk)
         services.start_broadcast(broadcast_id=broadcast.pk)
         services.release_broadcast(broadcast_id=broadcast.pk)
-        [message] = outbox(broadcast)
+        message, other = outbox(broadcast)
+        assert message.body_id == other.body_id
         assert message.channel == "mass"
         assert message.body.content["text"].startswith("新香上架：http")
         assert "{{" not in message.body.content["text"]

@@ -92,8 +92,6 @@ class TestOncePerSpell:
         services.run_win_back()
         [spell] = WinBackSpell.objects.all()
         with clock.travel(house.NOON + timedelta(hours=1)):
-            token = messages(rule)[0]
-            assert token.channel == "mass"  # its link is shared, so it is opened by her own here
             services.open_link(token=services.link_address("w", spell.pk).rstrip("/").rsplit("/", 1)[1])
         assert services.preview(rule)["silent"] == 0
 
@@ -110,7 +108,7 @@ class TestAllowed:
             template_id="tmpl-1",
             remaining=1,
         )
-        mass = house.buyer("群发", days_ago=90)
+        mass, another = house.buyer("群发", days_ago=90), house.buyer("也群发", days_ago=90)
         contact = house.buyer("导购", days_ago=90, follows=False)
         Identity.objects.create(
             member=contact,
@@ -129,6 +127,7 @@ class TestAllowed:
             windowed.pk: "custom",
             subscriber.pk: "subscribe",
             mass.pk: "mass",
+            another.pk: "mass",
             contact.pk: "work_mass",
         }
         work = next(message for message in messages(rule) if message.channel == "work_mass")
@@ -170,6 +169,18 @@ class TestAllowed:
         assert (spell.status, spell.tries) == ("gave_up", 6)
         assert not messages(rule)
         assert WinBackDecision.objects.filter(answer="later").count() == 5
+
+    def test_one_alone_gets_no_mass_message_but_the_next_rung_or_waits_for_company(self):
+        """The platform refuses a mass message with one receiver (40032)."""
+        house.buyer("一个人", days_ago=90, subscribed=False)
+        rule = house.rule()
+        assert services.run_win_back() == 0
+        [spell] = WinBackSpell.objects.all()
+        assert (spell.status, spell.reason) == ("waiting", "mass_needs_two")
+        with clock.travel(house.NOON + timedelta(days=1)):
+            house.buyer("第二个", days_ago=90, subscribed=False)
+            assert services.run_win_back() == 2
+        assert {message.channel for message in messages(rule)} == {"mass"}
 
     def test_a_used_up_mass_quota_is_a_reason(self):
         member = house.buyer("沉睡", days_ago=90)
