@@ -174,7 +174,7 @@ class AccountAdmin(BaseAdmin):
                 (_("Addresses and limits"), {"fields": more, "classes": ["collapse"]}),
             ]
         if obj.kind == Account.PAY:
-            own = (_("WeChat Pay"), {"fields": ["appid", *money]})
+            own: Any = (_("WeChat Pay"), {"fields": ["appid", *money]})
         else:
             own = (_("Keys"), work if obj.kind == Account.WORK else official)
         if not obj.is_official:

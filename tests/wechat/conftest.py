@@ -77,10 +77,8 @@ def merchant(db: Any, rsa_keys: dict[str, Any]) -> Account:
 @pytest.fixture(autouse=True)
 def no_wake_ups(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """No worker listens here: wake-ups of notices are counted instead of sent."""
-    from wechat import waker
-
     woken: list[str] = []
-    monkeypatch.setattr(waker.notices, "wake", lambda: woken.append("notices"))
+    monkeypatch.setattr("wechat.webhooks.wake_now", lambda task, **_: woken.append("notices"))
     return woken
 
 

@@ -344,6 +344,30 @@ def test_a_message_held_after_its_claim_does_not_go(
     assert sandbox.inbox(her, "custom") == []
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_sender_whose_time_is_over_asks_for_another(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brand = sandbox.account("brand")
+    openids = [openid for _, openid in followers(sandbox, 3)]
+    enqueue(brand, openids)
+    woken: list[str] = []
+    monkeypatch.setattr(sender, "CLAIM_ROWS", 1)
+    monkeypatch.setattr(sender, "wake", lambda task, **_: woken.append(task))
+    claim = sender.GroupSender._claim
+
+    def claim_once(self: sender.GroupSender) -> None:
+        claim(self)
+        self.give_up_at = 0
+
+    monkeypatch.setattr(sender.GroupSender, "_claim", claim_once)
+    assert sender.send_due() == 1
+    assert woken == ["wechat.tasks.send_outbound"]
+    monkeypatch.undo()
+    sender.send_due()
+    assert state_of() == {"sent": 3}
+
+
 # A worker that dies
 
 

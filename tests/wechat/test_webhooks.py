@@ -387,10 +387,10 @@ def test_the_answer_is_fast_when_the_broker_is_away(
 ) -> None:
     from celery import current_app
 
-    from wechat import waker
+    from core import wakeups
 
     monkeypatch.setattr(current_app.conf, "broker_url", "redis://127.0.0.1:1/0")
-    monkeypatch.setattr(waker, "notices", waker.Waker("wechat.tasks.handle_notices", "fast"))
+    monkeypatch.setattr("wechat.webhooks.wake_now", wakeups.wake_now)
     started = time.monotonic()
     assert encrypted_post(event_xml()).status_code == 200
     assert time.monotonic() - started < 1

@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from core import clock
+from core.wakeups import wake
 from wechat import errors, rules
 from wechat.errors import PlatformError
 from wechat.gateway.calls import TokenedClient
@@ -376,6 +377,9 @@ def send_due(*, seconds: float = 45.0) -> int:
         account = Account.objects.get(pk=account_id)
         if account.is_active:
             sent += GroupSender(account, channel, seconds=seconds).run()
+    if sent and due_groups(SINGLE):
+        # The time ran out before the queue: go on in a fresh task, so that others get their turn between.
+        wake("wechat.tasks.send_outbound", queue="bulk")
     return sent
 
 
