@@ -361,3 +361,4 @@ UNFOLD = {
     },
 }
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")  # somebody opened the login page itself
