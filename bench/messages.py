@@ -4,10 +4,10 @@ import asyncio
 import base64
 import hashlib
 import itertools
-import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from datetime import timedelta
+from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -122,38 +122,166 @@ def _expect(outcome: load.Outcome, status: int, count: int) -> None:
 # --- Broadcasts ---------------------------------------------------------------------------------------------------
 
 AUDIENCE = 200_000
+SENT = 60_000
 
 
-def _audience() -> tuple[int, int]:
-    """AUDIENCE followers with an open reply window of one account; answers (account id, template segment unused)."""
+def _account(port: int = 9) -> Any:
     from wechat.models import Account
 
-    account, _ = Account.objects.get_or_create(
+    account, _ = Account.objects.update_or_create(
         kind="service",
         key="send",
-        defaults={"appid": "wxsend", "token": TOKEN, "aes_key": AES_KEY, "mode": "safe", "secret": "x"},
+        defaults={"appid": "wxsend", "token": TOKEN, "aes_key": AES_KEY, "mode": "safe", "secret": "bench-secret",
+                  "api_base": f"http://127.0.0.1:{port}"},
+    )  # fmt: skip
+    return account
+
+
+def _audience(account: Any, size: int) -> None:
+    """`size` followers of the account, each with an open reply window."""
+    from core import clock
+    from crm.models import Identity, Member, MemberStats
+    from wechat.models import ReplyWindow
+
+    missing = size - Identity.objects.filter(account=account).count()
+    moment = clock.now()
+    for first in range(0, max(missing, 0), 20_000):
+        count = min(20_000, missing - first)
+        made = Member.objects.bulk_create(Member(name="m", created_at=moment) for _ in range(count))
+        MemberStats.objects.bulk_create(MemberStats(member=member) for member in made)
+        Identity.objects.bulk_create(
+            Identity(
+                member=member, kind="openid", account=account, value=f"o{member.pk}", is_following=True,
+                followed_at=moment, created_at=moment,
+            )
+            for member in made
+        )  # fmt: skip
+        ReplyWindow.objects.bulk_create(
+            ReplyWindow(
+                account=account, openid=f"o{member.pk}", trigger="message", opened_at=moment,
+                expires_at=moment + timedelta(hours=40), remaining=5,
+            )
+            for member in made
+        )  # fmt: skip
+    lab.execute("ANALYZE")
+
+
+def _no_quiet_hours() -> None:
+    from crm.models import TouchPolicy
+
+    policy = TouchPolicy.objects.filter(pk=1).first() or TouchPolicy(pk=1)
+    policy.quiet_from = policy.quiet_until
+    policy.max_per_day = policy.max_per_week = policy.max_per_month = 1000
+    policy.save()
+
+
+def _broadcast(account: Any, name: str) -> Any:
+    from campaigns.models import Broadcast
+    from core import clock
+
+    return Broadcast.objects.create(
+        name=name,
+        account=account,
+        channel="custom",
+        kind="text",
+        text="新品周二上架，先到先得",
+        purpose="marketing",
+        audience="everyone",
+        created_at=clock.now(),
     )
-    have = lab.execute("SELECT count(*) FROM crm_identity WHERE account_id = %s", [account.pk])[0][0]
-    if have < AUDIENCE:
-        lab.execute(AUDIENCE_SQL, {"account": account.pk, "count": AUDIENCE})
-        lab.execute("ANALYZE")
-    return account.pk, AUDIENCE
 
 
-AUDIENCE_SQL = """
-WITH people AS (
-    INSERT INTO crm_member (name, avatar_url, note, joined_via, time_zone, session_version, created_at)
-    SELECT 'm' || i, '', '', 'follow', '', 1, now() FROM generate_series(1, %(count)s) i RETURNING id
-), stats AS (
-    INSERT INTO crm_memberstats (member_id, {stats_columns}) SELECT id, {stats_values} FROM people
-), windows AS (
-    INSERT INTO wechat_replywindow (account_id, openid, trigger, expires_at, remaining, opened_at)
-    SELECT %(account)s, 'o' || id, 'message', now() + interval '40 hours', 5, now() FROM people
-)
-INSERT INTO crm_identity (member_id, kind, account_id, value, is_verified, is_following, followed_at, created_at,
-                          lookup_attempts)
-SELECT id, 'openid', %(account)s, 'o' || id, true, true, now(), now(), 0 FROM people
-"""
+def broadcast_plan() -> Iterator[Figure]:
+    """Planning 200,000 recipients: audience, touch verdict, channel and address of each, rows written."""
+    from campaigns.services import plan_broadcast
+
+    account = _account()
+    _audience(account, AUDIENCE)
+    _no_quiet_hours()
+    values, limits_seen = [], []
+    for number in range(ROUNDS):
+        broadcast = _broadcast(account, f"plan {number}")
+        started = time.perf_counter()
+        counts = plan_broadcast(broadcast_id=broadcast.pk)
+        values.append(AUDIENCE / (time.perf_counter() - started))
+        if counts["planned"] != AUDIENCE:
+            raise RuntimeError(f"planned {counts}")
+        limits_seen.append(_copied_per_second(broadcast.pk))
+        lab.execute("TRUNCATE campaigns_broadcastrecipient")
+    yield figure(
+        "broadcast-plan",
+        values,
+        "recipients/s",
+        limits=limits_seen,
+        limit_is="INSERT … SELECT of the same rows into an equal table with the same keys and indexes",
+        recipients=AUDIENCE,
+        mark_ratio=0.3,
+    )
+
+
+def _copied_per_second(broadcast_id: int) -> float:
+    lab.execute(
+        "DROP TABLE IF EXISTS plain_recipient;"
+        "CREATE TABLE plain_recipient (LIKE campaigns_broadcastrecipient INCLUDING ALL);"
+        "ALTER TABLE plain_recipient ADD FOREIGN KEY (broadcast_id) REFERENCES campaigns_broadcast DEFERRABLE INITIALLY DEFERRED,"
+        " ADD FOREIGN KEY (member_id) REFERENCES crm_member DEFERRABLE INITIALLY DEFERRED"
+    )
+    started = time.perf_counter()
+    lab.execute(
+        "INSERT INTO plain_recipient SELECT * FROM campaigns_broadcastrecipient WHERE broadcast_id = %s",
+        [broadcast_id],
+    )
+    return AUDIENCE / (time.perf_counter() - started)
+
+
+def broadcast_send() -> Iterator[Figure]:
+    """A started broadcast until every message is final: released, claimed, posted and booked by a Celery worker.
+
+    Celery carries wake-ups only: no task per recipient. The limit posts to the same local server in the same run.
+    """
+    from campaigns.models import Broadcast, BroadcastRecipient
+    from campaigns.services import plan_broadcast, start_broadcast
+    from wechat.models import OutboundMessage
+
+    _no_quiet_hours()
+    values, limits_seen = [], []
+    port = lab.free_port()
+    account = _account(port)
+    _audience(account, SENT)
+    lab.execute(
+        "UPDATE crm_identity SET is_following = id IN (SELECT id FROM crm_identity WHERE account_id = %s ORDER BY id LIMIT %s)",
+        [account.pk, SENT],
+    )
+    with (
+        lab.process("-m", "bench.local_server", str(port)),
+        lab.process("-m", "celery", "-A", "config", "worker", "-Q", "bulk", "-c", "2", "-l", "ERROR",
+                    "--without-gossip", "--without-mingle", "--without-heartbeat"),
+    ):  # fmt: skip
+        time.sleep(6)
+        for number in range(ROUNDS):
+            limits_seen.append(_uvloop_posts_per_second(port))
+            broadcast = _broadcast(account, f"send {number}")
+            plan_broadcast(broadcast_id=broadcast.pk)
+            started = time.perf_counter()
+            start_broadcast(broadcast_id=broadcast.pk)
+            waiting = BroadcastRecipient.objects.filter(broadcast=broadcast, status="planned")
+            unsent = OutboundMessage.objects.filter(origin=broadcast.origin).exclude(state="sent")
+            sent = OutboundMessage.objects.filter(origin=broadcast.origin, state="sent")
+            while sent.count() < SENT:
+                if time.perf_counter() - started > 120:
+                    raise RuntimeError(f"{waiting.count()} waiting, {unsent.count()} unsent")
+                time.sleep(0.1)
+            values.append(SENT / (time.perf_counter() - started))
+            Broadcast.objects.filter(pk=broadcast.pk).update(status=Broadcast.DONE)
+    yield figure(
+        "broadcast-send",
+        values,
+        "messages/s",
+        limits=limits_seen,
+        limit_is="aiohttp on uvloop, 64 in flight, posting to the same local server, nothing booked",
+        recipients=SENT,
+        mark_ratio=0.4,
+    )
 
 
 def _uvloop_posts_per_second(port: int, count: int = 20_000) -> float:
@@ -180,7 +308,3 @@ def _uvloop_posts_per_second(port: int, count: int = 20_000) -> float:
             return count / (time.perf_counter() - started)
 
     return uvloop.run(run())
-
-
-def server_log() -> Path:
-    return Path(os.environ.get("POND_VAR", "var")) / "log" / "bench.log"

@@ -76,7 +76,7 @@ def configure(options: dict[str, str]) -> None:
             "loggers": {
                 "django.server": {"level": "WARNING"},
                 "urllib3": {"level": "WARNING"},
-                "celery": {"level": "INFO"},
+                "celery": {"level": "WARNING"},  # a line per sweep would bury what matters
                 "asyncio": {"level": "WARNING"},
             },
         }

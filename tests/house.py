@@ -53,7 +53,8 @@ class House:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if name not in {"POND_ENV", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "POND_VAR", "DEBUG"}
+            if name
+            not in {"POND_ENV", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "POND_VAR", "DEBUG"}
         }
         self.environment = {
             **inherited,
@@ -107,7 +108,8 @@ class House:
         }[name]()
 
     def connect_accounts(self) -> None:
-        """What `demo_brand` does with the sandbox's credentials, through the operator's own command."""
+        """The sandbox's accounts, through the operator's own command (in one process: Django loads slowly)."""
+        commands = []
         for account in json.loads((self.var / "sandbox" / "credentials.json").read_text()):
             arguments = ["wechat_account", "set", account["kind"], account["key"]]
             for field in ("merchant_key", "public_key"):
@@ -118,7 +120,10 @@ class House:
             for field, value in account.items():
                 if field not in ("kind", "key") and value not in (None, ""):
                     arguments += [f"--{field.replace('_', '-')}", str(value)]
-            self.manage(*arguments)
+            commands.append(arguments)
+        self.python(
+            f"from django.core.management import call_command\nfor one in {commands!r}: call_command(*one)"
+        )
 
     def kill(self, name: str) -> None:
         """`kill -9` a program with everything that it forked, or a service ("postgres", "valkey")."""
@@ -132,6 +137,19 @@ class House:
 
     def bring_back_services(self) -> None:
         self.services = embedded_services(self.var)
+
+    def crash(self, name: str, *, down_seconds: float = 0.0) -> None:
+        """`kill -9`, and back: a service after `down_seconds`, a program by the supervisor. Returns when it runs."""
+        if name in ("postgres", "valkey"):
+            self.kill(name)
+            time.sleep(down_seconds)
+            self.bring_back_services()
+            return
+        before = wait_until(lambda: self.supervisor.pid(name), what=f"a process of {name}")
+        self.kill(name)
+        wait_until(lambda: self.supervisor.pid(name) not in (None, before), what=f"a new {name}")
+        if name == "web":
+            wait_until(lambda: self.answers(self.shop + "/readyz"), seconds=90, what="the web server")
 
     # Handles
 
@@ -160,6 +178,42 @@ class House:
 
     def value(self, query: str, *params: Any) -> Any:
         return self.sql(query, *params)[0][0]
+
+    def rows_left(self) -> dict[str, int]:
+        """Work that waits in Pond's rows, by what it is; empty when everything has come to its end."""
+        found = self.sql(
+            """
+            SELECT 'notices', count(*) FROM wechat_notice WHERE status = 'new'
+            UNION ALL SELECT 'deliveries', count(*) FROM core_eventdelivery WHERE status = 'pending'
+            UNION ALL SELECT 'messages', count(*) FROM wechat_outboundmessage WHERE state IN ('pending', 'sending')
+            UNION ALL SELECT 'payments', count(*) FROM shop_payment WHERE status = 'open'
+            UNION ALL SELECT 'orders', count(*) FROM shop_order WHERE status = 'pending_payment'
+            UNION ALL SELECT 'refunds', count(*) FROM shop_refund WHERE status IN ('pending', 'processing')
+            """
+        )
+        return {what: count for what, count in found if count}
+
+    def advance(self, seconds: float) -> None:
+        """Move the sandbox's clock, and with it Pond's."""
+        self.api("clock", {"advance_seconds": seconds})
+
+    def undelivered(self) -> int:
+        """Callbacks that the sandbox has not got rid of yet."""
+        return len(self.api("callbacks?status=waiting&limit=5000")) + len(
+            self.api("callbacks?status=sending&limit=5000")
+        )
+
+    def settle(self, *, seconds: float = 120) -> None:
+        """Until the sandbox has delivered everything and no row of Pond waits; minutes pass in moments meanwhile."""
+
+        def quiet() -> bool:
+            left = self.undelivered() or self.rows_left()
+            if left:
+                self.advance(30)  # repeats, backoffs and leases come due
+                time.sleep(0.7)
+            return not left
+
+        wait_until(quiet, seconds=seconds, what="everything to settle")
 
     def api(self, path: str, body: dict[str, Any] | None = None, *, method: str | None = None) -> Any:
         """The sandbox's HTTP API: GET without a body, POST with one."""
@@ -194,5 +248,8 @@ def embedded_services(var: Path) -> embedded.Services:
 
 @contextlib.contextmanager
 def whole_house(*, programs: tuple[str, ...] = PROGRAMS) -> Iterator[House]:
-    with tempfile.TemporaryDirectory(prefix="pond-house-") as folder, House(Path(folder)).open(programs=programs) as house:
+    with (
+        tempfile.TemporaryDirectory(prefix="pond-house-") as folder,
+        House(Path(folder)).open(programs=programs) as house,
+    ):
         yield house

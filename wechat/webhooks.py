@@ -14,7 +14,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from core import clock
-from wechat import crypto, envelopes, waker
+from core.wakeups import wake_now
+from wechat import crypto, envelopes
 from wechat.crypto import NotAuthentic
 from wechat.directory import Address, find_address
 from wechat.envelopes import Malformed
@@ -134,7 +135,7 @@ def _deliver(request: HttpRequest, address: Address) -> HttpResponse:
         headers={name: query[name] for name in ("timestamp", "nonce", "encrypt_type") if name in query},
     )
     if is_new:
-        waker.notices.wake()
+        wake_now("wechat.tasks.handle_notices", queue="fast")
     return _text(200, "success")
 
 
@@ -197,7 +198,7 @@ def pay_notify(request: HttpRequest, key: str) -> HttpResponse:
         headers=headers,
     )
     if is_new:
-        waker.notices.wake()
+        wake_now("wechat.tasks.handle_notices", queue="fast")
     return HttpResponse(status=204)
 
 
