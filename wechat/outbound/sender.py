@@ -33,8 +33,10 @@ from wechat.outbound.results import Outcome, mark
 
 log = structlog.get_logger(__name__)
 
-CLAIM_ROWS = 512
-START_ROWS = 64
+CLAIM_ROWS = 1024
+# A crowd is started in growing batches: few messages are in doubt when a small sending dies, and a large one does not
+# pay for a commit every few milliseconds.
+FIRST_BATCH, LARGEST_BATCH = 64, 256
 QUOTA_AHEAD = 4096
 CLAIM_LASTS = timedelta(seconds=60)
 SENDING_LASTS = timedelta(seconds=60)
@@ -118,6 +120,7 @@ class GroupSender:
         self.outcomes: list[tuple[Claimed, Outcome]] = []
         self.contents: dict[int, dict[str, Any]] = {}
         self.templated: set[int] = set()  # contents with placeholders
+        self.batch = FIRST_BATCH
         self.quota = 0
         self.unused = 0
         self.sent = 0
@@ -145,9 +148,9 @@ class GroupSender:
 
     def _pump(self, fast: FastSender) -> None:
         while True:
-            if not self.pause and not self.dry and len(self.backlog) < START_ROWS * 2:
+            if not self.pause and not self.dry and len(self.backlog) < self.batch * 2:
                 self._claim()
-            if not self.pause and self.backlog and len(self.started) <= START_ROWS:
+            if not self.pause and self.backlog and len(self.started) <= self.batch:
                 self._start(fast)
             elif self.outcomes:
                 self._book()
@@ -155,8 +158,8 @@ class GroupSender:
                 if self.pause or not self.backlog:
                     return
                 continue
-            wanted = max(1, len(self.started) - START_ROWS) if self.backlog else 1
-            for exchange in fast.take(min(wanted, START_ROWS), timeout=0.2):
+            wanted = max(1, len(self.started) - self.batch) if self.backlog else 1
+            for exchange in fast.take(wanted, timeout=0.2):
                 self._judge(fast, exchange)
 
     def _claim(self) -> None:
@@ -191,7 +194,9 @@ class GroupSender:
 
     def _start(self, fast: FastSender) -> None:
         """Book what has ended and mark the next few as sending, in one transaction; then let them go."""
-        batch = [self.backlog.popleft() for _ in range(min(START_ROWS, len(self.backlog)))]
+        batch = [self.backlog.popleft() for _ in range(min(self.batch, len(self.backlog)))]
+        if len(batch) == self.batch:
+            self.batch = min(self.batch * 2, LARGEST_BATCH)
         by_claim: dict[datetime, list[int]] = {}
         for message in batch:
             by_claim.setdefault(message.claimed_until, []).append(message.id)
@@ -282,7 +287,7 @@ class GroupSender:
         if not self.outcomes:
             return
         ended, self.outcomes = self.outcomes, []
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             self.sent += mark(outcome for _message, outcome in ended)
             book_allowances(
                 self.account.pk,
