@@ -6,7 +6,6 @@ from typing import NamedTuple
 CATEGORIES = ["香水", "居家香氛", "身体护理", "连衣裙", "上装", "外套", "下装", "配饰"]
 
 ML = {"15ml 随行": 0.42, "50ml": 1.0, "100ml": 1.62}
-TWO = {"单件": 1.0, "两件装": 1.85}
 SIZES = ["S", "M", "L", "XL"]
 
 

@@ -1,0 +1,49 @@
+"""Loading the demo brand, step by step; every step may run again."""
+
+import time
+from collections.abc import Callable
+
+from django.db import connection, transaction
+
+from analytics import services as analytics
+from config.demo_brand import accounts, logins, marketing, shelves
+from config.demo_brand.people import Year
+from crm.models import Identity
+from shop import services as shop
+
+
+def load(say: Callable[[str], None] = lambda line: None) -> None:
+    """Make what is missing: accounts, goods, logins, people with their year, marketing, figures of the days."""
+    started = time.monotonic()
+
+    def told(what: str) -> None:
+        say(f"{what} ({time.monotonic() - started:.1f} s)")
+
+    with transaction.atomic():
+        wired = accounts.wire_accounts()
+    told("accounts")
+    with transaction.atomic():
+        stores = shelves.put_stores()
+        skus = shelves.put_products()
+        logins.put_logins()
+    told("products, stores, logins")
+    with transaction.atomic():
+        marketing.put_tags()
+        marketing.put_codes(wired["brand"], stores)
+        is_new = not Identity.objects.filter(value__startswith="demo-o-").exists()
+        if is_new:
+            Year(accounts=wired, stores=stores, skus=skus).make()
+    if is_new:
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+        shop.refresh_sold_counts()
+    told("members and their year")
+    with transaction.atomic():
+        marketing.put_rules(wired["brand"])
+        marketing.put_broadcasts(wired["brand"])
+        marketing.put_groups(wired["corp"])
+    if is_new:
+        analytics.rebuild_figures()
+    told("marketing and figures")
+    if accounts.put_menu(wired["brand"]):
+        told("menu")
