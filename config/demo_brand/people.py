@@ -7,9 +7,9 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from config.demo_brand.copying import copy_rows, take_numbers
+from config.demo_brand.copying import copy_rows, copy_tuples, take_numbers
 from config.demo_brand.shelves import GUIDES
 from core import clock
 from crm import services as crm_services
@@ -65,6 +65,17 @@ STREETS = [
 CARRIERS = ["顺丰速运", "京东物流", "中通快递"]
 
 
+class Fact(NamedTuple):
+    """One row of the timeline, as its columns stand."""
+
+    member_id: int
+    kind: str
+    at: datetime
+    subject: str
+    amount_fen: int
+    data: str = "{}"
+
+
 @dataclass
 class Rows:
     """Everything that will be copied, by table, in an order that the keys allow."""
@@ -74,7 +85,7 @@ class Rows:
     contacts: list[Contact] = field(default_factory=list)
     consents: list[Consent] = field(default_factory=list)
     tags: list[MemberTag] = field(default_factory=list)
-    facts: list[Activity] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     lines: list[OrderLine] = field(default_factory=list)
     logs: list[OrderLog] = field(default_factory=list)
@@ -122,7 +133,7 @@ class Year:
         for table in (rows.members, rows.identities, rows.contacts, rows.consents, rows.tags):
             copy_rows(table)
         copy_rows(self._figures())
-        copy_rows(rows.facts)
+        copy_tuples(Activity._meta.db_table, Fact._fields, rows.facts)
         for table in (rows.orders, rows.lines, rows.logs, rows.payments, rows.refunds, rows.shipments):
             copy_rows(table)
         self._write_stock()
@@ -401,9 +412,7 @@ class Year:
     # Small things
 
     def _fact(self, member_id: int, kind: str, at: datetime, subject: str = "", amount: int = 0) -> None:
-        self.rows.facts.append(
-            Activity(member_id=member_id, kind=kind, at=min(at, self.now), subject=subject, amount_fen=amount)
-        )
+        self.rows.facts.append(Fact(member_id, kind, min(at, self.now), subject, amount))
 
     def _log(self, order_id: int, action: str, actor: str, at: datetime, note: str = "") -> None:
         self.rows.logs.append(OrderLog(order_id=order_id, action=action, actor=actor, note=note, at=at))
