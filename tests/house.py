@@ -23,6 +23,24 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ("sandbox", "web", "worker", "worker-bulk", "beat")
 
 
+CONSOLE = """
+import json, sys
+import django
+django.setup()
+from django import db
+answers, sys.stdout = sys.stdout, sys.stderr
+for line in sys.stdin:
+    names, said = {}, {}
+    db.close_old_connections()
+    try:
+        exec(line, names)
+        said = {"answer": names.get("answer")}
+    except BaseException as error:
+        said = {"error": f"{type(error).__name__}: {error}"}
+    print(json.dumps(said), file=answers, flush=True)
+"""
+
+
 def free_port() -> int:
     import socket
 
@@ -169,6 +187,31 @@ class House:
         """Run code inside Django (models and services at hand)."""
         return self.manage("shell", "-v", "0", "-c", code)
 
+    @contextlib.contextmanager
+    def console(self) -> Iterator[None]:
+        """Keep one Django process open for `console_run`: each `python` costs seconds of start."""
+        self._console = subprocess.Popen(
+            [sys.executable, "-c", CONSOLE],
+            cwd=ROOT,
+            env={**self.environment, "DJANGO_SETTINGS_MODULE": "config.settings"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield
+        finally:
+            self._console.stdin.close()  # type: ignore[union-attr]
+            self._console.wait(10)
+
+    def console_run(self, line: str) -> Any:
+        """Run one line of Python there; what it leaves in `answer` (JSON)."""
+        self._console.stdin.write(line + "\n")  # type: ignore[union-attr]
+        self._console.stdin.flush()  # type: ignore[union-attr]
+        said = json.loads(self._console.stdout.readline())  # type: ignore[union-attr]
+        assert "error" not in said, f"{line}: {said['error']}"
+        return said["answer"]
+
     def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         with contextlib.closing(psycopg2.connect(self.services.database_url)) as connection:
             connection.autocommit = True
@@ -179,8 +222,8 @@ class House:
     def value(self, query: str, *params: Any) -> Any:
         return self.sql(query, *params)[0][0]
 
-    def rows_left(self) -> dict[str, int]:
-        """Work that waits in Pond's rows, by what it is; empty when everything has come to its end."""
+    def rows_left(self, *but: str) -> dict[str, int]:
+        """Work that waits in Pond's rows, by what it is, `but` these; empty when everything has come to its end."""
         found = self.sql(
             """
             SELECT 'notices', count(*) FROM wechat_notice WHERE status = 'new'
@@ -191,7 +234,7 @@ class House:
             UNION ALL SELECT 'refunds', count(*) FROM shop_refund WHERE status IN ('pending', 'processing')
             """
         )
-        return {what: count for what, count in found if count}
+        return {what: count for what, count in found if count and what not in but}
 
     def advance(self, seconds: float) -> None:
         """Move the sandbox's clock, and with it Pond's."""
@@ -206,10 +249,15 @@ class House:
     def settle(self, *, seconds: float = 120) -> None:
         """Until the sandbox has delivered everything and no row of Pond waits; minutes pass in moments meanwhile."""
 
+        step = 15.0
+
         def quiet() -> bool:
+            nonlocal step
             left = self.undelivered() or self.rows_left()
             if left:
-                self.advance(30)  # repeats, backoffs and leases come due
+                # Repeats, backoffs and leases come due; what is asked about every ten minutes, too.
+                step = min(step * 2, 600)
+                self.advance(step)
                 time.sleep(0.7)
             return not left
 
