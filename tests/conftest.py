@@ -10,6 +10,8 @@ os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # sync Playwright le
 import pytest
 from django.core.cache import cache
 
+from tests import databases
+
 pytest_plugins = ["tests.conftest_sandbox"]
 
 
@@ -29,6 +31,24 @@ def browser_type_launch_args() -> dict[str, Any]:
         "executable_path": path,
         "args": ["--no-sandbox", "--disable-dev-shm-usage", "--no-first-run", *quiet],
     }
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None, django_db_blocker: Any, django_db_modify_db_settings: None
+) -> Iterator[None]:
+    """A copy of the migrated template for this process, instead of migrating in each."""
+    from django.conf import settings
+    from django.db import connection
+
+    name = connection.creation._get_test_db_name()
+    databases.make_database(name, settings.DATABASE_URL)
+    connection.close()
+    settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = name
+    yield
+    with django_db_blocker.unblock():
+        connection.close()
+        databases.drop_database(name, settings.DATABASE_URL)
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from typing import Any
 import psycopg2
 
 from config import embedded, processes
+from tests import databases
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ("sandbox", "web", "worker", "worker-bulk", "beat")
@@ -94,11 +95,11 @@ class House:
     @contextlib.contextmanager
     def open(self, *, programs: tuple[str, ...] = PROGRAMS) -> Iterator["House"]:
         """Services, migrations, accounts of the sandbox, then the programs; all ended afterwards."""
+        databases.lay_out_house(self.var)
         self.services = embedded_services(self.var)
         try:
             with processes.Supervisor(self.var, self.environment, say=lambda _: None) as self.supervisor:
                 self.supervisor.start(self.program("sandbox"))
-                self.manage("migrate", "-v", "0")
                 wait_until(lambda: self.answers(self.sandbox + "/sandbox/api/state"), what="the sandbox")
                 self.connect_accounts()
                 for name in programs:
