@@ -39,7 +39,7 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         "make the timeline's next months": every(6 * 3600, "crm.tasks.prepare_timeline", "bulk"),
         "count the segments again": every(3600, "crm.tasks.recount_segments", "bulk"),
         "start, release and finish broadcasts": every(sweep, "campaigns.tasks.sweep_broadcasts", "bulk"),
-        "win back who fell silent": every(max(sweep * 10, 20), "campaigns.tasks.run_win_back", "bulk"),
+        "win back who fell silent": every(max(sweep * 10, 10), "campaigns.tasks.run_win_back", "bulk"),
         "read groups that changed": every(sweep, "community.tasks.read_due_groups"),
         "count the days of the overview": every(
             max(sweep * 15, 30), "analytics.tasks.refresh_figures", "bulk"

@@ -1,11 +1,12 @@
 """Storing what platforms tell us, once, and handling it from its row."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import orjson
 import structlog
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from core import clock
 from core.events import backoff
@@ -16,6 +17,8 @@ from wechat.models import Notice
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 8
+# About two and a half minutes: a mass sending whose worker died in the call learns its number when its lease is over.
+NOT_OURS_AFTER = 6
 
 _STORE = """
 INSERT INTO wechat_notice (account_id, fingerprint, topic, sender, body, content, headers, received_at, deliveries,
@@ -39,24 +42,36 @@ def store_notice(
 ) -> tuple[int, bool]:
     """Keep a delivery: (row id, is it new). One statement; a repeated delivery is only counted."""
     moment = clock.now()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _STORE,
-            [
-                account_id,
-                fingerprint.hex,
-                topic[:80],
-                sender[:128],
-                body,
-                content.replace("\x00", ""),
-                orjson.dumps(headers).decode(),
-                moment,
-                moment,
-                moment,
-            ],
-        )
-        pk, deliveries = cursor.fetchone()
+    values = [
+        account_id,
+        fingerprint.hex,
+        topic[:80],
+        sender[:128],
+        body,
+        content.replace("\x00", ""),
+        orjson.dumps(headers).decode(),
+        moment,
+        moment,
+        moment,
+    ]
+    # The connection is not asked first whether it lives: that question costs as much as the statement itself. A dead
+    # one (Postgres was restarted) is replaced and the statement, which may run twice, is run once more.
+    connection.health_check_done = True
+    try:
+        pk, deliveries = _store(values)
+    except (OperationalError, InterfaceError):
+        if connection.in_atomic_block:
+            raise
+        connection.close()
+        pk, deliveries = _store(values)
     return pk, deliveries == 1
+
+
+def _store(values: list[Any]) -> tuple[int, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(_STORE, values)
+        pk, deliveries = cursor.fetchone()
+    return pk, deliveries
 
 
 def handle_due(*, limit: int = 200) -> int:
@@ -90,7 +105,7 @@ def _handle_one() -> bool:
                 handler(notice)
         except handlers.NotOurs as reason:
             # What it speaks of may still be on its way into our rows; after a while it never was ours.
-            if notice.attempts >= 4:
+            if notice.attempts >= NOT_OURS_AFTER:
                 _finish(notice, Notice.IGNORED, error=str(reason))
             else:
                 _postpone(notice, str(reason))
