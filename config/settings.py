@@ -229,6 +229,7 @@ STATIC_ROOT = VAR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_URL = "/media/"
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", str(VAR / "media")))
+PRIVATE_ROOT = Path(env.str("PRIVATE_ROOT", str(VAR / "private")))  # uploads and reports that no address shows
 SERVE_MEDIA = env.bool("SERVE_MEDIA", not PRODUCTION)  # nginx serves it in production
 HASHED_STATIC = env.bool("HASHED_STATIC", POND_ENV in ("production", "demo"))
 STORAGES = {

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from core import clock, jobs
 from core.models import Job
+from core.statistics import refresh_statistics
 from shop import services
 from shop.imports import report, writing
 from shop.imports.errors import ImportRunning, WrongMapping
@@ -217,6 +218,7 @@ def _stage_batch(run: ImportRun, batch: list[Any], meter: _Meter) -> None:
 def _products(run: ImportRun, path: Path, meter: _Meter) -> None:
     with transaction.atomic():
         writing.write_products(run)
+        refresh_statistics("shop.Product", "shop.Sku")
         meter.move(done=meter.total, after="")
 
 
@@ -225,6 +227,7 @@ def _members(run: ImportRun, path: Path, meter: _Meter) -> None:
         with transaction.atomic():
             last = writing.write_members(run, str(meter.after or ""), CHUNK_MEMBERS)
             if not last:
+                refresh_statistics("crm.Member", "crm.Identity", "crm.MemberStats")
                 return
             meter.move(done=meter.total, after=last)
 
@@ -233,6 +236,7 @@ def _orders(run: ImportRun, path: Path, meter: _Meter) -> None:
     while True:
         with transaction.atomic():
             chunk = writing.write_orders(run, str(meter.after or ""), CHUNK_ORDERS)
+            refresh_statistics("shop.Order", "shop.ImportLine")
             if not chunk.last_number:
                 return
             meter.decided += chunk.lines

@@ -14,6 +14,7 @@ from django.db import connection
 
 from core import clock
 from core.locks import advisory_lock
+from core.statistics import refresh_statistics
 from crm import services as crm_services
 from crm.services import Purchases
 from shop import services
@@ -64,8 +65,8 @@ def _cell(text: str) -> str:
 
 def settle_known(run: ImportRun) -> None:
     """Number equal lines, and skip those that an earlier run of this source has imported."""
+    refresh_statistics("shop.ImportLine")
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE shop_importline")
         cursor.execute(
             """
             UPDATE shop_importline line SET occurrence = twin.occurrence

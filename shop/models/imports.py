@@ -5,6 +5,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from core.files import PrivateStorage
+
 
 class ImportRun(models.Model):
     """One file brought in, with the counts of what became of its rows. The work itself is a `core.Job`.
@@ -16,7 +18,9 @@ class ImportRun(models.Model):
     source = models.CharField(
         _("source"), max_length=32, help_text=_("The other shop's name; orders get the channel import:NAME.")
     )
-    file = models.FileField(_("file"), upload_to="imports/%Y/%m/", max_length=200, blank=True)
+    file = models.FileField(
+        _("file"), upload_to="imports/%Y/%m/", storage=PrivateStorage(), max_length=200, blank=True
+    )
     file_hash = models.CharField(max_length=64, blank=True, editable=False)
     file_name = models.CharField(_("file name"), max_length=200, blank=True)
     currency = models.CharField(
@@ -37,7 +41,9 @@ class ImportRun(models.Model):
     products = models.BigIntegerField(_("products"), default=0)
     orders = models.BigIntegerField(_("orders"), default=0)
     seconds = models.FloatField(_("seconds"), default=0)
-    report = models.FileField(_("report"), upload_to="imports/%Y/%m/", max_length=200, blank=True)
+    report = models.FileField(
+        _("report"), upload_to="imports/%Y/%m/", storage=PrivateStorage(), max_length=200, blank=True
+    )
     created_at = models.DateTimeField(_("started at"))
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     created_by = models.ForeignKey(

@@ -51,8 +51,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def media(settings: Any, tmp_path: Path) -> None:
-    settings.MEDIA_ROOT = tmp_path / "media"
+def private_files(settings: Any, tmp_path: Path) -> None:
+    settings.PRIVATE_ROOT = tmp_path / "private"
 
 
 @pytest.fixture
