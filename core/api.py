@@ -116,6 +116,9 @@ class TokenThrottle(SimpleRateThrottle):
     """So many calls per key and minute, counted in the cache; without a cache nobody is turned away."""
 
     scope = "token"
+    num_requests: int
+    duration: int
+    seconds_left = 0
 
     def allow_request(self, request: Request, view: Any) -> bool:
         self.seconds_left = 0
@@ -179,7 +182,7 @@ def idempotent(handler: Handler) -> Handler:
                     [request.auth.pk, key, fingerprint, clock.now()],
                 )
                 is_new = cursor.rowcount == 1
-            call = ApiCall.objects.filter(token=request.auth, key=key)
+            call = ApiCall.objects.filter(token_id=request.auth.pk, key=key)
             if not is_new:
                 return _replay(call.get(), fingerprint)
             response = handler(view, request, *args, **kwargs)
@@ -227,7 +230,7 @@ def explain_error(error: Exception, context: dict[str, Any]) -> Response | None:
         )
     elif isinstance(error, exceptions.Throttled):
         explained["message"] = _("Too many requests. Try again in %(seconds)d s.") % {
-            "seconds": int(error.wait or 1)
+            "seconds": int(getattr(error, "wait", None) or 1)
         }
     else:
         explained["message"] = str(error.detail)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from functools import cache
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import structlog
 from django.db import connection, transaction
@@ -102,7 +102,7 @@ def _to_payload(event: Any) -> dict[str, Any]:
 
 def _from_payload(event_type: type[Event], payload: dict[str, Any]) -> Event:
     values = {}
-    for name, moment_type in _moment_types(event_type).items():
+    for name, moment_type in _moment_types(cast("type", event_type)).items():
         if name not in payload:
             continue  # written before the field existed: its default stands
         value = payload[name]

@@ -1,6 +1,6 @@
 """How the REST interface describes itself: the key, the Idempotency-Key header, and the shape of errors."""
 
-from typing import Any
+from typing import Any, Literal
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
@@ -52,7 +52,7 @@ class Schema(AutoSchema):
             )
         return parameters
 
-    def _get_response_bodies(self, direction: str = "response") -> Any:
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> Any:
         bodies = super()._get_response_bodies(direction)
         refusals = ["401", "403", "429"]
         if self.method in ("POST", "PUT", "PATCH"):

@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 import django_filters
+from django.apps import apps
 from django.db.models import QuerySet
 from django.http import Http404
 from drf_spectacular.utils import extend_schema, extend_schema_field
@@ -228,7 +229,7 @@ class StockDoor(APIView):
         return self._pk(Sku.objects.filter(code=code))
 
     def store_id(self, code: str) -> int:
-        return self._pk(Stock._meta.get_field("store").related_model.objects.filter(code=code))
+        return self._pk(apps.get_model("crm", "Store").objects.filter(code=code))
 
     def cause(self, request: Request) -> str:
         """One movement per key of this token, also when the stored answer has been forgotten."""

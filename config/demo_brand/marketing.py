@@ -2,6 +2,7 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db.models import Max
@@ -82,7 +83,7 @@ def put_rules(account: Account) -> None:
     """Policy, segments and the standing win-back rule."""
     TouchPolicy.objects.get_or_create(pk=1)
     floral = list(Tag.objects.filter(name__in=["花香", "绿叶"]).values_list("pk", flat=True))
-    segments = {
+    segments: dict[str, dict[str, Any]] = {
         "花香与绿叶爱好者": {"field": "tags", "op": "any", "value": floral},
         "高价值老客": {
             "all": [
@@ -276,7 +277,7 @@ def put_groups(account: Account) -> None:
                 kind="staff",
                 platform_id=owner,
                 name=owners[owner].name,
-                joined_at=group.created_at,
+                joined_at=group.created_at or clock.now(),
             )
         ]
         joined: dict[int, int] = {}

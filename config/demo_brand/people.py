@@ -5,9 +5,12 @@ The tables are written directly, as a migration would: `manage.py audit` proves 
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+
+from django.db.models import Model
 
 from config.demo_brand.copying import copy_rows, copy_tuples, take_numbers
 from config.demo_brand.shelves import GUIDES
@@ -130,12 +133,19 @@ class Year:
             self._member(number, member_id, identity_ids)
         crm_services.prepare_timeline(since=self.begin.date() - timedelta(days=2), until=self.now.date())
         rows = self.rows
-        for table in (rows.members, rows.identities, rows.contacts, rows.consents, rows.tags):
+        people: list[Sequence[Model]] = [
+            rows.members,
+            rows.identities,
+            rows.contacts,
+            rows.consents,
+            rows.tags,
+        ]
+        for table in people:
             copy_rows(table)
         copy_rows(self._figures())
         copy_tuples(Activity._meta.db_table, Fact._fields, rows.facts)
-        for table in (rows.orders, rows.lines, rows.logs, rows.payments, rows.refunds, rows.shipments):
-            copy_rows(table)
+        for part in (rows.orders, rows.lines, rows.logs, rows.payments, rows.refunds, rows.shipments):
+            copy_rows(part)
         self._write_stock()
 
     # One member
@@ -366,7 +376,7 @@ class Year:
                 status=Payment.PAID,
                 transaction_id=f"42000{payment_id:023d}",
                 paid_fen=order.total_fen,
-                expires_at=order.expires_at,
+                expires_at=order.placed_at + PAYMENT_TIME,
                 created_at=order.placed_at,
                 paid_at=at,
             )

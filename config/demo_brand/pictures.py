@@ -2,7 +2,7 @@
 
 import io
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ FINE = 2  # shapes are drawn this much larger, for smooth edges
 LARGEST_BYTES = 60_000
 
 Colour = tuple[int, int, int]
-Points = list[tuple[float, float]]
+Points = Sequence[tuple[float, float]]
 
 # wall above, wall below, thing light, thing dark, accent
 TONES: dict[str, tuple[Colour, Colour, Colour, Colour, Colour]] = {

@@ -26,7 +26,7 @@ class TableFilter(admin.SimpleListFilter):
     parameter_name = "table"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        tracked = {model.pgh_tracked_model for model in pghistory.core.event_models()}
+        tracked = {getattr(model, "pgh_tracked_model", None) for model in pghistory.core.event_models()}
         return sorted((model._meta.label_lower, str(model._meta.verbose_name)) for model in tracked if model)
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:

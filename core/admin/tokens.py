@@ -18,7 +18,7 @@ from core.models import ApiToken
 from core.scopes import SCOPES
 
 
-class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
+class TokenForm(forms.ModelForm):
     scopes = forms.MultipleChoiceField(
         label=_("scopes"),
         choices=[(scope, name) for scope, (name, _permission) in SCOPES.items()],

@@ -25,7 +25,7 @@ from shop.models import ImportRun
 LARGEST_UPLOAD = 200 * 1024 * 1024
 
 
-class UploadForm(forms.ModelForm):  # type: ignore[type-arg]
+class UploadForm(forms.ModelForm):
     """A file and the name of the shop that it comes from."""
 
     class Meta:
@@ -247,7 +247,7 @@ class ImportRunAdmin(BaseAdmin):
             "bar": progress_bar(run.job),
             "is_open": is_open,
             "figures": [
-                (run._meta.get_field(name).verbose_name, getattr(run, name))
+                (getattr(run._meta.get_field(name), "verbose_name", name), getattr(run, name))
                 for name in (
                     "rows",
                     "imported",

@@ -438,7 +438,7 @@ def _refund(run: ImportRun, refunds: list[tuple[int, int, dt.datetime]]) -> None
         .exclude(member=None)
         .values_list("pk", "member_id")
     )
-    facts = [
+    facts: list[dict[str, Any]] = [
         {
             "member_id": members[order_id],
             "kind": "refunded",
