@@ -21,6 +21,7 @@ LEASE = timedelta(minutes=2)
 MAX_ATTEMPTS = 5
 
 _kinds: dict[str, Callable[["Progress"], dict[str, Any]]] = {}
+_labels: dict[str, Any] = {}
 
 
 class Cancelled(Exception):
@@ -60,9 +61,17 @@ class Progress:
             self.checkpoint = dict(checkpoint)
 
 
-def register(kind: str, work: Callable[[Progress], dict[str, Any]]) -> None:
-    """Name a kind of work, in an app's `subscriptions.py`. The function returns the job's result (JSON)."""
+def register(kind: str, work: Callable[[Progress], dict[str, Any]], *, label: Any = "") -> None:
+    """Name a kind of work, in an app's `subscriptions.py`. The function returns the job's result (JSON).
+
+    `label` (gettext_lazy) is the kind's name for people.
+    """
     _kinds[kind] = work
+    _labels[kind] = label or kind
+
+
+def label_of(kind: str) -> str:
+    return str(_labels.get(kind, kind))
 
 
 @transaction.atomic

@@ -1,5 +1,7 @@
 """What the shop does when something happened elsewhere, and which of its own facts go to the timeline."""
 
+from django.utils.translation import gettext_lazy as _
+
 from core import jobs
 from core.events import subscribe
 from crm import services as crm_services
@@ -69,4 +71,4 @@ subscribe(MembersMerged, follow_merge)
 subscribe(OrderPlaced, note_placed)
 subscribe(OrderCancelled, note_cancelled)
 subscribe(OrderShipped, note_shipped)
-jobs.register(imports.KIND, imports.work)
+jobs.register(imports.KIND, imports.work, label=_("order import"))

@@ -35,6 +35,10 @@ class TableFilter(admin.SimpleListFilter):
         return queryset.across(*pghistory.core.event_models(tracks_model=apps.get_model(self.value() or "")))
 
 
+Events._meta.verbose_name = _("edit")
+Events._meta.verbose_name_plural = _("edit history")
+
+
 @admin.register(Events)
 class EventsAdmin(ReadOnlyAdmin):
     list_display = ["pgh_created", "thing", "what", "who", "differences"]

@@ -29,9 +29,10 @@ def progress_bar(job: Job | None) -> SafeString | str:
     if job is None:
         return "–"
     return format_html(
-        '<span class="pond-progress" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        '<span class="pond-nowrap"><span class="pond-progress" role="progressbar" aria-valuemin="0" '
+        'aria-valuemax="100" '
         'aria-valuenow="{percent}"><span class="pond-progress-fill pond-progress-{status}" '
-        'style="width:{percent}%"></span></span> <span>{percent}%</span>',
+        'style="width:{percent}%"></span></span> <span>{percent}%</span></span>',
         percent=job.percent,
         status=job.status,
     )
@@ -39,13 +40,13 @@ def progress_bar(job: Job | None) -> SafeString | str:
 
 @admin.register(Job)
 class JobAdmin(ReadOnlyAdmin):
-    list_display = ["__str__", "state", "bar", "created_at", "finished_at", "created_by"]
+    list_display = ["title", "state", "bar", "created_at", "finished_at", "created_by"]
     list_filter = ["status", "kind"]
     list_select_related = ["created_by"]
     ordering = ["-pk"]
     actions = ["retry", "cancel"]
     fields = [
-        "kind",
+        "title",
         "state",
         "bar",
         "created_by",
@@ -56,6 +57,10 @@ class JobAdmin(ReadOnlyAdmin):
         "outcome",
         "error",
     ]
+
+    @display(description=_("job"), ordering="kind")
+    def title(self, job: Job) -> str:
+        return f"{jobs.label_of(job.kind)} #{job.pk}"
 
     @display(description=_("status"), ordering="status", label=STATE_COLOURS)
     def state(self, job: Job) -> tuple[str, str]:
