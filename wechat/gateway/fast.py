@@ -6,6 +6,7 @@ It only exchanges bytes; what an answer means for a message is the sender's busi
 import asyncio
 import threading
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -45,6 +46,7 @@ class FastSender:
         self._ready = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="fast-sender", daemon=True)
         self._closing = False
+        self.dropped: list[int] = []  # surely not sent: an error ended the sending before their turn
 
     def __enter__(self) -> "FastSender":
         self._thread.start()
@@ -54,8 +56,9 @@ class FastSender:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Waits for what is in flight; what has not begun is dropped when an error ends the sending."""
-        if kind is not None:
-            self._waiting.clear()
+        while kind is not None and self._waiting:
+            with suppress(IndexError):  # the other thread took the last one
+                self.dropped.append(self._waiting.popleft()[0])
         self._closing = True
         self._loop.call_soon_threadsafe(self._more.set)
         self._thread.join()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import structlog
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils.translation import gettext as _
 
 from core import clock
@@ -41,6 +41,8 @@ QUOTA_AHEAD = 4096
 CLAIM_LASTS = timedelta(seconds=60)
 SENDING_LASTS = timedelta(seconds=60)
 MAX_ATTEMPTS = 6
+# How long a sender keeps answers when the database is away; well inside of a message's lease.
+DATABASE_PATIENCE_SECONDS = 20.0
 # The platform refuses to send the same key twice, so a message in doubt may simply be sent again.
 REPEATABLE = (OutboundMessage.TEMPLATE,)
 OF_OFFICIAL = (OutboundMessage.CUSTOM, OutboundMessage.TEMPLATE, OutboundMessage.SUBSCRIBE)
@@ -137,9 +139,14 @@ class GroupSender:
         except PlatformError as error:
             self._pause_for(error)
             return 0
+        fast = FastSender(client.base + self.path)
         try:
-            with FastSender(client.base + self.path) as fast:
+            with fast:
                 self._pump(fast)
+        except (OperationalError, InterfaceError) as error:
+            log.warning("the database went away while sending", account=self.account.pk, error=str(error))
+            self._await_database()
+            self._hear_the_rest(fast)
         finally:
             self._book()
             self._release()
@@ -200,13 +207,18 @@ class GroupSender:
         by_claim: dict[datetime, list[int]] = {}
         for message in batch:
             by_claim.setdefault(message.claimed_until, []).append(message.id)
-        with transaction.atomic():
-            self._book()
-            begun: set[int] = set()
-            with connection.cursor() as cursor:
-                for claimed_until, ids in by_claim.items():
-                    cursor.execute(_START, [clock.now() + SENDING_LASTS, ids, claimed_until])
-                    begun.update(row[0] for row in cursor.fetchall())
+        ended, begun = self.outcomes, set[int]()
+        try:
+            with transaction.atomic():
+                self._book()
+                with connection.cursor() as cursor:
+                    for claimed_until, ids in by_claim.items():
+                        cursor.execute(_START, [clock.now() + SENDING_LASTS, ids, claimed_until])
+                        begun.update(row[0] for row in cursor.fetchall())
+        except (OperationalError, InterfaceError):
+            self.outcomes = ended
+            self.backlog.extend(batch)
+            raise
         # What was held, cancelled or taken over since the claim does not go out.
         self.unused += len(batch) - len(begun)
         going = [message for message in batch if message.id in begun]
@@ -287,16 +299,41 @@ class GroupSender:
         if not self.outcomes:
             return
         ended, self.outcomes = self.outcomes, []
-        with transaction.atomic(savepoint=False):
-            self.sent += mark(outcome for _message, outcome in ended)
-            book_allowances(
-                self.account.pk,
-                self.channel,
-                [(message.to, outcome) for message, outcome in ended],
-                {message.to: self._content(message.body_id) for message, _outcome in ended}
-                if self.channel == OutboundMessage.SUBSCRIBE
-                else {},
-            )
+        try:
+            with transaction.atomic(savepoint=False):
+                self.sent += mark(outcome for _message, outcome in ended)
+                book_allowances(
+                    self.account.pk,
+                    self.channel,
+                    [(message.to, outcome) for message, outcome in ended],
+                    {message.to: self._content(message.body_id) for message, _outcome in ended}
+                    if self.channel == OutboundMessage.SUBSCRIBE
+                    else {},
+                )
+        except (OperationalError, InterfaceError):
+            self.outcomes = ended
+            raise
+
+    def _await_database(self) -> None:
+        """Until the database is back, or its time is over: then the next statement says so."""
+        give_up_at = time.monotonic() + DATABASE_PATIENCE_SECONDS
+        while time.monotonic() < give_up_at:
+            connection.close()
+            try:
+                connection.ensure_connection()
+                return
+            except OperationalError:
+                time.sleep(0.5)
+
+    def _hear_the_rest(self, fast: FastSender) -> None:
+        """After an interruption: what was on the wire has its answer by now, what was not begun can wait."""
+        self.again.update(self.started)
+        for exchange in fast.take(0, timeout=0):
+            self._judge(fast, exchange)
+        for message_id in fast.dropped:
+            message = self.started.pop(message_id)
+            self.outcomes.append((message, Outcome(message_id, OutboundMessage.PENDING)))
+            self.unused += 1
 
     def _release(self) -> None:
         """Give claims back that did not begin: due again at once, or when the pause is over."""
