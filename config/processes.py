@@ -87,6 +87,8 @@ def demo_environment(*, var: Path, port: int, sandbox_port: int) -> dict[str, st
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "SANDBOX_URL": f"http://127.0.0.1:{sandbox_port}",
         "CLOCK_FILE": str(var / "clock.json"),
+        # Offered after a payment; the demo's win-back rule writes by it.
+        "ORDER_TEMPLATES": "pond-arrivals",
         "PYTHONUNBUFFERED": "1",
     }
     return {

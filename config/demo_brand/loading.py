@@ -7,7 +7,7 @@ import pgtrigger
 from django.db import connection, transaction
 
 from analytics import services as analytics
-from config.demo_brand import accounts, logins, marketing, shelves
+from config.demo_brand import accounts, logins, marketing, phones, shelves
 from config.demo_brand.people import Year
 from crm.models import Identity
 from shop import services as shop
@@ -48,3 +48,7 @@ def load(say: Callable[[str], None] = lambda line: None) -> None:
     told("marketing and figures")
     if accounts.put_menu(wired["brand"]):
         told("menu")
+    if phones.introduce_members(wired["brand"]):
+        told("members on the phone")
+    if phones.print_codes():
+        told("codes to scan")

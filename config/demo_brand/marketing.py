@@ -45,6 +45,8 @@ CODES = [
     ("小红书主页", None, "新品尝鲜", "从小红书来的朋友,先从试香装开始吧。"),
     ("春季市集展位", None, "礼盒", "市集上闻到的那阵桂花香,就在这里。"),
 ]
+# The notice that the shop offers after a payment: its id in the sandbox, its title on the phone.
+ARRIVALS, ARRIVALS_TITLE = "pond-arrivals", "新品与专属心意到店提醒"
 GROUPS = [
     ("池塘闻香会 · 上海", "lina", 168),
     ("池塘闻香会 · 成都", "wangwei", 132),
@@ -113,11 +115,17 @@ def put_rules(account: Account) -> None:
             "is_active": True,
             "silent_days": 60,
             "account": account,
-            "channels": ["custom", "subscribe"],
+            "channels": ["custom", "subscribe", "mass"],
             "kind": "link",
             "title": "好久不见,池塘又开花了",
             "description": full_width("为你留了一份 2ml 新香试用,随任意订单寄出。"),
             "url": "/",
+            "template_id": ARRIVALS,
+            # The platform takes at most 20 characters in a "thing".
+            "template_fields": {
+                "thing1": full_width("好久不见,池塘又开花了"),
+                "thing2": "为你留了一份 2ml 新香试用",
+            },
             "created_at": clock.now() - timedelta(days=120),
         },
     )
@@ -182,7 +190,9 @@ def _recipients(
     for member_id, openid, _following, left_at in people:
         gone = left_at is not None and left_at < at
         reachable = not gone and chance.random() < share
-        reason = "" if reachable else "unfollowed" if gone else chance.choice(("no_window", "month_cap"))
+        reason = (
+            "" if reachable else "no_channel" if gone else chance.choice(("window_closed", "frequency_cap"))
+        )
         opened_at = (
             at + timedelta(minutes=chance.randint(1, 600)) if reachable and chance.random() < opens else None
         )

@@ -13,7 +13,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from PIL import Image
 
-from config.demo_brand import loading, people, pictures
+from campaigns.models import WinBackRule
+from config import processes
+from config.demo_brand import loading, marketing, people, pictures
 from config.demo_brand.catalogue import CATEGORIES, ITEMS
 from config.demo_brand.wording import full_width
 from core import clock
@@ -106,3 +108,17 @@ def test_the_texts_carry_chinese_punctuation() -> None:
     for item in ITEMS:
         for text in (item.line, item.story, *item.facts.values()):
             assert not any(mark + letter in full_width(text) for mark in ",;" for letter in "的一不是")
+
+
+@pytest.mark.django_db
+def test_what_the_shop_asks_for_after_a_payment_is_what_the_win_back_rule_sends(place: Path) -> None:
+    marketing.put_tags()
+    marketing.put_rules(Account.objects.create(kind="service", key="brand", name="池塘香氛服务号"))
+    rule = WinBackRule.objects.get()
+    asked = processes.demo_environment(var=place, port=1, sandbox_port=2)["ORDER_TEMPLATES"].split(",")
+    assert rule.is_active
+    assert rule.template_id in asked
+    assert {"subscribe", "mass"} <= set(rule.channels)
+    for name, text in rule.template_fields.items():
+        assert name.startswith("thing")
+        assert len(text) <= 20

@@ -22,13 +22,13 @@ BULK_MOST = 200_000
 
 @api("GET", "people")
 def people_get(ask: Ask) -> list[Row]:
-    """People, the first 500 (?limit=), or those whose name or openid is ?q=."""
+    """People, the first 500 (?limit=), or those whose name or openid is ?q=: then also those who are not listed."""
     limit, wanted = int(ask.query.get("limit", "500")), ask.query.get("q", "")
     rows = [
         row
         for row in ask.world.people
-        if not wanted
-        or wanted in row["name"]
+        if (not wanted and row.get("listed", True))
+        or (wanted and wanted in row["name"])
         or wanted in row["openids_by_account"].values()
         or wanted == row["id"]
     ]
@@ -40,7 +40,8 @@ def people_make(ask: Ask) -> Any:
     """One person {"name", …}; many {"people": [{…}, …]} or {"count": N, "name": prefix}.
 
     "follow": [account keys] makes them followers without callbacks; "message": [account keys] also opens the
-    48 hours as if they had written.
+    48 hours as if they had written. "listed": false on a person keeps her out of the phone's list until she is
+    looked for. "keep_known": true passes over people whose id is there already.
     """
     body = ask.body if isinstance(ask.body, dict) else {}
     follow = [ask.world.platform_account(key, *OA_KINDS) for key in body.get("follow") or []]
@@ -55,6 +56,8 @@ def people_make(ask: Ask) -> Any:
         given = [body]
     if len(given) > BULK_MOST or not all(isinstance(one, dict) for one in given):
         raise Refused(f"At most {BULK_MOST} people at once, each an object.")
+    if body.get("keep_known"):
+        given = [one for one in given if str(one.get("id") or "") not in ask.world.people.rows]
     made = [ask.world.make_person(one) for one in given]
     for person in made:
         for account in follow:

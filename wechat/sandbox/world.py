@@ -323,6 +323,7 @@ class World:
             "name": str(given.get("name") or "新朋友"),
             "phone": str(given.get("phone") or ""),
             "snapshot": bool(given.get("snapshot", False)),
+            "listed": bool(given.get("listed", True)),
             "given": {
                 name: given[name] for name in ("unionid", "external_userid", "openids") if given.get(name)
             },

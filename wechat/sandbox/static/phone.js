@@ -13,7 +13,7 @@ let source = null;
 
 async function loadPeople() {
   people = await get(`people?limit=200&q=${encodeURIComponent(box("find-person").value.trim())}`);
-  if (people.length > 12) box("find-person").hidden = false;
+  if (people.length > 12 || (await get("state")).people > people.length) box("find-person").hidden = false;
   guides = [];
   for (const account of (await get("accounts")).filter((one) => one.kind === "work")) {
     for (const member of await get(`members?account=${encodeURIComponent(account.key)}`)) guides.push({ ...member, corp: account.name });

@@ -1,0 +1,61 @@
+"""What the sandbox must know of the demo: its members, so that messages reach their phones, and its template."""
+
+import logging
+from typing import Any
+
+import requests
+from django.conf import settings
+
+from config.demo_brand.marketing import ARRIVALS, ARRIVALS_TITLE
+from crm import services as crm
+from crm.models import Identity
+from wechat.models import Account
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 60
+
+
+def introduce_members(account: Account) -> bool:
+    """Make the demo's members people of the sandbox; False when it is away. Whom it knows stays as she is."""
+    if not settings.SANDBOX_URL or not account.appid:
+        return False
+    rows = (
+        Identity.objects.filter(kind=Identity.OPENID, account=account, value__startswith="demo-o-")
+        .order_by("value")
+        .values_list("value", "member__name", "is_following")
+    )
+    groups: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for openid, name, is_following in rows:
+        person = {"id": openid, "name": name, "openids": {account.appid: openid}, "listed": False}
+        groups[is_following].append(person)
+    template = {
+        "account": account.key,
+        "template_id": ARRIVALS,
+        "title": ARRIVALS_TITLE,
+        "content": "",
+        "family": "subscribe",
+    }
+    try:
+        _tell("templates", template)
+        for is_following, people in groups.items():
+            follow = [account.key] if is_following else []
+            _tell("people", {"people": people, "follow": follow, "keep_known": True})
+    except requests.RequestException as error:
+        log.warning("the sandbox does not know the demo's members: %s", type(error).__name__)
+        return False
+    return True
+
+
+def print_codes() -> int:
+    """The channel codes, ready to be scanned on the phone from the first minute; returns how many were made."""
+    return crm.make_missing_qr_codes() if settings.SANDBOX_URL else 0
+
+
+def _tell(what: str, document: dict[str, Any]) -> None:
+    with requests.Session() as session:
+        session.trust_env = False  # the sandbox is on this machine, not behind a proxy
+        answer = session.post(
+            f"{settings.SANDBOX_URL}/sandbox/api/{what}", json=document, timeout=PATIENCE_SECONDS
+        )
+        answer.raise_for_status()
