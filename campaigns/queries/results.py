@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -236,7 +236,10 @@ def export_rows(broadcast: Broadcast, *, batch: int = 2_000) -> Iterator[dict[st
 
 @dataclass
 class WinBackFigures:
-    """One rule so far. `came_back`: bought within the rule's days after the message."""
+    """One rule so far. `came_back`: bought within the rule's days after the message.
+
+    `waits_until`: when the first of those who wait is looked at again.
+    """
 
     found: int = 0
     waiting: int = 0
@@ -246,6 +249,7 @@ class WinBackFigures:
     paid_fen: int = 0
     ended: int = 0
     gave_up: int = 0
+    waits_until: datetime | None = None
     waiting_reasons: list[Slice] = field(default_factory=list)
     gave_up_reasons: list[Slice] = field(default_factory=list)
     channels: list[Slice] = field(default_factory=list)
@@ -267,13 +271,15 @@ def win_back_figures(rule: WinBackRule) -> WinBackFigures:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT status, reason, channel, count(*), count(opened_at)
+            SELECT status, reason, channel, count(*), count(opened_at), min(next_try_at)
             FROM campaigns_winbackspell WHERE rule_id = %s GROUP BY 1, 2, 3
             """,
             [rule.pk],
         )
-        for status, reason, channel, count, opened in cursor.fetchall():
+        for status, reason, channel, count, opened, next_try_at in cursor.fetchall():
             figures.found += count
+            if status == "waiting" and next_try_at:
+                figures.waits_until = min(figures.waits_until or next_try_at, next_try_at)
             figures.opened += opened
             setattr(figures, status, getattr(figures, status) + count)
             if status in by_reason:
