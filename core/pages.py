@@ -56,6 +56,16 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
     )
 
 
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """The form's token is missing or old: a page left open over night, a login in another window, cookies off."""
+    return _problem(
+        request,
+        403,
+        _("This page was open for too long"),
+        _("Nothing was done. Go back, reload the page and try again; cookies must be allowed."),
+    )
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     return _problem(
         request,

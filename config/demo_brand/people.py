@@ -160,7 +160,9 @@ class Year:
         brand = self.accounts["brand"]
         left = chance.random() < 0.07
         seen_until = self._last_seen(joined)
-        left_at = min(self.now, seen_until + timedelta(days=chance.uniform(0.1, 6))) if left else None
+        left_at = seen_until + timedelta(days=chance.uniform(0.1, 6)) if left else None
+        if left_at is not None and left_at > self.now:
+            left, left_at = False, None
         self.rows.members.append(
             Member(
                 pk=member_id,
@@ -265,7 +267,9 @@ class Year:
 
     def _sessions(self, member_id: int, name: str, joined: datetime, until: datetime) -> None:
         chance = self.chance
-        eager = chance.choice((0, 0, 0.25, 0.35, 0.5))
+        eager = chance.choice((0, 0, 0.2, 0.3, 0.45))
+        if chance.random() < 0.18:
+            return  # she follows and never looks in
         span = (until - joined).total_seconds()
         count = 1 + int(chance.expovariate(1 / 4))
         moments = sorted({joined + timedelta(seconds=span * chance.random()) for _ in range(count)} | {until})
@@ -316,7 +320,7 @@ class Year:
         self._log(order_id, "placed", "member", at)
         self._lines(order_id, lines)
         self._move(lines, order_id, at, "reserve", 0, 1)
-        if fate < 0.06:
+        if fate < 0.12:
             self._cancel(order, lines, at + PAYMENT_TIME)
             return
         paid_at = at + timedelta(seconds=chance.randint(15, 240))

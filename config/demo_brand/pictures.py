@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 SIZE = 800
+SMALL = 200  # soft things are worked out at this size
 FINE = 2  # shapes are drawn this much larger, for smooth edges
 LARGEST_BYTES = 60_000
 
@@ -36,29 +37,26 @@ def picture(*, shape: str, tone: str, label: str, seed: str, angle: int = 0) -> 
     """A WebP of 800 × 800 pixels, under 60 kB. `angle` 1 is a second view: closer and from the other side."""
     chance = random.Random(f"{seed}:{angle}")
     top, bottom, light, dark, accent = TONES[tone]
-    scene = _gradient(top, bottom)
-    _studio(scene, accent, chance)
     mask, details, label_box = SHAPES[shape](chance)
     if angle:
         mask, details = _closer(mask), _closer(details)
         label_box = None if label_box is None else _closer_box(label_box)
-    _shadow(scene, mask)
-    body = _gradient(light, dark, sideways=True)
-    body = Image.blend(body, _gradient(light, dark), 0.35)
-    scene.paste(body, (0, 0), mask)
+    scene = _full(_studio(_gradient(top, bottom), mask, accent, chance))
+    body = Image.blend(_gradient(light, dark, sideways=True), _gradient(light, dark), 0.35)
+    scene.paste(_full(body), (0, 0), mask)
     _shine(scene, mask, accent)
-    scene.paste(Image.new("RGB", scene.size, _mix(dark, (20, 20, 24), 0.35)), (0, 0), details)
+    scene.paste(_mix(dark, (20, 20, 24), 0.35), (0, 0, SIZE, SIZE), details)
     if label and label_box:
         _label(scene, label, label_box, dark, accent)
-    if angle:
-        scene = scene.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if not (label and label_box) else scene
+    elif angle:
+        scene = scene.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return _encoded(scene)
 
 
 def _encoded(scene: Image.Image) -> bytes:
-    for quality in (82, 70, 55, 40):
+    for quality in (84, 70, 55, 40):
         out = io.BytesIO()
-        scene.save(out, "WEBP", quality=quality, method=1)
+        scene.save(out, "WEBP", quality=quality, method=0)
         if out.tell() < LARGEST_BYTES:
             break
     return out.getvalue()
@@ -73,56 +71,54 @@ def _mix(one: Colour, two: Colour, share: float) -> Colour:
 
 
 def _gradient(begin: Colour, end: Colour, *, sideways: bool = False) -> Image.Image:
-    ramp = Image.linear_gradient("L")
-    if sideways:
-        ramp = ramp.rotate(90)
-    ramp = ramp.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    return Image.composite(Image.new("RGB", (SIZE, SIZE), end), Image.new("RGB", (SIZE, SIZE), begin), ramp)
+    """Soft things are worked out small and made large at the end."""
+    ramp = Image.linear_gradient("L").resize((SMALL, SMALL))
+    ramp = ramp.rotate(90) if sideways else ramp
+    return Image.composite(Image.new("RGB", ramp.size, end), Image.new("RGB", ramp.size, begin), ramp)
 
 
-def _studio(scene: Image.Image, accent: Colour, chance: random.Random) -> None:
-    """A disc of light on the wall, a floor, and a few out-of-focus leaves."""
-    glow = Image.new("L", (SIZE // 4, SIZE // 4), 0)
-    pen = ImageDraw.Draw(glow)
+def _full(image: Image.Image) -> Image.Image:
+    return image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+
+
+def _studio(wall: Image.Image, mask: Image.Image, accent: Colour, chance: random.Random) -> Image.Image:
+    """A disc of light on the wall, a floor, a few out-of-focus leaves, and the thing's shadow to its right."""
+
+    def lay(
+        colour: Colour, softness: float, draw: Callable[[ImageDraw.ImageDraw], None], turn: int = 0
+    ) -> None:
+        sheet = Image.new("L", wall.size, 0)
+        draw(ImageDraw.Draw(sheet))
+        sheet = sheet.rotate(turn) if turn else sheet
+        wall.paste(colour, (0, 0, SMALL, SMALL), sheet.filter(ImageFilter.GaussianBlur(softness)))
+
     x, y, r = chance.randint(60, 110), chance.randint(60, 90), chance.randint(55, 72)
-    pen.ellipse((x - r, y - r, x + r, y + r), fill=150)
-    glow = glow.filter(ImageFilter.GaussianBlur(9)).resize(scene.size)
-    scene.paste(Image.new("RGB", scene.size, accent), (0, 0), glow)
-    floor = Image.new("L", (SIZE // 4, SIZE // 4), 0)
-    ImageDraw.Draw(floor).rectangle((0, 158, 200, 200), fill=46)
-    floor = floor.filter(ImageFilter.GaussianBlur(2)).resize(scene.size)
-    scene.paste(Image.new("RGB", scene.size, accent), (0, 0), floor)
-    leaves = Image.new("L", (SIZE // 4, SIZE // 4), 0)
-    pen = ImageDraw.Draw(leaves)
-    for _ in range(3):
-        side = chance.choice((-12, 212))
-        x, y, r = side, chance.randint(0, 90), chance.randint(20, 44)
-        pen.ellipse((x - r, y - r * 0.45, x + r, y + r * 0.45), fill=52)
-    leaves = leaves.rotate(chance.randint(-30, 30)).filter(ImageFilter.GaussianBlur(4)).resize(scene.size)
-    scene.paste(Image.new("RGB", scene.size, (60, 84, 72)), (0, 0), leaves)
+    lay(accent, 9, lambda pen: pen.ellipse((x - r, y - r, x + r, y + r), fill=150))
+    lay(accent, 2, lambda pen: pen.rectangle((0, 158, SMALL, SMALL), fill=46))
 
+    def leaves(pen: ImageDraw.ImageDraw) -> None:
+        for _ in range(3):
+            x, y, r = chance.choice((-12, 212)), chance.randint(0, 90), chance.randint(20, 44)
+            pen.ellipse((x - r, y - r * 0.45, x + r, y + r * 0.45), fill=52)
 
-def _shadow(scene: Image.Image, mask: Image.Image) -> None:
-    """On the floor to the right, soft."""
+    lay((60, 84, 72), 4, leaves, turn=chance.randint(-30, 30))
     left, _top, right, bottom = mask.getbbox() or (0, 0, SIZE, SIZE)
-    shade = Image.new("L", (SIZE // 4, SIZE // 4), 0)
     box = ((left + 6) / 4, (bottom - 26) / 4, (right + 70) / 4, (bottom + 22) / 4)
-    ImageDraw.Draw(shade).ellipse(box, fill=105)
-    shade = shade.filter(ImageFilter.GaussianBlur(5)).resize(scene.size)
-    scene.paste(Image.new("RGB", scene.size, (46, 48, 54)), (0, 0), shade)
+    lay((46, 48, 54), 5, lambda pen: pen.ellipse(box, fill=105))
+    return wall
 
 
 def _shine(scene: Image.Image, mask: Image.Image, accent: Colour) -> None:
-    """Light along the left edge, dark along the right one; worked out at half size, the edges are soft anyway."""
-    half = mask.reduce(2)
-    for shift, softness, strength, colour in ((7, 4, 150, accent), (-9, 5, 90, (24, 24, 30))):
-        edge = ImageChops.subtract(half, ImageChops.offset(half, shift, 2)).filter(
+    """Light along the left edge, dark along the right one."""
+    small = mask.reduce(4)
+    for shift, softness, strength, colour in ((4, 2, 150, accent), (-5, 2.5, 90, (24, 24, 30))):
+        edge = ImageChops.subtract(small, ImageChops.offset(small, shift, 1)).filter(
             ImageFilter.GaussianBlur(softness)
         )
-        edge = ImageChops.multiply(edge, half).point([value * strength // 255 for value in range(256)])
-        scene.paste(
-            Image.new("RGB", scene.size, colour), (0, 0), edge.resize(scene.size, Image.Resampling.BILINEAR)
+        edge = edge.point([value * strength // 255 for value in range(256)]).resize(
+            scene.size, Image.Resampling.BICUBIC
         )
+        scene.paste(colour, (0, 0, SIZE, SIZE), ImageChops.multiply(edge, mask))
 
 
 def _closer(image: Image.Image) -> Image.Image:

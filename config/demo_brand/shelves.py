@@ -44,7 +44,8 @@ def put_products() -> list[Sku]:
     known = set(Product.objects.filter(code__startswith="PD-").values_list("code", flat=True))
     moment = clock.now()
     made = []
-    for number, item in enumerate(ITEMS, 1):
+    # The last made is the newest: perfumes lead the shelf of new goods.
+    for number, item in reversed(list(enumerate(ITEMS, 1))):
         code = f"PD-{number:03d}"
         if code in known:
             continue
@@ -55,7 +56,7 @@ def put_products() -> list[Sku]:
             category=shelves[item.category],
             status=Product.ON_SALE,
             detail=_detail(item),
-            sort=len(ITEMS) - number if number % 7 else len(ITEMS) + 10,
+            sort=len(ITEMS) - number + (20 if number % 7 == 3 else 0),
             created_at=moment,
             updated_at=moment,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from django.utils.translation import gettext as _
 
+from core.money import yuan
 from shop.imports import rules
 from shop.imports.mapping import Mapping
 from shop.imports.reading import open_rows
@@ -23,6 +24,7 @@ KINDS = {
 @dataclass(frozen=True)
 class PreviewLine:
     line: rules.Line
+    price: str  # in the currency's main unit
     verdict: str  # what it is, or why it would be refused
     is_refused: bool
 
@@ -33,7 +35,12 @@ def preview(path: Path, mapping: Mapping) -> list[PreviewLine]:
         judge = judge_for(mapping.checked(header), header)
         lines = [judge.line(number, row) for number, row in enumerate(islice(rows, FIRST), 1)]
     return [
-        PreviewLine(line, reason_label(line.reason) if line.reason else KINDS[line.kind](), bool(line.reason))
+        PreviewLine(
+            line,
+            yuan(line.price),
+            reason_label(line.reason) if line.reason else KINDS[line.kind](),
+            bool(line.reason),
+        )
         for line in lines
     ]
 
