@@ -1,6 +1,6 @@
 """Pond's two commands and a few more; needs nothing but Python 3.11 or newer.
 
-    python3 run.py demo                try the whole product: shop, admin, guide workbench and a WeChat phone
+    python3 run.py demo                try the whole product: shop, admin and a WeChat phone
     python3 run.py test [pytest args]  the test suite
     python3 run.py check               format, lint, types, contracts, migrations, translations, tests
     python3 run.py bench [name]        benchmarks

@@ -104,9 +104,9 @@ def _today_cards(today: Any, yesterday: Any) -> list[dict[str, Any]]:
     return [
         _card(
             _("Paid today"),
-            f"¥{yuan(today.paid_fen)}",
+            amount(today.paid_fen),
             rules.change(today.paid_fen, yesterday.paid_fen),
-            note=note % {"value": f"¥{yuan(yesterday.paid_fen)}"},
+            note=note % {"value": amount(yesterday.paid_fen)},
             href=orders,
             icon="payments",
         ),
@@ -123,7 +123,7 @@ def _period_cards(now: Any, earlier: Any, current: list[Any], days: int) -> list
     def counted(name: str, label: str, icon: str, *, more_is_good: bool = True) -> dict[str, Any]:
         is_money = name.endswith("_fen")
         value, before = getattr(now, name), getattr(earlier, name)
-        show = (lambda fen: f"¥{yuan(fen)}") if is_money else (lambda count: f"{count:,}")
+        show = amount if is_money else (lambda count: f"{count:,}")
         return {
             **_card(
                 label,
@@ -143,6 +143,11 @@ def _period_cards(now: Any, earlier: Any, current: list[Any], days: int) -> list
         counted("followed", _("New followers"), "person_add"),
         counted("unfollowed", _("Lost followers"), "person_remove", more_is_good=False),
     ]
+
+
+def amount(fen: int) -> str:
+    """Money on a card: whole yuan from 10,000 yuan on, where fen say nothing and take the room."""
+    return f"¥{yuan(fen)}" if abs(fen) < 10_000_00 else f"¥{yuan(fen // 100 * 100).removesuffix('.00')}"
 
 
 def spark(values: list[int], *, width: int = 120, height: int = 32) -> str:

@@ -2,10 +2,15 @@
 
 from collections.abc import Iterator
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from core.audits import Finding, audit_check, rows
 
 
-@audit_check("released recipients have exactly one message")
+@audit_check(
+    "campaigns.released_recipients", gettext_lazy("Recipients that were handed over have exactly one message")
+)
 def released_recipients() -> Iterator[Finding]:
     for broadcast_id, recipient_id in rows(
         """
@@ -15,13 +20,16 @@ def released_recipients() -> Iterator[Finding]:
         """
     ):
         yield Finding(
-            "released recipients have exactly one message",
+            "campaigns.released_recipients",
             f"broadcast {broadcast_id}",
-            f"recipient {recipient_id} is marked as handed over, and no message exists",
+            _("recipient %(id)s is marked as handed over, and no message exists") % {"id": recipient_id},
         )
 
 
-@audit_check("messages of broadcasts have a released recipient")
+@audit_check(
+    "campaigns.messages_have_recipients",
+    gettext_lazy("Messages of broadcasts have a recipient that was handed over"),
+)
 def messages_have_recipients() -> Iterator[Finding]:
     for origin, message_id in rows(
         """
@@ -33,13 +41,13 @@ def messages_have_recipients() -> Iterator[Finding]:
         [],
     ):
         yield Finding(
-            "messages of broadcasts have a released recipient",
+            "campaigns.messages_have_recipients",
             str(origin),
-            f"message {message_id} belongs to no recipient that was handed over",
+            _("message %(id)s belongs to no recipient that was handed over") % {"id": message_id},
         )
 
 
-@audit_check("a broadcast reaches nobody twice")
+@audit_check("campaigns.nobody_twice", gettext_lazy("A broadcast reaches nobody twice"))
 def nobody_twice() -> Iterator[Finding]:
     for broadcast_id, address, count in rows(
         """
@@ -48,13 +56,14 @@ def nobody_twice() -> Iterator[Finding]:
         """
     ):
         yield Finding(
-            "a broadcast reaches nobody twice",
+            "campaigns.nobody_twice",
             f"broadcast {broadcast_id}",
-            f"{count} rows were handed over for the address {str(address)[:6]}…",
+            _("%(count)s rows were handed over for the address %(address)s…")
+            % {"count": count, "address": str(address)[:6]},
         )
 
 
-@audit_check("a finished broadcast has nobody waiting")
+@audit_check("campaigns.finished_broadcasts", gettext_lazy("A finished broadcast has nobody waiting"))
 def finished_broadcasts() -> Iterator[Finding]:
     for broadcast_id, count in rows(
         """
@@ -64,13 +73,13 @@ def finished_broadcasts() -> Iterator[Finding]:
         """
     ):
         yield Finding(
-            "a finished broadcast has nobody waiting",
+            "campaigns.finished_broadcasts",
             f"broadcast {broadcast_id}",
-            f"{count} recipients still wait",
+            _("%(count)s recipients still wait") % {"count": count},
         )
 
 
-@audit_check("win-back goes once per spell of silence")
+@audit_check("campaigns.win_back_once", gettext_lazy("Win-back goes once per spell of silence"))
 def win_back_once() -> Iterator[Finding]:
     for spell_id, rule_id in rows(
         """
@@ -80,7 +89,7 @@ def win_back_once() -> Iterator[Finding]:
         """
     ):
         yield Finding(
-            "win-back goes once per spell of silence",
+            "campaigns.win_back_once",
             f"win-back rule {rule_id}",
-            f"spell {spell_id}: its mark and its message do not agree",
+            _("spell %(id)s: its mark and its message do not agree") % {"id": spell_id},
         )

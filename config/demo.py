@@ -269,7 +269,6 @@ def welcome(var: Path, port: int, sandbox_port: int) -> str:
     except (OSError, ValueError, KeyError):
         lines.append("    login 账号          python3 run.py manage createsuperuser")
     lines += [
-        f"Guide workbench 导购台  {shop}/guide/",
         f"REST API 接口文档       {shop}/api/docs/",
         "",
         "Start with the phone: follow the brand, open the shop, buy something.",

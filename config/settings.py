@@ -258,6 +258,7 @@ SECURE_PROXY_SSL_HEADER = (
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000 if PRODUCTION else 0)
 SECURE_SSL_REDIRECT = False  # nginx redirects
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "core.pages.csrf_failure"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000
 # Mobile pages: strict. The JS-SDK is the only foreign script, from WeChat's own host (or the sandbox).

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from core.audits import Finding, audit_check, rows
 
 
-@audit_check("crm.stats")
+@audit_check("crm.stats", gettext_lazy("Members' figures are the sums of their timeline"))
 def stats_equal_the_timeline() -> Iterator[Finding]:
     """Paid and refunded amounts of MemberStats against the timeline's `paid` and `refunded` facts, both ways."""
     found = rows(
@@ -37,7 +38,9 @@ def stats_equal_the_timeline() -> Iterator[Finding]:
         )
 
 
-@audit_check("crm.identities")
+@audit_check(
+    "crm.identities", gettext_lazy("An address names one member, and following agrees with its moments")
+)
 def identities_name_living_members() -> Iterator[Finding]:
     """One address, one member; following exactly when the last follow is the newest notice."""
     doubles = rows(
@@ -73,7 +76,9 @@ TABLES = (
 )
 
 
-@audit_check("crm.tombstones")
+@audit_check(
+    "crm.tombstones", gettext_lazy("Nothing hangs on merged members, and every living member has figures")
+)
 def tombstones_hold_nothing() -> Iterator[Finding]:
     """Nothing hangs on a merged member, none points at another tombstone, and every living member has figures."""
     for table in TABLES:
@@ -109,4 +114,4 @@ def tombstones_hold_nothing() -> Iterator[Finding]:
         """
     )
     for (member_id,) in bare:
-        yield Finding("crm.tombstones", f"member {member_id}", str(_("has no figures")))
+        yield Finding("crm.tombstones", f"member {member_id}", _("has no figures"))

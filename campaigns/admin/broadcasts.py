@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
 from campaigns import queries, services
-from campaigns.admin.forms import BroadcastForm, PreviewForm, ScheduleForm
+from campaigns.admin.forms import BroadcastForm, PreviewForm, ScheduleForm, shown_when
 from campaigns.errors import NotNow
 from campaigns.models import Broadcast
 from campaigns.queries import preview as preview_queries
@@ -49,11 +49,11 @@ class BroadcastAdmin(BaseAdmin):
     ordering = ["-pk"]
     change_form_outer_before_template = "campaigns/broadcast_outer.html"
     conditional_fields = {
-        "segment": "audience == 'segment'",
-        "text": "kind == 'text'",
-        "title": "kind == 'link'",
-        "description": "kind == 'link'",
-        "image_url": "kind == 'link'",
+        "segment": shown_when("audience", "segment"),
+        "text": shown_when("kind", "text"),
+        "title": shown_when("kind", "link"),
+        "description": shown_when("kind", "link"),
+        "image_url": shown_when("kind", "link"),
     }
     fieldsets = [
         (None, {"fields": ["name", ("audience", "segment")]}),

@@ -18,6 +18,13 @@ SMALL_AREAS = {
 LADDER_CHOICES = [(code, label) for code, label in CHANNELS if code in rules.LADDER]
 
 
+def shown_when(field: str, value: str) -> str:
+    """Condition for unfold's `conditional_fields`; always shown where the other field cannot be changed: a field that
+    is only read is no variable of the page.
+    """
+    return f"typeof {field} == 'undefined' || {field} == '{value}'"
+
+
 class BroadcastForm(forms.ModelForm):
     class Meta:
         model = Broadcast

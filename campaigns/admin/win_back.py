@@ -16,7 +16,7 @@ from unfold.decorators import display
 
 from campaigns import queries, services
 from campaigns.admin.broadcasts import OFFICIAL
-from campaigns.admin.forms import WinBackRuleForm
+from campaigns.admin.forms import WinBackRuleForm, shown_when
 from campaigns.models import WinBackDecision, WinBackRule, WinBackSpell
 from campaigns.queries import preview as preview_queries
 from campaigns.queries import reason_label
@@ -44,10 +44,10 @@ class WinBackRuleAdmin(BaseAdmin):
     search_fields = ["name", "title", "text"]
     change_form_outer_before_template = "campaigns/win_back_outer.html"
     conditional_fields = {
-        "text": "kind == 'text'",
-        "title": "kind == 'link'",
-        "description": "kind == 'link'",
-        "image_url": "kind == 'link'",
+        "text": shown_when("kind", "text"),
+        "title": shown_when("kind", "link"),
+        "description": shown_when("kind", "link"),
+        "image_url": shown_when("kind", "link"),
     }
     fieldsets = [
         (

@@ -32,10 +32,10 @@ FAULTS = {
 
 
 def reason_label(code: str) -> str:
-    """The reason as text; a code nobody has named stays readable as it is."""
+    """The reason as text; a code that has no name is never shown as it is."""
     if not code:
         return ""
-    return str(OWN_REASONS.get(code) or crm_queries.reasons_labels().get(code) or code)
+    return str(OWN_REASONS.get(code) or crm_queries.reasons_labels().get(code) or _("another reason"))
 
 
 def fault_label(code: str) -> str:
