@@ -11,10 +11,12 @@ CREATE TABLE hand.orders (id bigserial PRIMARY KEY, no uuid NOT NULL UNIQUE DEFA
     buyer int NOT NULL, total int NOT NULL, at timestamptz NOT NULL DEFAULT now());
 CREATE INDEX ON hand.orders (buyer);
 CREATE TABLE hand.order_line (id bigserial PRIMARY KEY, order_id bigint NOT NULL
-    REFERENCES hand.orders DEFERRABLE INITIALLY DEFERRED, sku_id int NOT NULL, quantity int NOT NULL, price int NOT NULL);
+    REFERENCES hand.orders DEFERRABLE INITIALLY DEFERRED,
+    sku_id int NOT NULL, quantity int NOT NULL, price int NOT NULL);
 CREATE INDEX ON hand.order_line (order_id);
 CREATE INDEX ON hand.order_line (sku_id);
-CREATE TABLE hand.movement (id bigserial PRIMARY KEY, sku_id int NOT NULL, change int NOT NULL, order_id bigint NOT NULL);
+CREATE TABLE hand.movement (
+    id bigserial PRIMARY KEY, sku_id int NOT NULL, change int NOT NULL, order_id bigint NOT NULL);
 CREATE INDEX ON hand.movement (sku_id);
 INSERT INTO hand.sku SELECT i, 1000000000, 9900 FROM generate_series(1, 1000) i;
 """

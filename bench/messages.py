@@ -33,7 +33,8 @@ class Messages:
     def make(self, _: int = 0) -> load.Request:
         number = next(self.numbers)
         plain = (
-            f"<xml><ToUserName><![CDATA[gh_bench]]></ToUserName><FromUserName><![CDATA[o{number % 5000}]]></FromUserName>"
+            f"<xml><ToUserName><![CDATA[gh_bench]]></ToUserName>"
+            f"<FromUserName><![CDATA[o{number % 5000}]]></FromUserName>"
             f"<CreateTime>{number // 1_000_000}</CreateTime><MsgType><![CDATA[text]]></MsgType>"
             f"<Content><![CDATA[你好 {number}]]></Content><MsgId>{number}</MsgId></xml>"
         )
@@ -223,7 +224,8 @@ def _copied_per_second(broadcast_id: int) -> float:
     lab.execute(
         "DROP TABLE IF EXISTS plain_recipient;"
         "CREATE TABLE plain_recipient (LIKE campaigns_broadcastrecipient INCLUDING ALL);"
-        "ALTER TABLE plain_recipient ADD FOREIGN KEY (broadcast_id) REFERENCES campaigns_broadcast DEFERRABLE INITIALLY DEFERRED,"
+        "ALTER TABLE plain_recipient"
+        " ADD FOREIGN KEY (broadcast_id) REFERENCES campaigns_broadcast DEFERRABLE INITIALLY DEFERRED,"
         " ADD FOREIGN KEY (member_id) REFERENCES crm_member DEFERRABLE INITIALLY DEFERRED"
     )
     started = time.perf_counter()
@@ -249,7 +251,8 @@ def broadcast_send() -> Iterator[Figure]:
     account = _account(port)
     _audience(account, SENT)
     lab.execute(
-        "UPDATE crm_identity SET is_following = id IN (SELECT id FROM crm_identity WHERE account_id = %s ORDER BY id LIMIT %s)",
+        "UPDATE crm_identity SET is_following = id IN"
+        " (SELECT id FROM crm_identity WHERE account_id = %s ORDER BY id LIMIT %s)",
         [account.pk, SENT],
     )
     with (

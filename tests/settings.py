@@ -6,4 +6,4 @@ os.environ["POND_ENV"] = "test"
 os.environ.pop("SANDBOX_URL", None)
 os.environ.pop("CLOCK_FILE", None)
 
-from config.settings import *  # noqa: E402, F403
+from config.settings import *  # noqa: F403

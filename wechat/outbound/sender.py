@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 CLAIM_ROWS = 1024
 # A crowd is started in growing batches: few messages are in doubt when a small sending dies, and a large one does not
 # pay for a commit every few milliseconds.
-FIRST_BATCH, LARGEST_BATCH = 64, 256
+FIRST_BATCH, LARGEST_BATCH = 64, 128
 QUOTA_AHEAD = 4096
 CLAIM_LASTS = timedelta(seconds=60)
 SENDING_LASTS = timedelta(seconds=60)
