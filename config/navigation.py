@@ -92,7 +92,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 )
             except NoReverseMatch:
                 continue
-            if permission and not request.user.has_perm(permission):  # type: ignore[union-attr]
+            if permission and not request.user.has_perm(permission):
                 continue
             items.append({"title": label, "icon": icon, "link": link})
         if items:

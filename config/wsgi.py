@@ -25,7 +25,7 @@ class NoticeHandler(WSGIHandler):
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
         view = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]
-        self._middleware_chain = convert_exception_to_response(RequestLog(view))
+        self._middleware_chain = convert_exception_to_response(RequestLog(view))  # type: ignore[arg-type]
 
 
 notices = NoticeHandler()

@@ -56,7 +56,7 @@ def store_notice(
     ]
     # The connection is not asked first whether it lives: that question costs as much as the statement itself. A dead
     # one (Postgres was restarted) is replaced and the statement, which may run twice, is run once more.
-    connection.health_check_done = True
+    connection.health_check_done = True  # type: ignore[attr-defined]
     try:
         pk, deliveries = _store(values)
     except (OperationalError, InterfaceError):

@@ -1,0 +1,38 @@
+"""The server's own door: notices take the short way in, everything else the long one."""
+
+import io
+from typing import Any
+
+import pytest
+
+from config.wsgi import application
+
+
+def asked(path: str) -> tuple[str, dict[str, str]]:
+    answer: dict[str, Any] = {}
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        answer.update(status=status, headers=dict(headers))
+
+    environ = {
+        "REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": "", "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "80", "wsgi.input": io.BytesIO(), "wsgi.url_scheme": "http", "wsgi.errors": io.StringIO(),
+        "wsgi.version": (1, 0), "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
+    }  # fmt: skip
+    list(application(environ, start))
+    return answer["status"], answer["headers"]
+
+
+@pytest.mark.django_db
+def test_a_notice_is_answered_logged_and_numbered_without_the_pages_middleware() -> None:
+    status, headers = asked("/wechat/oa/nobody/")
+    assert status.startswith("404")
+    assert headers["X-Request-ID"]
+    assert "Content-Security-Policy" not in headers
+
+
+@pytest.mark.django_db
+def test_everything_else_goes_through_all_of_it() -> None:
+    status, headers = asked("/healthz")
+    assert status.startswith("200")
+    assert "Content-Security-Policy" in headers
