@@ -14,6 +14,6 @@ RUN POND_ENV=production SECRET_KEY="$(python -c 'import secrets; print(secrets.t
     ALLOWED_HOSTS=build PUBLIC_URL=https://build DATABASE_URL=postgresql://build REDIS_URL=redis://build \
     python manage.py collectstatic --noinput -v 0
 
-RUN useradd --system --home-dir /srv/var pond && mkdir -p /media && chown -R pond /srv/var /media
+RUN useradd --system --home-dir /srv/var pond && mkdir -p /media /private && chown -R pond /srv/var /media /private
 USER pond
 EXPOSE 8000
