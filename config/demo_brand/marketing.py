@@ -36,14 +36,26 @@ TAGS = {
     "消费力": ["轻奢", "品质", "实用"],
     "关注": ["新品尝鲜", "会员日", "礼盒", "门店活动"],
 }
-# name, code of the store, tag, welcome
+# scene (what the sandbox's phone shows under the code), name, code of the store, tag, welcome
 CODES = [
-    ("新天地店收银台", "xintiandi", "门店活动", "欢迎来到池塘。回复“试香”,店员会为你留一份 2ml 小样。"),
-    ("太古里店试香台", "taikooli", "新品尝鲜", "刚才试的那一支,叫晨雾睡莲。点下面的链接,看看它的故事。"),
-    ("湖滨店橱窗", "hubin", "门店活动", "杭州的朋友你好,本周末到店可免费刻字。"),
-    ("快递包裹卡", "warehouse", "会员日", "谢谢你的订单。包裹里的小卡片可以兑换一份试香。"),
-    ("小红书主页", None, "新品尝鲜", "从小红书来的朋友,先从试香装开始吧。"),
-    ("春季市集展位", None, "礼盒", "市集上闻到的那阵桂花香,就在这里。"),
+    (
+        "xintiandi-counter",
+        "新天地店收银台",
+        "xintiandi",
+        "门店活动",
+        "欢迎来到池塘。回复“试香”,店员会为你留一份 2ml 小样。",
+    ),
+    (
+        "taikooli-tester",
+        "太古里店试香台",
+        "taikooli",
+        "新品尝鲜",
+        "刚才试的那一支,叫晨雾睡莲。点下面的链接,看看它的故事。",
+    ),
+    ("hubin-window", "湖滨店橱窗", "hubin", "门店活动", "杭州的朋友你好,本周末到店可免费刻字。"),
+    ("parcel-card", "快递包裹卡", "warehouse", "会员日", "谢谢你的订单。包裹里的小卡片可以兑换一份试香。"),
+    ("xiaohongshu", "小红书主页", None, "新品尝鲜", "从小红书来的朋友,先从试香装开始吧。"),
+    ("spring-market", "春季市集展位", None, "礼盒", "市集上闻到的那阵桂花香,就在这里。"),
 ]
 # The notice that the shop offers after a payment: its id in the sandbox, its title on the phone.
 ARRIVALS, ARRIVALS_TITLE = "pond-arrivals", "新品与专属心意到店提醒"
@@ -63,9 +75,9 @@ def put_tags() -> None:
 
 
 def put_codes(account: Account, stores: dict[str, Store]) -> None:
-    for number, (name, store, tag, welcome) in enumerate(CODES, 1):
+    for scene, name, store, tag, welcome in CODES:
         code, is_new = ChannelCode.objects.get_or_create(
-            scene=f"demo{number:02d}",
+            scene=scene,
             defaults={
                 "name": name,
                 "account": account,

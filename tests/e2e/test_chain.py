@@ -145,9 +145,6 @@ def test_she_scans_buys_goes_quiet_is_won_back_and_the_operator_sees_it(
     assert house.sql("SELECT status FROM campaigns_winbackspell") == [("sent",)]
 
     # She taps it, comes back and buys again.
-    context.clear_cookies(
-        name="pond_greeted"
-    )  # half an hour's cookie; the browser lives on the machine's clock
     card.click()
     shop.locator('[data-test="product-card"]').first.click()
     buy(page)

@@ -603,3 +603,14 @@ def test_a_kept_shelf_costs_a_stranger_no_query_at_all(
         client.get(f"/category/{shelf.pk}/")
         with django_assert_max_num_queries(0):
             client.get(f"/category/{shelf.pk}/")
+
+
+@pytest.mark.django_db
+def test_a_visitor_is_greeted_once_in_half_an_hour_by_the_clock_of_the_shop() -> None:
+    visitor = Client(HTTP_USER_AGENT="Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 MicroMessenger/8.0.50")
+    assert visitor.get("/").status_code == 302
+    assert visitor.get("/").status_code == 200
+    with clock.travel(timedelta(days=60)):
+        assert visitor.get("/").status_code == 302
+    visitor.cookies["pond_greeted"] = "no number"
+    assert visitor.get("/").status_code == 302

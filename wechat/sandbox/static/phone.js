@@ -60,13 +60,16 @@ async function holdAsGuide(member) {
 
 box("find-person").addEventListener("input", () => tryTo(loadPeople));
 
-box("new-person").addEventListener("submit", async (event) => {
+async function addPerson(event) {
   event.preventDefault();
   const name = new FormData(event.target).get("name").trim();
+  if (!name) return;
   event.target.reset();
   const made = await tryTo(() => post("people", { name }));
   if (made) { await loadPeople(); await holdAs(made.id); }
-});
+}
+
+box("new-person").addEventListener("submit", addPerson);
 
 // --- news -------------------------------------------------------------------------------------------
 
@@ -188,6 +191,7 @@ function mePage() {
     el("div", { class: "profile" }, face(who.id), el("div", {}, el("h2", {}, who.name), el("p", {}, `unionid ${who.unionid || "—"}`))),
     el("div", { class: "block" },
       el("div", { class: "setting" }, el("span", {}, "换一个人"), choose),
+      el("form", { class: "field", onsubmit: addPerson }, el("input", { name: "name", maxlength: 12, placeholder: "新朋友的名字", "aria-label": "新朋友的名字", test: "me-person-name", required: true }), el("button", { class: "button", test: "me-person-create" }, "添加")),
       el("label", { class: "setting" }, el("span", {}, "快照页模式", el("small", {}, "网页登录得到虚拟账号，商城应当拒绝")), snapshot)),
     el("div", { class: "block" }, ...who.addresses.map((one) => el("div", { class: "setting" }, el("span", {}, `收货地址 · ${one.userName}`, el("small", {}, `${one.cityName}${one.countryName}${one.detailInfo}`))))),
     el("div", { class: "block" }, el("a", { class: "button plain wide", href: "/control" }, "控制台：时间、故障、回调")));
