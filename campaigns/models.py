@@ -203,7 +203,7 @@ class BroadcastRecipient(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.broadcast_id}:{self.member_id}"
+        return f"{self.broadcast} → {self.member}"
 
 
 @pghistory.track(exclude=["bodies", "last_run_at"])
@@ -295,7 +295,7 @@ class WinBackSpell(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.rule_id}:{self.member_id}"
+        return f"{self.rule} → {self.member}"
 
 
 class WinBackDecision(models.Model):

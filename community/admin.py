@@ -178,7 +178,7 @@ class GroupAdmin(ReadOnlyAdmin):
             response.headers["HX-Refresh"] = "true"  # the list itself is out of date now
         return response
 
-    @display(description=gettext_lazy("group"), header=True, ordering="name")
+    @display(description=gettext_lazy("customer group"), header=True, ordering="name")
     def headline(self, row: Group) -> list[str]:
         return [row.name or row.chat_id, row.notice[:40]]
 

@@ -31,8 +31,8 @@ class Group(models.Model):
     last_error = models.CharField(_("last error"), max_length=300, blank=True)
 
     class Meta:
-        verbose_name = _("group")
-        verbose_name_plural = _("groups")
+        verbose_name = _("customer group")
+        verbose_name_plural = _("customer groups")
         permissions = [("sync_group", _("Can sync groups from WeCom"))]
         constraints = [models.UniqueConstraint(fields=["account", "chat_id"], name="group_once_per_account")]
         indexes = [models.Index(fields=["due_at"], name="group_due", condition=Q(due_at__isnull=False))]
@@ -47,7 +47,7 @@ class GroupMember(models.Model):
     STAFF, CUSTOMER = "staff", "customer"
     KINDS = [(STAFF, _("staff")), (CUSTOMER, _("customer"))]
 
-    group = models.ForeignKey(Group, models.CASCADE, related_name="stays", verbose_name=_("group"))
+    group = models.ForeignKey(Group, models.CASCADE, related_name="stays", verbose_name=_("customer group"))
     kind = models.CharField(_("kind"), max_length=8, choices=KINDS)
     platform_id = models.CharField(_("id in WeCom"), max_length=64)
     unionid = models.CharField("unionid", max_length=64, blank=True)
@@ -85,7 +85,7 @@ class GroupMember(models.Model):
 class GroupDay(models.Model):
     """Customers of one group at the end of one day of the shop's calendar, and who came and went on it."""
 
-    group = models.ForeignKey(Group, models.CASCADE, related_name="days", verbose_name=_("group"))
+    group = models.ForeignKey(Group, models.CASCADE, related_name="days", verbose_name=_("customer group"))
     day = models.DateField(_("day"), db_index=True)
     joined = models.PositiveIntegerField(_("joined"), default=0)
     left = models.PositiveIntegerField(_("left"), default=0)

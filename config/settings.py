@@ -221,6 +221,7 @@ LANGUAGE_CODE = "zh-hans"
 LANGUAGES = [("zh-hans", "简体中文"), ("en", "English")]
 LOCALE_PATHS = sorted(path for path in (BASE_DIR / "locale").iterdir() if path.is_dir())
 USE_I18N = True
+FORMAT_MODULE_PATH = ["config.formats"]
 USE_TZ = True
 TIME_ZONE = env.str("TIME_ZONE", "Asia/Shanghai")  # the shop's calendar days
 
@@ -229,7 +230,9 @@ STATIC_ROOT = VAR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_URL = "/media/"
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", str(VAR / "media")))
-PRIVATE_ROOT = Path(env.str("PRIVATE_ROOT", str(VAR / "private")))  # uploads and reports that no address shows
+PRIVATE_ROOT = Path(
+    env.str("PRIVATE_ROOT", str(VAR / "private"))
+)  # uploads and reports that no address shows
 SERVE_MEDIA = env.bool("SERVE_MEDIA", not PRODUCTION)  # nginx serves it in production
 HASHED_STATIC = env.bool("HASHED_STATIC", POND_ENV in ("production", "demo"))
 STORAGES = {
@@ -336,6 +339,9 @@ UNFOLD = {
     "SITE_HEADER": "Pond 池塘",
     "SITE_SUBHEADER": _("Private domain operations"),
     "SITE_SYMBOL": "waves",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("admin/pond.svg")}
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "analytics.dashboard.home",

@@ -32,7 +32,9 @@ def stock_is_the_sum_of_its_movements() -> Iterator[Finding]:
     )
 
 
-@audit_check("shop.reserved_is_what_open_orders_hold", gettext_lazy("Reserved stock is what open orders hold"))
+@audit_check(
+    "shop.reserved_is_what_open_orders_hold", gettext_lazy("Reserved stock is what open orders hold")
+)
 def reserved_is_what_open_orders_hold() -> Iterator[Finding]:
     return _findings(
         "shop.reserved_is_what_open_orders_hold",
@@ -91,7 +93,9 @@ def paid_orders_have_their_payment() -> Iterator[Finding]:
     )
 
 
-@audit_check("shop.paid_orders_are_on_the_timeline", gettext_lazy("Payments and refunds are on the timeline once"))
+@audit_check(
+    "shop.paid_orders_are_on_the_timeline", gettext_lazy("Payments and refunds are on the timeline once")
+)
 def paid_orders_are_on_the_timeline() -> Iterator[Finding]:
     """Booked with the payment, in the same transaction: exactly one "paid" fact, and one "refunded" per refund."""
     return _findings(

@@ -28,6 +28,11 @@ def account(pk: int) -> Account:
     return found
 
 
+def channel_label(channel: str) -> str:
+    """The channel's name in the language of whoever looks."""
+    return str(dict(OutboundMessage.CHANNELS).get(channel, channel))
+
+
 def outbound_counts(origin: str) -> dict[str, int]:
     """Messages of an origin by state; states without messages are left out."""
     counted = OutboundMessage.objects.filter(origin=origin).values_list("state").annotate(Count("pk"))

@@ -32,8 +32,8 @@ class Migration(migrations.Migration):
                 ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='crm.staff', verbose_name='group owner')),
             ],
             options={
-                'verbose_name': 'group',
-                'verbose_name_plural': 'groups',
+                'verbose_name': 'customer group',
+                'verbose_name_plural': 'customer groups',
                 'permissions': [('sync_group', 'Can sync groups from WeCom')],
                 'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='group_due')],
                 'constraints': [models.UniqueConstraint(fields=('account', 'chat_id'), name='group_once_per_account')],
@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                 ('joined', models.PositiveIntegerField(default=0, verbose_name='joined')),
                 ('left', models.PositiveIntegerField(default=0, verbose_name='left')),
                 ('customers', models.PositiveIntegerField(default=0, verbose_name='customers')),
-                ('group', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='days', to='community.group', verbose_name='group')),
+                ('group', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='days', to='community.group', verbose_name='customer group')),
             ],
             options={
                 'verbose_name': 'day of a group',
@@ -67,7 +67,7 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(blank=True, max_length=64, verbose_name='channel')),
                 ('joined_at', models.DateTimeField(verbose_name='joined at')),
                 ('left_at', models.DateTimeField(null=True, verbose_name='left at')),
-                ('group', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='stays', to='community.group', verbose_name='group')),
+                ('group', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='stays', to='community.group', verbose_name='customer group')),
                 ('member', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='crm.member', verbose_name='member')),
             ],
             options={

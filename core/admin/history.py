@@ -54,7 +54,8 @@ class EventsAdmin(ReadOnlyAdmin):
         return Events.objects.all()
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm("pghistory.view_events"))
+        """The list says all there is to say for people; a single event's page would be raw columns."""
+        return obj is None and bool(request.user.has_perm("pghistory.view_events"))
 
     @display(description=_("at"))
     def pgh_created(self, event: Events) -> Any:

@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from core import clock
 from core.admin import BaseAdmin
@@ -29,7 +30,7 @@ DAYS_SHOWN = 30
 
 class ChannelCodeForm(forms.ModelForm):
     class Meta:
-        widgets = {"welcome_text": forms.Textarea(attrs={"rows": 3})}
+        widgets = {"welcome_text": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data

@@ -20,7 +20,7 @@ PAGES: dict[str, tuple[Promise, str, bool]] = {
     "product": (_("product"), "shop_product", False),
     "broadcast": (_("broadcast"), "campaigns_broadcast", False),
     "winback": (_("win-back"), "campaigns_winbackrule", False),
-    "group": (_("group"), "community_group", False),
+    "group": (_("customer group"), "community_group", False),
     "code": (_("channel code"), "crm_channelcode", False),
     "tag": (_("tag"), "crm_tag", False),
     "account": (_("account"), "wechat_account", False),

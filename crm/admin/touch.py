@@ -17,6 +17,7 @@ from crm.admin.lists import CappedPaginator
 from crm.admin.subjects import subject_link
 from crm.models import Holiday, Touch, TouchPolicy
 from crm.queries.touch import reason_label
+from wechat import queries as wechat_queries
 
 
 class PolicyForm(forms.ModelForm):
@@ -64,7 +65,7 @@ class TouchPolicyAdmin(BaseAdmin):
 
 @admin.register(Touch)
 class TouchAdmin(ReadOnlyAdmin):
-    list_display = ["at", "member_link", "origin_link", "channel", "purpose", "verdict", "why"]
+    list_display = ["at", "member_link", "origin_link", "channel_label", "purpose", "verdict", "why"]
     list_filter = ["answer", "purpose", "channel", ("at", RangeDateTimeFilter)]
     list_filter_submit = True
     list_select_related = ["member"]
@@ -72,9 +73,15 @@ class TouchAdmin(ReadOnlyAdmin):
     search_help_text = _("Origin (broadcast:3) or member number")
     ordering = ["-pk"]
     paginator = CappedPaginator
+    fields = ["at", "member_link", "origin_link", "channel_label", "purpose", "answer", "why"]
+    readonly_fields = ["member_link", "origin_link", "channel_label", "why"]
 
     class Media:
         css = {"all": ["crm/admin.css"]}
+
+    @display(description=_("channel"), ordering="channel")
+    def channel_label(self, touch: Touch) -> str:
+        return str(wechat_queries.channel_label(touch.channel)) if touch.channel else "–"
 
     @display(description=_("member"))
     def member_link(self, touch: Touch) -> str:

@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=30, unique=True, verbose_name='name')),
-                ('sort', models.PositiveSmallIntegerField(default=0, verbose_name='order')),
+                ('sort', models.PositiveSmallIntegerField(default=0, verbose_name='position')),
             ],
             options={
                 'verbose_name': 'tag group',
@@ -118,8 +118,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=30, verbose_name='name')),
-                ('sort', models.PositiveSmallIntegerField(default=0, verbose_name='order')),
-                ('group', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tags', to='crm.taggroup', verbose_name='group')),
+                ('sort', models.PositiveSmallIntegerField(default=0, verbose_name='position')),
+                ('group', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tags', to='crm.taggroup', verbose_name='tag group')),
             ],
             options={
                 'verbose_name': 'tag',
@@ -136,7 +136,7 @@ class Migration(migrations.Migration):
                 ('pgh_label', models.TextField(help_text='The event label.')),
                 ('id', models.BigIntegerField()),
                 ('name', models.CharField(max_length=30, verbose_name='name')),
-                ('sort', models.PositiveSmallIntegerField(default=0, verbose_name='order')),
+                ('sort', models.PositiveSmallIntegerField(default=0, verbose_name='position')),
                 ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
                 ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='crm.taggroup')),
             ],
@@ -207,10 +207,10 @@ class Migration(migrations.Migration):
                 ('pgh_label', models.TextField(help_text='The event label.')),
                 ('id', models.BigIntegerField()),
                 ('name', models.CharField(max_length=30, verbose_name='name')),
-                ('sort', models.PositiveSmallIntegerField(default=0, verbose_name='order')),
+                ('sort', models.PositiveSmallIntegerField(default=0, verbose_name='position')),
                 ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
                 ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='crm.tag')),
-                ('group', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='crm.taggroup', verbose_name='group')),
+                ('group', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='crm.taggroup', verbose_name='tag group')),
             ],
             options={
                 'abstract': False,

@@ -10,7 +10,7 @@ from crm.models.people import Member
 @pghistory.track()
 class TagGroup(models.Model):
     name = models.CharField(_("name"), max_length=30, unique=True)
-    sort = models.PositiveSmallIntegerField(_("order"), default=0)
+    sort = models.PositiveSmallIntegerField(_("position"), default=0)
 
     class Meta:
         verbose_name = _("tag group")
@@ -23,9 +23,9 @@ class TagGroup(models.Model):
 
 @pghistory.track()
 class Tag(models.Model):
-    group = models.ForeignKey(TagGroup, models.PROTECT, related_name="tags", verbose_name=_("group"))
+    group = models.ForeignKey(TagGroup, models.PROTECT, related_name="tags", verbose_name=_("tag group"))
     name = models.CharField(_("name"), max_length=30)
-    sort = models.PositiveSmallIntegerField(_("order"), default=0)
+    sort = models.PositiveSmallIntegerField(_("position"), default=0)
 
     class Meta:
         verbose_name = _("tag")

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from core import clock
 from crm.models.people import Member
 
 
@@ -96,4 +97,4 @@ class Touch(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.origin} → {self.member_id}"
+        return f"{self.member} {clock.local(self.at):%Y-%m-%d %H:%M}"

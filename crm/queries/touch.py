@@ -49,7 +49,8 @@ def reasons_labels() -> Mapping[str, Promise | str]:
 
 
 def reason_label(code: str) -> str:
-    return str(REASONS.get(code, code))
+    """The reason as text; a code that has no name is never shown as it is."""
+    return str(REASONS.get(code) or _("another reason"))
 
 
 def current_policy() -> rules.Policy:

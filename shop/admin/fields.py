@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -88,6 +88,15 @@ def who(request: HttpRequest) -> str:
     return (
         request.user.get_full_name() if request.user.is_authenticated else ""
     ) or request.user.get_username()
+
+
+ACTORS = {"system": _("the system"), "member": _("buyer")}
+
+
+@admin.display(description=_("by"))
+def actor_label(_admin: Any, row: Any) -> str:
+    """A column: an operator's name, or one of the two actors that have none."""
+    return str(ACTORS.get(row.actor, row.actor)) or "–"
 
 
 def yuan_column(name: str, description: Any) -> Callable[[Any, Any], str]:

@@ -21,7 +21,7 @@ from core import clock, money
 from core.admin import ReadOnlyAdmin
 from core.secrets import masked_phone
 from shop import services
-from shop.admin.fields import said, who, yuan_column
+from shop.admin.fields import actor_label, said, who, yuan_column
 from shop.models import Order, OrderLine, OrderLog, Payment, Refund, Shipment
 
 CARRIERS = [
@@ -107,7 +107,8 @@ class LineInline(FactInline):
 
 class LogInline(FactInline):
     model = OrderLog
-    fields = readonly_fields = ["at", "action", "actor", "note"]
+    fields = readonly_fields = ["at", "action", "done_by", "note"]
+    done_by = actor_label
     verbose_name_plural = _("log")
 
 
@@ -120,13 +121,23 @@ class PaymentInline(FactInline):
 
 class ShipmentInline(FactInline):
     model = Shipment
-    fields = readonly_fields = ["carrier", "tracking_number", "shipped_at", "actor"]
+    fields = readonly_fields = ["carrier", "tracking_number", "shipped_at", "done_by"]
+    done_by = actor_label
 
 
 class RefundInline(FactInline):
     model = Refund
     show_change_link = True
-    fields = readonly_fields = ["out_refund_no", "kind", "amount", "status", "reason", "actor", "last_error"]
+    fields = readonly_fields = [
+        "out_refund_no",
+        "kind",
+        "amount",
+        "status",
+        "reason",
+        "done_by",
+        "last_error",
+    ]
+    done_by = actor_label
     amount = yuan_column("amount_fen", _("sum of money"))
 
 

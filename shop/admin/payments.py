@@ -16,7 +16,7 @@ from unfold.paginator import InfinitePaginator
 from core import money
 from core.admin import ReadOnlyAdmin
 from shop import services
-from shop.admin.fields import said, who, yuan_column
+from shop.admin.fields import actor_label, said, who, yuan_column
 from shop.models import Payment, Refund, Shipment
 
 
@@ -41,11 +41,13 @@ class PaymentAdmin(ReadOnlyAdmin):
     ordering = ["-created_at", "-pk"]
     paginator = InfinitePaginator
     fields = [
-        ("out_trade_no", "order", "account"),
-        ("amount", "paid", "status"),
+        ("out_trade_no", "order"),
+        ("amount", "paid"),
+        ("status", "account"),
         "difference",
         ("transaction_id", "openid"),
-        ("created_at", "expires_at", "paid_at", "closed_at"),
+        ("created_at", "expires_at"),
+        ("paid_at", "closed_at"),
         ("queries", "next_query_at"),
     ]
     readonly_fields = ["amount", "paid"]
@@ -118,14 +120,17 @@ class RefundAdmin(ReadOnlyAdmin):
     ordering = ["-requested_at", "-pk"]
     paginator = InfinitePaginator
     fields = [
-        ("out_refund_no", "order", "payment"),
-        ("kind", "amount", "status"),
-        ("reason", "actor"),
+        ("out_refund_no", "amount"),
+        ("order", "payment"),
+        ("kind", "status"),
+        ("reason", "done_by"),
         "last_error",
-        ("refund_id", "attempts", "next_attempt_at"),
+        "refund_id",
+        ("attempts", "next_attempt_at"),
         ("requested_at", "refunded_at"),
     ]
-    readonly_fields = ["amount"]
+    readonly_fields = ["amount", "done_by"]
+    done_by = actor_label
     actions = ["send_again"]
     amount = yuan_column("amount_fen", _("sum of money"))
 
@@ -166,13 +171,15 @@ class RefundAdmin(ReadOnlyAdmin):
 
 @admin.register(Shipment)
 class ShipmentAdmin(ReadOnlyAdmin):
-    list_display = ["tracking_number", "carrier", "order", "shipped_at", "actor"]
+    list_display = ["tracking_number", "carrier", "order", "shipped_at", "done_by"]
     list_filter = ["carrier"]
     list_select_related = ["order"]
     search_fields = ["tracking_number", "order__number"]
     ordering = ["-shipped_at", "-pk"]
     paginator = InfinitePaginator
-    fields = ["tracking_number", "carrier", "order", "shipped_at", "actor"]
+    readonly_fields = ["done_by"]
+    done_by = actor_label
+    fields = ["tracking_number", "carrier", "order", "shipped_at", "done_by"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Shipment], search_term: str

@@ -18,12 +18,12 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 
 from core.admin import ReadOnlyAdmin
 from shop import services
-from shop.admin.fields import said, who
+from shop.admin.fields import actor_label, said, who
 from shop.models import Stock, StockMovement
 
 MOVEMENT_FIELDS = [
     *("moved_at", "reason", "on_hand_change", "reserved_change"),
-    *("on_hand_after", "reserved_after", "actor", "note"),
+    *("on_hand_after", "reserved_after", "done_by", "note"),
 ]
 
 
@@ -49,6 +49,7 @@ class RecentMovements(TabularInline):
 
     model = StockMovement
     fields = readonly_fields = MOVEMENT_FIELDS
+    done_by = actor_label
     verbose_name_plural = _("latest movements")
     extra = 0
     can_delete = False
@@ -159,7 +160,7 @@ class StockAdmin(ReadOnlyAdmin):
 class StockMovementAdmin(ReadOnlyAdmin):
     list_display = [
         *("moved_at", "goods", "store", "reason", "on_hand_change", "reserved_change"),
-        *("on_hand_after", "reserved_after", "order", "actor"),
+        *("on_hand_after", "reserved_after", "order", "done_by"),
     ]
     list_filter = ["reason", "stock__store"]
     list_select_related = ["stock__sku__product", "stock__store", "order"]
@@ -167,8 +168,9 @@ class StockMovementAdmin(ReadOnlyAdmin):
     search_help_text = _("SKU code or order number")
     ordering = ["-pk"]
     paginator = InfinitePaginator
-    fields = ["moved_at", "goods_text", "store", *MOVEMENT_FIELDS[1:], "order", "cause"]
-    readonly_fields = ["goods_text", "store"]
+    fields = ["moved_at", "goods_text", "store", *MOVEMENT_FIELDS[1:], "order"]
+    readonly_fields = ["goods_text", "store", "done_by"]
+    done_by = actor_label
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[StockMovement], search_term: str

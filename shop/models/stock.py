@@ -86,4 +86,4 @@ class StockMovement(models.Model):
         indexes = [models.Index(fields=["moved_at"], name="stock_movement_by_time")]
 
     def __str__(self) -> str:
-        return f"{self.cause} {self.on_hand_change:+d}/{self.reserved_change:+d}"
+        return f"{self.stock} {self.on_hand_change:+d}/{self.reserved_change:+d}"

@@ -1,0 +1,105 @@
+"""Every page of the admin in a real browser: no script fails, nothing is fetched from outside, nothing sticks out."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.test import Client, RequestFactory
+from django.urls import reverse
+
+from core import clock
+
+pytest.importorskip("playwright.sync_api")
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+PHONE = {"width": 375, "height": 812}
+STICKS_OUT = "document.documentElement.scrollWidth - window.innerWidth"
+
+
+@pytest.fixture
+def boss() -> User:
+    return User.objects.create_superuser("boss", password="admin-browser-password")
+
+
+@pytest.fixture
+def page(browser: Any, live_server: Any, boss: User) -> Iterator[Any]:
+    client = Client()
+    client.force_login(boss)
+    context = browser.new_context(viewport=PHONE, locale="zh-CN", base_url=live_server.url)
+    context.add_cookies(
+        [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]
+    )
+    opened = context.new_page()
+    opened.complaints = []
+    opened.on("pageerror", lambda error: opened.complaints.append(f"{opened.url}: {error}"))
+    opened.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((live_server.url, "data:", "blob:"))
+            else opened.complaints.append(f"{opened.url}: fetches {request.url}")
+        ),
+    )
+    yield opened
+    context.close()
+
+
+def addresses(boss: User) -> list[str]:
+    """The home, the audit, and of every registered model its list, its empty form and its newest row."""
+    request = RequestFactory().get("/admin/")
+    request.user = boss
+    found = [reverse("admin:index"), reverse("admin:audit")]
+    for model, page_of in admin.site._registry.items():
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        found.append(reverse(f"{name}_changelist"))
+        if page_of.has_add_permission(request):
+            found.append(reverse(f"{name}_add"))
+        if model._meta.app_label not in ("pghistory", "axes"):
+            newest = page_of.get_queryset(request).order_by("-pk").first()
+            if newest is not None:
+                found.append(reverse(f"{name}_change", args=[newest.pk]))
+    return found
+
+
+def some_rows(boss: User) -> None:
+    """One of each thing whose page has scripts of its own."""
+    from campaigns.models import Broadcast
+    from crm.models import ChannelCode, Segment, TouchPolicy
+    from shop.models import Category
+    from tests.shop import builders
+    from wechat.models import Account
+
+    account = Account.objects.create(kind="service", key="brand", name="池塘", appid="wx0000000000000001")
+    TouchPolicy.objects.get_or_create(pk=1)
+    Segment.objects.create(name="老客", created_at=clock.now())
+    Category.objects.create(name="香水")
+    builders.sku(price_fen=19_900)
+    builders.member(name="林小满")
+    ChannelCode.objects.create(
+        name="橱窗", account=account, kind="oa", scene="s1", welcome_text="你好", created_at=clock.now()
+    )
+    for status in ("draft", "done"):
+        Broadcast.objects.create(
+            name=f"上新 {status}",
+            account=account,
+            status=status,
+            kind="link",
+            title="秋天",
+            url="/",
+            created_at=clock.now(),
+            created_by=boss,
+        )
+
+
+def test_every_page_runs_without_a_fault_and_fits_a_phone(page: Any, boss: User) -> None:
+    some_rows(boss)
+    wide = []
+    for address in addresses(boss):
+        answer = page.goto(address)
+        assert answer.status == 200, address
+        if page.evaluate(STICKS_OUT) > 2:
+            wide.append(address)
+    assert page.complaints == []
+    assert wide == []
