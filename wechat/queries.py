@@ -33,6 +33,11 @@ def channel_label(channel: str) -> str:
     return str(dict(OutboundMessage.CHANNELS).get(channel, channel))
 
 
+def channel_labels() -> list[tuple[str, str]]:
+    """Every channel with its name, for filters."""
+    return [(channel, str(label)) for channel, label in OutboundMessage.CHANNELS]
+
+
 def outbound_counts(origin: str) -> dict[str, int]:
     """Messages of an origin by state; states without messages are left out."""
     counted = OutboundMessage.objects.filter(origin=origin).values_list("state").annotate(Count("pk"))

@@ -63,10 +63,21 @@ class TouchPolicyAdmin(BaseAdmin):
         return False
 
 
+class ChannelFilter(admin.SimpleListFilter):
+    title = _("channel")
+    parameter_name = "channel"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return wechat_queries.channel_labels()
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(channel=self.value()) if self.value() else queryset
+
+
 @admin.register(Touch)
 class TouchAdmin(ReadOnlyAdmin):
     list_display = ["at", "member_link", "origin_link", "channel_label", "purpose", "verdict", "why"]
-    list_filter = ["answer", "purpose", "channel", ("at", RangeDateTimeFilter)]
+    list_filter = ["answer", "purpose", ChannelFilter, ("at", RangeDateTimeFilter)]
     list_filter_submit = True
     list_select_related = ["member"]
     search_fields = ["=origin", "=member__id"]

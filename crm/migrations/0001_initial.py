@@ -290,7 +290,7 @@ class Migration(migrations.Migration):
                 ('birthday', models.DateField(blank=True, null=True, verbose_name='birthday')),
                 ('time_zone', models.CharField(blank=True, help_text="Empty: the shop's. Example: Asia/Urumqi", max_length=40, verbose_name='time zone')),
                 ('note', models.CharField(blank=True, max_length=500, verbose_name='note')),
-                ('joined_via', models.CharField(choices=[('follow', 'followed'), ('login', 'logged in'), ('contact', 'WeCom contact'), ('import', 'imported'), ('staff', 'made by staff')], default='follow', max_length=12, verbose_name='joined by')),
+                ('joined_via', models.CharField(choices=[('follow', 'followed'), ('login', 'logged in'), ('contact', 'WeCom contact'), ('import', 'imported'), ('staff', 'made by staff')], default='follow', max_length=12, verbose_name='became a member by')),
                 ('session_version', models.PositiveIntegerField(default=1, verbose_name='session version')),
                 ('created_at', models.DateTimeField(verbose_name='member since')),
                 ('merged_into', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='tombstones', to='crm.member', verbose_name='merged into')),

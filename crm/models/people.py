@@ -79,7 +79,7 @@ class Member(models.Model):
         _("time zone"), max_length=40, blank=True, help_text=_("Empty: the shop's. Example: Asia/Urumqi")
     )
     note = models.CharField(_("note"), max_length=500, blank=True)
-    joined_via = models.CharField(_("joined by"), max_length=12, choices=WAYS, default=FOLLOW)
+    joined_via = models.CharField(_("became a member by"), max_length=12, choices=WAYS, default=FOLLOW)
     source = models.ForeignKey(
         "crm.ChannelCode",
         models.SET_NULL,
