@@ -3,17 +3,16 @@
 import logging
 from typing import Any
 
-import requests
 from django.conf import settings
 
 from config.demo_brand.marketing import ARRIVALS, ARRIVALS_TITLE
 from crm import services as crm
 from crm.models import Identity
+from wechat import services as wechat
+from wechat.errors import NotReached
 from wechat.models import Account
 
 log = logging.getLogger(__name__)
-
-PATIENCE_SECONDS = 60
 
 
 def introduce_members(account: Account) -> bool:
@@ -37,12 +36,12 @@ def introduce_members(account: Account) -> bool:
         "family": "subscribe",
     }
     try:
-        _tell("templates", template)
+        wechat.tell_sandbox("templates", template)
         for is_following, people in groups.items():
             follow = [account.key] if is_following else []
-            _tell("people", {"people": people, "follow": follow, "keep_known": True})
-    except requests.RequestException as error:
-        log.warning("the sandbox does not know the demo's members: %s", type(error).__name__)
+            wechat.tell_sandbox("people", {"people": people, "follow": follow, "keep_known": True})
+    except NotReached as error:
+        log.warning("the sandbox does not know the demo's members: %s", error.detail)
         return False
     return True
 
@@ -50,12 +49,3 @@ def introduce_members(account: Account) -> bool:
 def print_codes() -> int:
     """The channel codes, ready to be scanned on the phone from the first minute; returns how many were made."""
     return crm.make_missing_qr_codes() if settings.SANDBOX_URL else 0
-
-
-def _tell(what: str, document: dict[str, Any]) -> None:
-    with requests.Session() as session:
-        session.trust_env = False  # the sandbox is on this machine, not behind a proxy
-        answer = session.post(
-            f"{settings.SANDBOX_URL}/sandbox/api/{what}", json=document, timeout=PATIENCE_SECONDS
-        )
-        answer.raise_for_status()

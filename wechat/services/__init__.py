@@ -17,6 +17,7 @@ from wechat.gateway.answers import (
     WorkGroupMember,
     WorkGroupRow,
 )
+from wechat.gateway.sandbox import tell_sandbox
 from wechat.outbound.queue import (
     BadContent,
     cancel_messages,
@@ -101,6 +102,7 @@ __all__ = [
     "set_menu",
     "start_payment",
     "tag_followers",
+    "tell_sandbox",
     "test_connection",
     "work_contact",
     "work_contacts",
