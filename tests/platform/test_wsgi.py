@@ -1,9 +1,24 @@
 """The server's own door: notices take the short way in, everything else the long one."""
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+
 from config.wsgi import application
+
+
+@pytest.fixture(autouse=True)
+def no_closing_of_connections() -> Iterator[None]:
+    """A real request closes old connections around itself; here that would be another test's."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
 
 
 def asked(path: str) -> tuple[str, dict[str, str]]:
