@@ -15,6 +15,11 @@ from tests import databases
 pytest_plugins = ["tests.conftest_sandbox"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no process of the run is left waiting for another at its end."""
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("processes", "browser")])
+
+
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, Any]:
     """The machine's Chromium; the tests that need it are skipped where there is none."""

@@ -42,6 +42,16 @@ def _alone(name: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def own_servers() -> Iterator[None]:
+    """Embedded services only, whatever addresses the surrounding test run uses."""
+    kept = {name: os.environ.pop(name, None) for name in ("DATABASE_URL", "REDIS_URL")}
+    try:
+        yield
+    finally:
+        os.environ.update({name: value for name, value in kept.items() if value})
+
+
 def _migrate(database_url: str, **environment: str) -> None:
     environment = {**os.environ, "POND_ENV": "test", "DATABASE_URL": database_url, **environment}
     environment.pop("DJANGO_SETTINGS_MODULE", None)
@@ -89,14 +99,11 @@ def lay_out_house(var: Path) -> None:
         if not template.exists():
             half = template.with_name("house-template-half")
             shutil.rmtree(half, ignore_errors=True)
-            kept = {name: os.environ.pop(name, None) for name in ("DATABASE_URL", "REDIS_URL")}
-            try:
+            with own_servers():
                 services = embedded.ensure(half)
                 try:
                     _migrate(services.database_url, REDIS_URL=services.redis_url, POND_VAR=str(half))
                 finally:
                     embedded.stop(half)
-            finally:
-                os.environ.update({name: value for name, value in kept.items() if value})
             half.rename(template)
     shutil.copytree(template / "postgres", var / "postgres", symlinks=True)

@@ -96,7 +96,7 @@ class House:
     def open(self, *, programs: tuple[str, ...] = PROGRAMS) -> Iterator["House"]:
         """Services, migrations, accounts of the sandbox, then the programs; all ended afterwards."""
         databases.lay_out_house(self.var)
-        self.services = embedded_services(self.var)
+        self.bring_back_services()
         try:
             with processes.Supervisor(self.var, self.environment, say=lambda _: None) as self.supervisor:
                 self.supervisor.start(self.program("sandbox"))
@@ -115,7 +115,8 @@ class House:
                     stopping.set()
                     watcher.join(5)
         finally:
-            embedded.stop(self.var)
+            with databases.own_servers():
+                embedded.stop(self.var)
 
     def program(self, name: str) -> processes.Program:
         return {
@@ -147,7 +148,8 @@ class House:
     def kill(self, name: str) -> None:
         """`kill -9` a program with everything that it forked, or a service ("postgres", "valkey")."""
         if name in ("postgres", "valkey"):
-            status = next(line for line in embedded.status(self.var) if line.name == name)
+            with databases.own_servers():
+                status = next(line for line in embedded.status(self.var) if line.name == name)
             assert status.pid, f"{name} does not run"
             os.kill(status.pid, signal.SIGKILL)
             return
@@ -155,7 +157,8 @@ class House:
         os.killpg(pid, signal.SIGKILL)
 
     def bring_back_services(self) -> None:
-        self.services = embedded_services(self.var)
+        with databases.own_servers():
+            self.services = embedded.ensure(self.var)
 
     def crash(self, name: str, *, down_seconds: float = 0.0) -> None:
         """`kill -9`, and back: a service after `down_seconds`, a program by the supervisor. Returns when it runs."""
@@ -284,15 +287,6 @@ class House:
                 return bool(answer.status == 200)
         except OSError:
             return False
-
-
-def embedded_services(var: Path) -> embedded.Services:
-    """The house's own services, whatever addresses the surrounding test run uses."""
-    kept = {name: os.environ.pop(name, None) for name in ("DATABASE_URL", "REDIS_URL")}
-    try:
-        return embedded.ensure(var)
-    finally:
-        os.environ.update({name: value for name, value in kept.items() if value})
 
 
 @contextlib.contextmanager

@@ -17,10 +17,10 @@ def celery_url(redis_url: str) -> str:
     return f"redis+socket://{parts.path}?virtual_host={_database_number(redis_url)}"
 
 
-def cache_url(redis_url: str) -> str:
-    """The address for Django's cache: the database after the broker's, for clearing a cache empties it."""
+def cache_url(redis_url: str, *, after: int = 1) -> str:
+    """The address for Django's cache: a database after the broker's, for clearing a cache empties it."""
     parts = urlsplit(redis_url)
-    number = _database_number(redis_url) + 1
+    number = _database_number(redis_url) + after
     if parts.scheme in {"unix", "redis+socket"}:
         credentials = f"{parts.netloc}" if parts.netloc else ""
         return f"unix://{credentials}{parts.path}?db={number}"

@@ -1,14 +1,23 @@
-"""Settings loaded afresh, under an environment of the test's choosing."""
+"""Embedded servers only, and settings loaded afresh, under an environment of the test's choosing."""
 
 import os
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import databases
+
 SETTINGS = Path(__file__).resolve().parents[2] / "config" / "settings.py"
+
+
+@pytest.fixture(autouse=True)
+def own_servers() -> Iterator[None]:
+    """These tests are about the embedded servers, also when the suite itself uses real ones."""
+    with databases.own_servers():
+        yield
 
 
 @pytest.fixture

@@ -20,16 +20,11 @@ from config import embedded
 from config.embedded.folders import SocketDir
 from config.embedded.runner import Runner
 from config.embedded.server import processes_in
+from tests import databases
 
 ROOT = Path(__file__).resolve().parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="shows what root does")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-
-
-@pytest.fixture(autouse=True)
-def no_real_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DATABASE_URL", "REDIS_URL"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @contextlib.contextmanager
@@ -47,7 +42,8 @@ def folder(name: str = "var") -> Iterator[Path]:
                     for pid in processes_in(var / server, program):
                         with contextlib.suppress(ProcessLookupError):
                             os.kill(pid, signal.SIGKILL)
-                embedded.stop(var)
+                with databases.own_servers():
+                    embedded.stop(var)
                 shutil.rmtree(SocketDir(var).path, ignore_errors=True)
 
 
@@ -55,8 +51,9 @@ def folder(name: str = "var") -> Iterator[Path]:
 def cluster() -> Iterator[Path]:
     """A stopped, empty cluster to copy: making one takes most of a second."""
     with folder() as var:
-        embedded.ensure(var)
-        embedded.stop(var)
+        with databases.own_servers():
+            embedded.ensure(var)
+            embedded.stop(var)
         yield var / "postgres"
 
 
