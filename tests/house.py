@@ -24,20 +24,23 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ("sandbox", "web", "worker", "worker-bulk", "beat")
 
 
+# One Django process for everything that a test asks of the house: each start of one costs two seconds of work.
 CONSOLE = """
-import json, sys
+import contextlib, io, json, sys
 import django
 django.setup()
 from django import db
+from django.core.management import call_command
 answers, sys.stdout = sys.stdout, sys.stderr
 for line in sys.stdin:
-    names, said = {}, {}
+    printed, names, error = io.StringIO(), {"call_command": call_command}, ""
     db.close_old_connections()
     try:
-        exec(line, names)
-        said = {"answer": names.get("answer")}
-    except BaseException as error:
-        said = {"error": f"{type(error).__name__}: {error}"}
+        with contextlib.redirect_stdout(printed):
+            exec(json.loads(line), names)
+    except BaseException as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    said = {"printed": printed.getvalue(), "error": error}
     print(json.dumps(said), file=answers, flush=True)
 """
 
@@ -66,6 +69,7 @@ class House:
 
     def __init__(self, var: Path) -> None:
         self.var = var
+        self._console: subprocess.Popen[str] | None = None
         self.port, self.sandbox_port = free_port(), free_port()
         self.shop = f"http://127.0.0.1:{self.port}"
         self.sandbox = f"http://127.0.0.1:{self.sandbox_port}"
@@ -84,7 +88,7 @@ class House:
             "PUBLIC_URL": self.shop,
             "SANDBOX_URL": self.sandbox,
             "CLOCK_FILE": str(var / "clock.json"),
-            "SWEEP_SECONDS": "1",
+            "SWEEP_SECONDS": "2",
             "HASHED_STATIC": "0",
             "SERVE_MEDIA": "1",
             "PYTHONUNBUFFERED": "1",
@@ -115,6 +119,7 @@ class House:
                     stopping.set()
                     watcher.join(5)
         finally:
+            self._end_console()
             with databases.own_servers():
                 embedded.stop(self.var)
 
@@ -176,45 +181,37 @@ class House:
     # Handles
 
     def manage(self, *arguments: str, check: bool = True) -> str:
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert not check or done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
-        return done.stdout
+        """A command of manage.py; answers what it printed."""
+        said = self._ask(f"call_command(*{arguments!r})")
+        assert not check or not said["error"], f"{arguments}: {said}"
+        return str(said["printed"])
 
     def python(self, code: str) -> str:
-        """Run code inside Django (models and services at hand)."""
-        return self.manage("shell", "-v", "0", "-c", code)
+        """Run code inside Django (models and services at hand); answers what it printed."""
+        said = self._ask(code)
+        assert not said["error"], f"{code}: {said}"
+        return str(said["printed"])
 
-    @contextlib.contextmanager
-    def console(self) -> Iterator[None]:
-        """Keep one Django process open for `console_run`: each `python` costs seconds of start."""
-        self._console = subprocess.Popen(
-            [sys.executable, "-c", CONSOLE],
-            cwd=ROOT,
-            env={**self.environment, "DJANGO_SETTINGS_MODULE": "config.settings"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            yield
-        finally:
-            self._console.stdin.close()  # type: ignore[union-attr]
+    def _ask(self, code: str) -> dict[str, Any]:
+        if self._console is None:
+            self._console = subprocess.Popen(
+                [sys.executable, "-c", CONSOLE],
+                cwd=ROOT,
+                env={**self.environment, "DJANGO_SETTINGS_MODULE": "config.settings"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._console.stdin
+        assert self._console.stdout
+        self._console.stdin.write(json.dumps(code) + "\n")
+        self._console.stdin.flush()
+        return dict(json.loads(self._console.stdout.readline()))
+
+    def _end_console(self) -> None:
+        if self._console is not None and self._console.stdin:
+            self._console.stdin.close()
             self._console.wait(10)
-
-    def console_run(self, line: str) -> Any:
-        """Run one line of Python there; what it leaves in `answer` (JSON)."""
-        self._console.stdin.write(line + "\n")  # type: ignore[union-attr]
-        self._console.stdin.flush()  # type: ignore[union-attr]
-        said = json.loads(self._console.stdout.readline())  # type: ignore[union-attr]
-        assert "error" not in said, f"{line}: {said['error']}"
-        return said["answer"]
 
     def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         with contextlib.closing(psycopg2.connect(self.services.database_url)) as connection:

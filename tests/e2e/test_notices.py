@@ -39,7 +39,7 @@ WELCOME = ("custom", "欢迎来到池塘")
 
 @dataclass
 class Ground:
-    """The house, a code on the counter, and an operator at a Django shell that stays open."""
+    """The house, and a code on the counter."""
 
     house: House
     ticket: str
@@ -50,8 +50,7 @@ class Ground:
 def ground() -> Iterator[Ground]:
     with whole_house() as house:
         ticket = house.python(SHOP + CODE).split()[-1]
-        with house.console():
-            yield Ground(house, ticket)
+        yield Ground(house, ticket)
 
 
 def live(ground: Ground, name: str) -> Shopper:
@@ -144,7 +143,7 @@ def finish(ground: Ground, her: Shopper) -> dict[str, Any]:
     assert_paid(house, her)
     house.settle()
     number = her.bought[0].number
-    house.console_run(
+    house.python(
         "from shop.models import Order; from shop.services import refund_order;"
         f" refund_order(order_id=Order.objects.get(number={number!r}).pk, reason='退货', by='operator')"
     )

@@ -265,6 +265,7 @@ def test_a_daily_cap_can_be_chosen(sandbox: Sandbox, work_client: Any) -> None:
 
 def test_groups_and_their_events(sandbox: Sandbox, corp: dict[str, Any], client: Any, shop: Shop) -> None:
     group = sandbox.post("groups", account=corp["key"], name="闻香群", owner="lina")
+    sandbox.flush()  # what is on its way at the same moment may overtake each other
     person = sandbox.person(name="思思")
     sandbox.act(person, "join_group", chat_id=group["chat_id"], state="poster-3")
     sandbox.flush()

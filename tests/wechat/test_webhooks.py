@@ -347,7 +347,7 @@ def test_forged_stale_and_probing_payment_notices_are_refused(
         pay_post(rsa_keys, signer=stranger),
         pay_post(rsa_keys, signer=rsa_keys["merchant"]),
         pay_post(rsa_keys, age_seconds=301),
-        pay_post(rsa_keys, age_seconds=-301),
+        pay_post(rsa_keys, age_seconds=-302),  # whole seconds: the next may begin meanwhile
         pay_post(rsa_keys, serial="7" * 40),
         pay_post(rsa_keys, serial="PUB_KEY_ID_0000000002"),
         pay_post(rsa_keys, serial=""),
