@@ -1,5 +1,6 @@
 """The web server's door. Platforms' notices take a short way in: they have no session, user, message or page."""
 
+import gc
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -34,3 +35,9 @@ notices = NoticeHandler()
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     handler = notices if environ["PATH_INFO"].startswith(NOTICES) else everything
     return handler(environ, start_response)
+
+
+# What is loaded by now stays until the process ends: the collector need not walk through it again and again, for
+# each walk holds up the requests of this process.
+gc.collect()
+gc.freeze()

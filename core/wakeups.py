@@ -1,7 +1,7 @@
 """Waking workers without ever holding up a request: one background thread per process sends what is asked for.
 
-Equal wake-ups within a few milliseconds go out as one; what is lost here (the broker away, the process killed), the
-sweepers find.
+The first goes out at once, equal ones of the next tenth of a second as one (sending takes the interpreter from
+requests). What is lost here (the broker away, the process killed), the sweepers find.
 """
 
 import atexit
@@ -16,7 +16,7 @@ from django.db import transaction
 
 log = structlog.get_logger(__name__)
 
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.1
 
 _Wakeup = tuple[str, tuple[Any, ...], str]  # task, arguments, queue
 
