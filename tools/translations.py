@@ -28,8 +28,29 @@ from babel.messages.extract import extract as babel_extract
 ROOT = Path(__file__).resolve().parent.parent
 LANGUAGE = "zh_Hans"
 
+
+def of_nouns(*nouns: str) -> tuple[str, ...]:
+    """The files of some of the shop's nouns, in every layer."""
+    layers = ("models", "services", "queries", "admin", "pages", "api")
+    return tuple(
+        prefix
+        for noun in nouns
+        for prefix in (*(f"shop/{layer}/{noun}" for layer in layers), f"shop/{noun}", f"templates/shop/{noun}",
+                       f"static/shop/{noun}", f"templates/admin/shop/{noun}")
+    )  # fmt: skip
+
+
 # catalog → path prefixes that feed it; the first catalog that matches a file gets it.
 CATALOGS: dict[str, tuple[str, ...]] = {
+    "shop_pricing": of_nouns("pricing", "promotions", "rehearsals", "shipping_rates"),
+    "shop_instruments": of_nouns("coupons", "offers"),
+    "shop_fulfilment": of_nouns("fulfilment", "routing", "pickup", "stocktaking", "transfers", "oms"),
+    "shop_money": of_nouns("tenders", "stored_value", "gift_cards", "reconciliation"),
+    "shop_aftersales": of_nouns("aftersales", "invoices", "desk"),
+    "shop_finding": of_nouns("brands", "attributes", "finding", "catalogue_files", "bundles", "vouchers"),
+    "shop_booking": of_nouns("booking", "queueing"),
+    "shop_voices": of_nouns("reviews", "favourites", "questions"),
+    "shop_logistics": of_nouns("logistics", "tracking", "recovery", "funnel", "address_parsing"),
     "shop_pages": ("templates/shop/", "shop/pages", "shop/forms.py", "static/shop/"),
     "shop_data": (
         "shop/imports",

@@ -3,7 +3,7 @@
 from shop.models.cart import Address, CartLine
 from shop.models.catalogue import Category, Product, ProductImage, Sku
 from shop.models.imports import ImportLine, ImportRun
-from shop.models.orders import Order, OrderLine, OrderLog
+from shop.models.orders import Order, OrderDiscount, OrderLine, OrderLog
 from shop.models.payments import Payment, Refund, Shipment
 from shop.models.stock import Stock, StockMovement
 
@@ -14,6 +14,7 @@ __all__ = [
     "ImportLine",
     "ImportRun",
     "Order",
+    "OrderDiscount",
     "OrderLine",
     "OrderLog",
     "Payment",

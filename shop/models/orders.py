@@ -30,6 +30,9 @@ class Order(models.Model):
         (REFUNDED, _("refunded")),
     ]
 
+    SHIP, PICKUP = "ship", "pickup"
+    DELIVERIES = [(SHIP, _("by parcel")), (PICKUP, _("collected in a store"))]
+
     number = models.CharField(_("order number"), max_length=32, unique=True)
     member = models.ForeignKey(
         "crm.Member", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("member")
@@ -58,12 +61,23 @@ class Order(models.Model):
     total_fen = models.BigIntegerField(_("total"))
     paid_fen = models.BigIntegerField(_("paid"), default=0)
     refunded_fen = models.BigIntegerField(_("refunded"), default=0)
+    delivery = models.CharField(
+        _("delivery"), max_length=8, choices=DELIVERIES, default=SHIP, db_default=SHIP
+    )
+    points_used = models.BigIntegerField(_("points used"), default=0, db_default=0)
     receiver = models.CharField(_("receiver"), max_length=40, blank=True)
     phone = models.CharField(_("phone"), max_length=20, blank=True)
     region = models.CharField(_("region"), max_length=130, blank=True)
     street = models.CharField(_("street and house number"), max_length=200, blank=True)
     postal_code = models.CharField(_("postal code"), max_length=10, blank=True)
     note = models.CharField(_("note of the buyer"), max_length=200, blank=True)
+    merchant_note = models.CharField(
+        _("note of the shop"),
+        max_length=500,
+        blank=True,
+        db_default="",
+        help_text=_("Shoppers never see it."),
+    )
     idempotency_key = models.CharField(max_length=64, null=True, editable=False)
     cancel_reason = models.CharField(_("why cancelled"), max_length=200, blank=True)
     placed_at = models.DateTimeField(_("ordered at"))
@@ -139,7 +153,12 @@ class Order(models.Model):
 
 
 class OrderLine(models.Model):
-    """One SKU of an order as it was then. `store` is where its stock is reserved; null for imported history."""
+    """One SKU of an order as it was then. `store` is where its stock is reserved; null when nothing is: imported
+    history, and what has no stock (virtual goods). `discount_fen` is the sum of its `OrderDiscount` rows.
+    """
+
+    GOODS, GIFT = "goods", "gift"
+    KINDS = [(GOODS, _("goods")), (GIFT, _("gift"))]
 
     order = models.ForeignKey(Order, models.CASCADE, related_name="lines", verbose_name=_("order"))
     sku = models.ForeignKey("shop.Sku", models.PROTECT, related_name="order_lines", verbose_name=_("SKU"))
@@ -153,11 +172,20 @@ class OrderLine(models.Model):
     quantity = models.PositiveIntegerField(_("quantity"))
     discount_fen = models.BigIntegerField(_("discount"), default=0)
     total_fen = models.BigIntegerField(_("total"))
+    kind = models.CharField(_("kind"), max_length=8, choices=KINDS, default=GOODS, db_default=GOODS)
+    refunded_quantity = models.PositiveIntegerField(_("returned"), default=0, db_default=0)
+    refunded_fen = models.BigIntegerField(_("refunded"), default=0, db_default=0)
 
     class Meta:
         verbose_name = _("order line")
         verbose_name_plural = _("order lines")
         constraints = [
+            models.CheckConstraint(
+                condition=Q(refunded_quantity__lte=F("quantity"))
+                & Q(refunded_fen__gte=0)
+                & Q(refunded_fen__lte=F("total_fen")),
+                name="order_line_returns_at_most_what_was_sold",
+            ),
             models.CheckConstraint(
                 condition=Q(total_fen=F("unit_price_fen") * F("quantity") - F("discount_fen")),
                 name="order_line_total_adds_up",
@@ -174,6 +202,39 @@ class OrderLine(models.Model):
     @property
     def image_url(self) -> str:
         return default_storage.url(self.image) if self.image else ""
+
+
+class OrderDiscount(models.Model):
+    """What one step of pricing took off one line (`line` null: off the shipping), to the fen. Append-only.
+
+    `source` names the rule ("promotion:3", "coupon:12" with the grant's id, "offer:5", "points"); `step` is a word of
+    `shop.pricing.types.STEPS`. Refunds and reports read these rows, never the rules, which may have changed since.
+    """
+
+    order = models.ForeignKey(Order, models.CASCADE, related_name="discounts", verbose_name=_("order"))
+    line = models.ForeignKey(
+        OrderLine,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="discounts",
+        verbose_name=_("order line"),
+    )
+    step = models.CharField(_("step"), max_length=12)
+    source = models.CharField(_("source"), max_length=40)
+    title = models.CharField(_("title"), max_length=80, blank=True)
+    amount_fen = models.BigIntegerField(_("amount"))
+
+    class Meta:
+        verbose_name = _("order discount")
+        verbose_name_plural = _("order discounts")
+        constraints = [
+            models.CheckConstraint(condition=Q(amount_fen__gt=0), name="order_discount_is_positive")
+        ]
+        indexes = [models.Index(fields=["source"], name="order_discounts_by_source")]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.amount_fen}"
 
 
 class OrderLog(models.Model):
