@@ -1,6 +1,6 @@
 """Row locks in one global order, so that two commands never wait for each other in a circle.
 
-The order: campaign, order, payment, stock, coupon, member, ledger account. Within a table: by primary key.
+The order: campaign, order, payment, stock, coupon, offer, member, ledger account. Within a table: by primary key.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,9 @@ ORDER = (
     "shop.payment",
     "shop.refund",
     "shop.stock",
+    "shop.coupon",
     "shop.coupongrant",
+    "shop.offer",
     "crm.member",
     "crm.memberstats",
     "core.ledgeraccount",

@@ -2,8 +2,10 @@
 
 from shop.models.cart import Address, CartLine
 from shop.models.catalogue import Category, Product, ProductImage, Sku
+from shop.models.coupons import Coupon, CouponGrant
 from shop.models.imports import ImportLine, ImportRun
-from shop.models.orders import Order, OrderDiscount, OrderLine, OrderLog
+from shop.models.offers import Offer, OfferTake, OfferTally, OfferWaiting
+from shop.models.orders import EffectReversal, Order, OrderDiscount, OrderLine, OrderLog
 from shop.models.payments import Payment, Refund, Shipment
 from shop.models.stock import Stock, StockMovement
 
@@ -11,8 +13,15 @@ __all__ = [
     "Address",
     "CartLine",
     "Category",
+    "Coupon",
+    "CouponGrant",
+    "EffectReversal",
     "ImportLine",
     "ImportRun",
+    "Offer",
+    "OfferTake",
+    "OfferTally",
+    "OfferWaiting",
     "Order",
     "OrderDiscount",
     "OrderLine",

@@ -237,6 +237,33 @@ class OrderDiscount(models.Model):
         return f"{self.source} {self.amount_fen}"
 
 
+class EffectReversal(models.Model):
+    """Which effects of an order went back when a part of it was refunded, once per cause. Append-only.
+
+    `parts` is {"line id": quantity}; `points` went back to the member. The share of a next part is counted against
+    what is here, so that all parts together give back exactly what the order took.
+    """
+
+    order = models.ForeignKey(
+        Order, models.CASCADE, related_name="effect_reversals", verbose_name=_("order")
+    )
+    cause = models.CharField(_("cause"), max_length=100)
+    parts = models.JSONField(_("lines and quantities"))
+    points = models.BigIntegerField(_("points given back"), default=0)
+    at = models.DateTimeField(_("at"))
+
+    class Meta:
+        verbose_name = _("reversed effects")
+        verbose_name_plural = _("reversed effects")
+        constraints = [
+            models.UniqueConstraint(fields=["order", "cause"], name="effects_are_reversed_once_per_cause"),
+            models.CheckConstraint(condition=Q(points__gte=0), name="effect_reversal_never_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.order_id} {self.cause}"
+
+
 class OrderLog(models.Model):
     """One thing that happened to an order, who did it and why. Append-only."""
 
