@@ -244,9 +244,7 @@ class EffectReversal(models.Model):
     what is here, so that all parts together give back exactly what the order took.
     """
 
-    order = models.ForeignKey(
-        Order, models.CASCADE, related_name="effect_reversals", verbose_name=_("order")
-    )
+    order = models.ForeignKey(Order, models.CASCADE, related_name="effect_reversals", verbose_name=_("order"))
     cause = models.CharField(_("cause"), max_length=100)
     parts = models.JSONField(_("lines and quantities"))
     points = models.BigIntegerField(_("points given back"), default=0)
