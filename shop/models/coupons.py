@@ -11,9 +11,10 @@ from django.utils.translation import gettext_lazy as _
 class Coupon(models.Model):
     """What is taken off, from what, for whom and how long; members hold it as `CouponGrant`.
 
-    amount: `amount_fen` off; percentage: `rate_bps` off, at most `cap_fen`; shipping: the shipping, at most `amount_fen`
-    of it (0: all); gift: `gift_sku` as a line of its own; exchange: one piece of `gift_sku` in the cart costs nothing.
-    `scope_ids` are products, categories or brands as `scope` says. `granted_count` is written by grants alone.
+    amount: `amount_fen` off; percentage: `rate_bps` off, at most `cap_fen`; shipping: the shipping, at most
+    `amount_fen` of it (0: all); gift: `gift_sku` as a line of its own; exchange: one piece of `gift_sku` in the cart
+    costs nothing. `scope_ids` are products, categories or brands as `scope` says. `granted_count` is written by
+    grants alone.
     """
 
     AMOUNT, PERCENTAGE, SHIPPING, GIFT, EXCHANGE = "amount", "percentage", "shipping", "gift", "exchange"
