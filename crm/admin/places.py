@@ -10,10 +10,18 @@ from crm.models import Staff, Store
 
 @admin.register(Store)
 class StoreAdmin(BaseAdmin):
-    list_display = ["name", "code", "address", "is_active"]
-    list_filter = ["is_active"]
+    list_display = ["name", "code", "city", "ships_online", "allows_pickup", "online_rank", "is_active"]
+    list_filter = ["is_active", "ships_online", "allows_pickup"]
     search_fields = ["name", "code", "address"]
     ordering = ["name"]
+    fieldsets = [
+        (None, {"fields": [("name", "code"), "is_active"]}),
+        (_("Where it is"), {"fields": [("province", "city"), "address", ("latitude", "longitude")]}),
+        (
+            _("Online orders"),
+            {"fields": [("ships_online", "allows_pickup"), ("online_rank", "safety_stock")]},
+        ),
+    ]
 
 
 @admin.register(Staff)

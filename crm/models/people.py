@@ -12,11 +12,50 @@ class Store(models.Model):
     code = models.SlugField(_("code"), max_length=40, unique=True)
     name = models.CharField(_("name"), max_length=80)
     address = models.CharField(_("address"), max_length=200, blank=True)
+    province = models.CharField(_("province"), max_length=20, blank=True, db_default="", default="")
+    city = models.CharField(_("city"), max_length=20, blank=True, db_default="", default="")
+    latitude = models.DecimalField(_("latitude"), max_digits=9, decimal_places=6, null=True, blank=True)
+    longitude = models.DecimalField(_("longitude"), max_digits=9, decimal_places=6, null=True, blank=True)
     is_active = models.BooleanField(_("active"), default=True)
+    ships_online = models.BooleanField(
+        _("sends online orders"),
+        default=False,
+        db_default=False,
+        help_text=_("The warehouse always does."),
+    )
+    allows_pickup = models.BooleanField(
+        _("hands out online orders"),
+        default=False,
+        db_default=False,
+        help_text=_("Shoppers may collect their order here with a code."),
+    )
+    online_rank = models.PositiveSmallIntegerField(
+        _("order of serving"),
+        default=1,
+        db_default=1,
+        help_text=_("Smaller serves first, equal ones by distance. The warehouse is 0."),
+    )
+    safety_stock = models.PositiveIntegerField(
+        _("safety stock"),
+        default=0,
+        db_default=0,
+        help_text=_("So many of each SKU stay for customers in the store and are not sold online."),
+    )
 
     class Meta:
         verbose_name = _("store")
         verbose_name_plural = _("stores")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(latitude__isnull=True) | Q(latitude__range=(-90, 90)),
+                name="store_latitude_is_on_earth",
+            ),
+            models.CheckConstraint(
+                condition=Q(longitude__isnull=True) | Q(longitude__range=(-180, 180)),
+                name="store_longitude_is_on_earth",
+            ),
+            models.CheckConstraint(condition=Q(safety_stock__lte=1_000_000), name="store_safety_is_sensible"),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -15,6 +15,12 @@ class Stock(models.Model):
     store = models.ForeignKey("crm.Store", models.PROTECT, related_name="+", verbose_name=_("store"))
     on_hand = models.IntegerField(_("on hand"), default=0)
     reserved = models.IntegerField(_("reserved"), default=0)
+    safety = models.PositiveIntegerField(
+        _("safety stock"),
+        null=True,
+        blank=True,
+        help_text=_("Not sold online, and low when no more is available. Empty: as the store says."),
+    )
 
     class Meta:
         verbose_name = _("stock")
@@ -38,14 +44,8 @@ class Stock(models.Model):
 class StockMovement(models.Model):
     """One change of one stock, append-only. `cause` names what it was for ("order:42:reserve"), once per stock."""
 
-    RESERVE, RELEASE, SHIP, RETURN, ADJUST, RECEIVE = (
-        "reserve",
-        "release",
-        "ship",
-        "return",
-        "adjust",
-        "receive",
-    )
+    RESERVE, RELEASE, SHIP, RETURN = "reserve", "release", "ship", "return"
+    ADJUST, RECEIVE, TRANSFER, SELL = "adjust", "receive", "transfer", "sell"
     REASONS = [
         (RESERVE, _("reserved by an order")),
         (RELEASE, _("reservation released")),
@@ -53,6 +53,8 @@ class StockMovement(models.Model):
         (RETURN, _("returned")),
         (ADJUST, _("counted")),
         (RECEIVE, _("goods received")),
+        (TRANSFER, _("between stores")),
+        (SELL, _("sold in the store")),
     ]
 
     stock = models.ForeignKey(Stock, models.PROTECT, related_name="movements", verbose_name=_("stock"))

@@ -41,11 +41,13 @@ from shop.services.refunds import (
     retry_refunds,
     send_refunds,
 )
+from shop.services.routing import Serving, reason_words
 from shop.services.stock import Move, adjust_stock, move_stock, set_stock, warehouse_id
 
 __all__ = [
     "AddressInput",
     "Move",
+    "Serving",
     "add_to_cart",
     "address_input",
     "adjust_stock",
@@ -63,6 +65,7 @@ __all__ = [
     "move_stock",
     "place_order",
     "query_lost_payments",
+    "reason_words",
     "receive_due_orders",
     "receive_order",
     "refresh_products",
