@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shop', '0006_orders_with_discounts'),
+        ('shop', '0020_instruments'),
     ]
 
     operations = [
