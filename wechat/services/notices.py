@@ -1,7 +1,9 @@
 """Storing what platforms tell us, once, and handling it from its row."""
 
-from datetime import timedelta
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -9,6 +11,7 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from core import clock
+from core.batching import Batcher
 from core.events import backoff
 from core.wakeups import wake
 from wechat import handlers
@@ -23,11 +26,27 @@ NOT_OURS_AFTER = 6
 _STORE = """
 INSERT INTO wechat_notice (account_id, fingerprint, topic, sender, body, content, headers, received_at, deliveries,
     last_received_at, status, attempts, next_attempt_at, handler, error)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 1, %s, 'new', 0, %s, '', '')
+SELECT account_id, fingerprint, topic, sender, body, content, headers, moment, deliveries,
+    moment, 'new', 0, moment, '', ''
+FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::jsonb[], %s::timestamptz[],
+    %s::int[]) AS told(account_id, fingerprint, topic, sender, body, content, headers, moment, deliveries)
 ON CONFLICT (account_id, fingerprint) DO UPDATE
-    SET deliveries = wechat_notice.deliveries + 1, last_received_at = excluded.last_received_at
-RETURNING id, deliveries
+    SET deliveries = wechat_notice.deliveries + excluded.deliveries, last_received_at = excluded.last_received_at
+RETURNING account_id, fingerprint::text, id, deliveries
 """
+
+
+class _Told(NamedTuple):
+    """One delivery, as the columns take it."""
+
+    account_id: int
+    fingerprint: str
+    topic: str
+    sender: str
+    body: bytes
+    content: str
+    headers: str
+    moment: datetime
 
 
 def store_notice(
@@ -40,38 +59,54 @@ def store_notice(
     content: str,
     headers: dict[str, str],
 ) -> tuple[int, bool]:
-    """Keep a delivery: (row id, is it new). One statement; a repeated delivery is only counted."""
-    moment = clock.now()
-    values = [
+    """Keep a delivery: (row id, is it new). A repeated delivery is only counted.
+
+    One statement, shared by the deliveries that come while another is being stored.
+    """
+    told = _Told(
         account_id,
-        fingerprint.hex,
+        str(fingerprint),
         topic[:80],
         sender[:128],
         body,
         content.replace("\x00", ""),
         orjson.dumps(headers).decode(),
-        moment,
-        moment,
-        moment,
-    ]
+        clock.now(),
+    )
+    return _storing.submit(told)
+
+
+def _store(told: Sequence[_Told]) -> list[tuple[int, bool]]:
     # The connection is not asked first whether it lives: that question costs as much as the statement itself. A dead
     # one (Postgres was restarted) is replaced and the statement, which may run twice, is run once more.
     connection.health_check_done = True  # type: ignore[attr-defined]
     try:
-        pk, deliveries = _store(values)
+        return _insert(told)
     except (OperationalError, InterfaceError):
         if connection.in_atomic_block:
             raise
         connection.close()
-        pk, deliveries = _store(values)
-    return pk, deliveries == 1
+        return _insert(told)
 
 
-def _store(values: list[Any]) -> tuple[int, int]:
+def _insert(told: Sequence[_Told]) -> list[tuple[int, bool]]:
+    """Equal ones become one row, counted; in the order of their fingerprints, in which all processes lock."""
+    counts = Counter((one.account_id, one.fingerprint) for one in told)
+    rows = sorted({(one.account_id, one.fingerprint): one for one in reversed(told)}.items())
+    columns: list[list[Any]] = [list(column) for column in zip(*(one for _key, one in rows), strict=True)]
     with connection.cursor() as cursor:
-        cursor.execute(_STORE, values)
-        pk, deliveries = cursor.fetchone()
-    return pk, deliveries
+        cursor.execute(_STORE, [*columns, [counts[key] for key, _one in rows]])
+        stored = {(account_id, key): (pk, count) for account_id, key, pk, count in cursor.fetchall()}
+    answers = []
+    for one in told:
+        key = (one.account_id, one.fingerprint)
+        pk, count = stored[key]
+        answers.append((pk, count == counts[key]))
+        counts[key] = 0  # who comes with an equal one in the same moment is not the first
+    return answers
+
+
+_storing: Batcher[_Told, tuple[int, bool]] = Batcher(_store)
 
 
 def handle_due(*, limit: int = 200) -> int:

@@ -1,0 +1,96 @@
+"""Concurrent callers of one process share a statement: who comes while another writes waits, and writes for all.
+
+A commit costs the same for one row and for fifty, and a row that everybody wants is locked once per batch instead of
+once per caller. Nobody waits for company: a caller who is alone writes at once. What is written is committed before
+any caller hears of it.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from django.db import connection
+
+Ask = TypeVar("Ask")
+Answer = TypeVar("Answer")
+
+
+class _Asked(Generic[Ask, Answer]):
+    """One caller's wish; `decided` when it has its answer, or when its caller shall write the next batch."""
+
+    __slots__ = ("answer", "ask", "decided", "error", "has_answer", "is_leader")
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.answer: Answer | None = None
+        self.has_answer = False
+        self.error: BaseException | None = None
+        self.is_leader = False
+        self.decided = threading.Event()
+
+
+class Batcher(Generic[Ask, Answer]):
+    """Turns `write(asks) -> answers` (same length and order, all or nothing) into a call for a single ask.
+
+    When a batch fails, each of its asks is written alone, so that one bad ask spoils nobody else's.
+    Inside a transaction of the caller nothing is shared: its ask is written there, by itself.
+    """
+
+    def __init__(self, write: Callable[[Sequence[Ask]], Sequence[Answer]], *, most: int = 64) -> None:
+        self._write, self._most = write, most
+        self._lock = threading.Lock()
+        self._waiting: list[_Asked[Ask, Answer]] = []
+        self._is_led = False
+
+    def submit(self, ask: Ask) -> Answer:
+        """The answer to one ask. Raises what `write` raises for it."""
+        if connection.in_atomic_block:
+            return self._write([ask])[0]
+        mine = _Asked[Ask, Answer](ask)
+        with self._lock:
+            self._waiting.append(mine)
+            if not self._is_led:
+                self._is_led = mine.is_leader = True
+        if not mine.is_leader:
+            mine.decided.wait()
+        if mine.is_leader:
+            self._lead()
+        if mine.error is not None:
+            raise mine.error
+        return mine.answer  # type: ignore[return-value]
+
+    def _lead(self) -> None:
+        """Write one batch (the leader's own ask is the oldest in it), then hand over to who waits longest."""
+        with self._lock:
+            batch = self._waiting[: self._most]
+            del self._waiting[: self._most]
+        try:
+            self._settle(batch)
+        finally:
+            with self._lock:
+                heir = self._waiting[0] if self._waiting else None
+                if heir is None:
+                    self._is_led = False
+                else:
+                    heir.is_leader = True
+            if heir is not None:
+                heir.decided.set()
+            for one in batch:
+                if not one.has_answer and one.error is None:
+                    one.error = RuntimeError("the batch was interrupted")
+                one.decided.set()
+
+    def _settle(self, batch: list[_Asked[Ask, Answer]]) -> None:
+        try:
+            answers = self._write([one.ask for one in batch])
+            for one, answer in zip(batch, answers, strict=True):
+                one.answer, one.has_answer = answer, True
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].error = error
+                return
+            for one in batch:
+                try:
+                    one.answer, one.has_answer = self._write([one.ask])[0], True
+                except Exception as own_error:
+                    one.error = own_error
