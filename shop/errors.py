@@ -92,3 +92,38 @@ class StockRefused(Conflict):
     """The change would leave less on hand than is reserved, or less than nothing."""
 
     code = "stock_refused"
+
+
+class CouponRefused(Conflict):
+    """The coupon cannot be given, or not be used here and now."""
+
+    code = "coupon_refused"
+
+
+class NoSuchCoupon(NotFound):
+    code = "no_such_coupon"
+
+
+class NoSuchOffer(NotFound):
+    code = "no_such_offer"
+
+
+class PointsRefused(Conflict):
+    """Not as many points are free as the order wants to use."""
+
+    code = "points_refused"
+
+
+class OfferGone(Conflict):
+    """The special price cannot be had; nothing was ordered. `reason`: gone, limit or first_order."""
+
+    code = "offer_gone"
+
+    def __init__(self, reason: str, *, offer_id: int, name: str = "") -> None:
+        self.reason, self.offer_id = reason, offer_id
+        words = {
+            "limit": _("You have already taken as many pieces of “%(name)s” as one person may."),
+            "first_order": _("“%(name)s” is for a first order, once per person."),
+        }
+        sold_out = _("“%(name)s” is taken to the last piece. Nothing was ordered.")
+        super().__init__(words.get(reason, sold_out) % {"name": name or _("The special price")})

@@ -48,3 +48,12 @@ class OrderRefunded:
     member_id: int
     refund_fen: int
     at: datetime
+
+
+@dataclass(frozen=True)
+class OfferFreed:
+    """Pieces of an offer came back to its quota: somebody on its waiting list may be told."""
+
+    offer_id: int
+    places: int
+    at: datetime

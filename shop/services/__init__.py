@@ -20,7 +20,6 @@ from shop.services.catalogue import (
 from shop.services.merging import move_member
 from shop.services.orders import (
     confirm_receipt,
-    place_order,
     receive_due_orders,
     receive_order,
     release_order,
@@ -34,6 +33,7 @@ from shop.services.payments import (
     query_lost_payments,
     start_payment,
 )
+from shop.services.placing import payment_time, place_order
 from shop.services.refunds import (
     confirm_refund,
     refund_mismatch,
@@ -63,6 +63,7 @@ __all__ = [
     "make_thumbnail",
     "move_member",
     "move_stock",
+    "payment_time",
     "place_order",
     "query_lost_payments",
     "reason_words",

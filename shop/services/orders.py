@@ -1,237 +1,24 @@
-"""From checkout to the parcel's arrival. Stock is reserved when ordering and leaves the shelf when shipping."""
+"""From the placed order to the parcel's arrival. Stock is reserved when ordering and leaves the shelf when shipping."""
 
-import json
-import secrets
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
-from typing import Any, NamedTuple
-
-from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils.translation import gettext as _
 
-from core import clock, money
+from core import clock
 from core.events import publish
 from core.locks import lock_row
 from shop import rules
-from shop.errors import (
-    BadQuantity,
-    EmptyOrder,
-    NoSuchOrder,
-    NotForSale,
-    PriceChanged,
-    Shortage,
-    SoldOut,
-    WrongState,
-)
-from shop.events import OrderCancelled, OrderPlaced, OrderReceived, OrderShipped
+from shop.errors import NoSuchOrder, WrongState
+from shop.events import OrderCancelled, OrderReceived, OrderShipped
 from shop.models import Order, OrderLine, OrderLog, Payment, Shipment, StockMovement
-from shop.services.addresses import AddressInput
-from shop.services.stock import WAREHOUSE, Move, move_stock
-
-
-class _Offer(NamedTuple):
-    """One SKU as the database sells it at this moment."""
-
-    sku_id: int
-    price_fen: int
-    sku_name: str
-    product_name: str
-    is_sold: bool
-    image: str
-    available: int
-
-
-class _PlacedBefore(Exception):
-    """Another request with the same key was first."""
-
-
-class _OutOfStep(Exception):
-    """The stock changed between two looks at it."""
-
-
-def place_order(
-    *,
-    member_id: int,
-    lines: Iterable[tuple[int, int]],
-    address: AddressInput,
-    idempotency_key: str,
-    note: str = "",
-    from_cart: bool = False,
-    expected_total_fen: int | None = None,
-) -> Order:
-    """Order SKUs, (sku id, quantity) each, at the database's prices of this moment; all of them or nothing.
-
-    Locks: stock, last and by SKU. Idempotent on: (member, idempotency_key): the earlier order is returned.
-    Publishes: OrderPlaced. Two reads and writes and one function call; the stock rows stay locked for that call and
-    the commit only. `expected_total_fen` is what the shopper was shown; None: no matter. Raises SoldOut (naming what
-    and how many are left), PriceChanged, NotForSale, BadQuantity, BadAddress, EmptyOrder.
-    """
-    wanted = rules.merged_lines(lines)
-    _check(wanted, idempotency_key)
-    receiver = address.checked()
-    note = " ".join(note.split())[:200]
-    while True:
-        try:
-            with transaction.atomic():
-                return _place(
-                    member_id, wanted, receiver, note, idempotency_key, from_cart, expected_total_fen
-                )
-        except _PlacedBefore:
-            return Order.objects.get(member_id=member_id, idempotency_key=idempotency_key)
-        except (
-            _OutOfStep
-        ):  # somebody was faster: look again, which names what is left, or finds it given back
-            continue
-
-
-def _check(wanted: Sequence[tuple[int, int]], idempotency_key: str) -> None:
-    if not wanted:
-        raise EmptyOrder(_("There is nothing to order. Please choose something first."))
-    if len(wanted) > rules.MAX_LINES:
-        raise BadQuantity(_("At most %(count)d different items in one order.") % {"count": rules.MAX_LINES})
-    if any(not 1 <= quantity <= rules.MAX_QUANTITY for _sku, quantity in wanted):
-        raise BadQuantity(_("Choose between 1 and %(most)d pieces.") % {"most": rules.MAX_QUANTITY})
-    if not 8 <= len(idempotency_key) <= 64:
-        raise ValueError("an idempotency key has 8 to 64 characters")
-
-
-def _place(
-    member_id: int,
-    wanted: Sequence[tuple[int, int]],
-    receiver: AddressInput,
-    note: str,
-    idempotency_key: str,
-    from_cart: bool,
-    expected_total_fen: int | None,
-) -> Order:
-    moment = clock.now()
-    order_id, store_id, offers = _read_offers(member_id, wanted, idempotency_key)
-    _refuse_what_cannot_be_had(wanted, offers)
-    sums = rules.totals(rules.PricedLine(offers[sku].price_fen, quantity) for sku, quantity in wanted)
-    if sums.total_fen == 0:
-        raise EmptyOrder(_("There is nothing to pay for in this order."))
-    if expected_total_fen is not None and sums.total_fen != expected_total_fen:
-        raise PriceChanged(
-            _("The price has changed: this order is now ¥%(total)s.") % {"total": money.yuan(sums.total_fen)}
-        )
-    expires_at = moment + payment_time()
-    values: dict[str, Any] = {
-        "id": order_id,
-        "number": rules.order_number(clock.local(moment), secrets.randbelow(10**12)),
-        "member_id": member_id,
-        "items_fen": sums.items_fen,
-        "shipping_fen": sums.shipping_fen,
-        "discount_fen": sums.discount_fen,
-        "total_fen": sums.total_fen,
-        "receiver": receiver.receiver,
-        "phone": receiver.phone,
-        "region": receiver.region,
-        "street": receiver.street,
-        "postal_code": receiver.postal_code,
-        "note": note,
-        "idempotency_key": idempotency_key,
-    }
-    # Before the stock is taken: its rows are what other buyers wait for.
-    publish(
-        OrderPlaced(order_id=order_id, member_id=member_id, total_fen=sums.total_fen, at=moment),
-        key=f"order:{order_id}",
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT shop_take_order(%s, %s::bigint[], %s, %s::int[], %s::bigint[], %s::text[], %s::text[], %s::text[],"
-            " %s, %s)",
-            [
-                json.dumps({**values, "expires_at": expires_at.isoformat()}),
-                [sku for sku, _quantity in wanted],
-                store_id,
-                [quantity for _sku, quantity in wanted],
-                [offers[sku].price_fen for sku, _quantity in wanted],
-                [offers[sku].product_name for sku, _quantity in wanted],
-                [offers[sku].sku_name for sku, _quantity in wanted],
-                [offers[sku].image for sku, _quantity in wanted],
-                from_cart,
-                moment,
-            ],
-        )
-        taken = cursor.fetchone()[0]
-    if taken == -1:
-        raise _PlacedBefore
-    if taken < len(wanted):
-        raise _OutOfStep
-    order = Order(
-        **values, status=Order.PENDING_PAYMENT, placed_at=moment, expires_at=expires_at, due_at=expires_at,
-        store_id=store_id,
-    )  # fmt: skip
-    order._state.adding = False
-    order._state.db = "default"
-    return order
-
-
-def _read_offers(
-    member_id: int, wanted: Sequence[tuple[int, int]], idempotency_key: str
-) -> tuple[int, int | None, dict[int, _Offer]]:
-    """A fresh order id, the warehouse and what is offered, in one statement. Raises _PlacedBefore."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH ground AS MATERIALIZED (
-                SELECT nextval('shop_order_id_seq') AS order_id,
-                       (SELECT id FROM crm_store WHERE code = %s) AS store_id,
-                       (SELECT id FROM shop_order WHERE member_id = %s AND idempotency_key = %s) AS earlier_id
-            )
-            SELECT g.order_id, g.store_id, g.earlier_id, s.id, s.price_fen, s.name, p.name,
-                   s.is_active AND p.status = 'on_sale',
-                   coalesce((
-                       SELECT coalesce(nullif(i.thumbnail, ''), i.image) FROM shop_productimage i
-                       WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
-                   ), ''),
-                   coalesce(st.on_hand - st.reserved, 0)
-            FROM ground g
-            LEFT JOIN shop_sku s ON s.id = ANY(%s)
-            LEFT JOIN shop_product p ON p.id = s.product_id
-            LEFT JOIN shop_stock st ON st.sku_id = s.id AND st.store_id = g.store_id
-            """,
-            [WAREHOUSE, member_id, idempotency_key, [sku for sku, _quantity in wanted]],
-        )
-        rows = cursor.fetchall()
-    if rows[0][2] is not None:
-        raise _PlacedBefore
-    return rows[0][0], rows[0][1], {row[3]: _Offer(*row[3:]) for row in rows if row[3] is not None}
-
-
-def _refuse_what_cannot_be_had(wanted: Sequence[tuple[int, int]], offers: dict[int, _Offer]) -> None:
-    gone = [sku for sku, _quantity in wanted if sku not in offers or not offers[sku].is_sold]
-    if gone:
-        names = [
-            f"{offers[sku].product_name} {offers[sku].sku_name}".strip() if sku in offers else _("An item")
-            for sku in gone
-        ]
-        raise NotForSale(_("No longer sold: %(names)s. Please take it out.") % {"names": "、".join(names)})
-    shortages = [
-        Shortage(
-            sku_id=sku,
-            name=f"{offers[sku].product_name} {offers[sku].sku_name}".strip(),
-            wanted=quantity,
-            available=max(offers[sku].available, 0),
-        )
-        for sku, quantity in wanted
-        if offers[sku].available < quantity
-    ]
-    if shortages:
-        raise SoldOut(shortages)
-
-
-def payment_time() -> timedelta:
-    """How long an unpaid order keeps its stock."""
-    return timedelta(minutes=settings.ORDER_PAYMENT_MINUTES)
+from shop.services.effects import has_effects, undo_effects
+from shop.services.stock import Move, move_stock
 
 
 @transaction.atomic
 def release_order(*, order_id: int, reason: str, actor: str, user_id: int | None = None) -> Order:
-    """Cancel an unpaid order and give its stock back; every payment of it must be closed at WeChat already.
+    """Cancel an unpaid order and give back what it took; every payment of it must be closed at WeChat already.
 
-    Locks: order, stock. Idempotent: a cancelled order stays. Publishes: OrderCancelled. Raises WrongState when it is
+    Locks: order, stock, coupons, offers, points. Idempotent: a cancelled order stays. Publishes: OrderCancelled. Raises WrongState when it is
     not waiting for payment any more, or when a payment is still open (one was started a moment ago).
     """
     order = lock_row(Order.objects.filter(pk=order_id))
@@ -252,6 +39,7 @@ def release_order(*, order_id: int, reason: str, actor: str, user_id: int | None
     )  # fmt: skip
     order.save(update_fields=["status", "cancelled_at", "cancel_reason", "due_at"])
     unreserve(order, cause="release", actor=actor)
+    undo_effects(order, cause="release")
     write_log(order, "cancelled", actor=actor, user_id=user_id, note=reason)
     if order.member_id:
         publish(
@@ -262,7 +50,12 @@ def release_order(*, order_id: int, reason: str, actor: str, user_id: int | None
 
 
 def reserve_again(order: Order, *, cause: str, actor: str) -> bool:
-    """Reserve the lines of an order once more; False when something is sold out, then nothing is reserved."""
+    """Reserve the lines of an order once more; False when something is sold out, then nothing is reserved.
+
+    Also False when its price rested on a coupon, an offer or points: they went back and may be used elsewhere since.
+    """
+    if has_effects(order):
+        return False
     return move_stock(
         [
             Move(line.sku_id, line.store_id, reserved=line.quantity)

@@ -38,6 +38,7 @@ def move_stock(
     False: at least one stock has not enough (or does not exist) and nothing was changed.
     Locks: stock, by SKU and store. Idempotent on: (stock, cause); a second use raises IntegrityError.
     """
+    moves = _merged(moves)
     if not moves:
         return True
     with transaction.atomic(), connection.cursor() as cursor:
@@ -60,6 +61,17 @@ def move_stock(
         if not complete:
             transaction.set_rollback(True)
     return complete
+
+
+def _merged(moves: Sequence[Move]) -> list[Move]:
+    """One move per stock: an order may have a SKU on several lines, sold and given."""
+    sums: dict[tuple[int, int], Move] = {}
+    for move in moves:
+        known = sums.get((move.sku_id, move.store_id), Move(move.sku_id, move.store_id))
+        sums[move.sku_id, move.store_id] = Move(
+            move.sku_id, move.store_id, known.on_hand + move.on_hand, known.reserved + move.reserved
+        )
+    return list(sums.values())
 
 
 @transaction.atomic
