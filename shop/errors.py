@@ -115,7 +115,7 @@ class PointsRefused(Conflict):
 
 
 class OfferGone(Conflict):
-    """The special price cannot be had; nothing was ordered. `reason`: gone, limit or first_order."""
+    """The special price cannot be had; nothing was ordered. `reason`: gone, limit, first_order; free: nothing to wait for."""
 
     code = "offer_gone"
 
@@ -123,6 +123,7 @@ class OfferGone(Conflict):
         self.reason, self.offer_id = reason, offer_id
         words = {
             "limit": _("You have already taken as many pieces of “%(name)s” as one person may."),
+            "free": _("“%(name)s” can be ordered right now: there is no need to wait."),
             "first_order": _("“%(name)s” is for a first order, once per person."),
         }
         sold_out = _("“%(name)s” is taken to the last piece. Nothing was ordered.")

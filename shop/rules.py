@@ -3,8 +3,11 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from core.money import allocate
+from shop.pricing.types import Discount, QuotedLine
 
 PENDING_PAYMENT, PAID, SHIPPED = "pending_payment", "paid", "shipped"
 RECEIVED, CANCELLED, REFUNDED = "received", "cancelled", "refunded"
@@ -69,6 +72,32 @@ def merged_lines(lines: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     for sku_id, quantity in lines:
         sums[sku_id] = sums.get(sku_id, 0) + quantity
     return sorted(sums.items())
+
+
+def split_line(line: QuotedLine, quantities: Sequence[int]) -> list[QuotedLine]:
+    """A quoted line as several, of the given quantities, which sum to its own: each discount shared out to the fen,
+    and none larger than what its part still costs.
+    """
+    if list(quantities) == [line.quantity]:
+        return [line]
+    room = [line.unit_price_fen * quantity for quantity in quantities]
+    shares: list[list[Discount]] = [[] for _part in quantities]
+    for discount in line.discounts:
+        amounts = [
+            min(off, most)
+            for off, most in zip(allocate(discount.amount_fen, list(quantities)), room, strict=True)
+        ]
+        rest = discount.amount_fen - sum(amounts)
+        for place, amount in enumerate(amounts):
+            more = min(rest, room[place] - amount)
+            rest -= more
+            room[place] -= amount + more
+            if amount + more:
+                shares[place].append(replace(discount, amount_fen=amount + more))
+    return [
+        replace(line, quantity=quantity, discounts=tuple(mine))
+        for quantity, mine in zip(quantities, shares, strict=True)
+    ]
 
 
 def order_number(day: datetime, chance: int) -> str:

@@ -7,7 +7,7 @@ from core.events import subscribe
 from crm import services as crm_services
 from crm.events import MembersMerged
 from shop import services
-from shop.events import OrderCancelled, OrderPlaced, OrderShipped
+from shop.events import OfferFreed, OrderCancelled, OrderPlaced, OrderShipped
 from shop.imports import runner as imports
 from wechat.events import PaymentNotified, RefundNotified
 
@@ -65,10 +65,15 @@ def note_shipped(event: OrderShipped) -> None:
     )
 
 
+def tell_who_waits(event: OfferFreed) -> None:
+    services.tell_waiting(offer_id=event.offer_id, places=event.places)
+
+
 subscribe(PaymentNotified, book_payment, queue="fast")
 subscribe(RefundNotified, book_refund, queue="fast")
 subscribe(MembersMerged, follow_merge)
 subscribe(OrderPlaced, note_placed)
 subscribe(OrderCancelled, note_cancelled)
 subscribe(OrderShipped, note_shipped)
+subscribe(OfferFreed, tell_who_waits)
 jobs.register(imports.KIND, imports.work, label=_("order import"))

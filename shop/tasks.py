@@ -28,3 +28,8 @@ def receive_due_orders() -> int:
 @shared_task(name="shop.tasks.refresh_sold_counts")
 def refresh_sold_counts() -> int:
     return services.refresh_sold_counts()
+
+
+@shared_task(name="shop.tasks.expire_coupons")
+def expire_coupons() -> int:
+    return services.expire_coupons()

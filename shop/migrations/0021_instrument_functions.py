@@ -203,7 +203,7 @@ END $$;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("shop", "0020_instruments"), ("core", "0003_hold_function")]
+    dependencies = [("shop", "0030_stock"), ("core", "0003_hold_function")]
 
     operations = [
         migrations.RunSQL(

@@ -132,6 +132,7 @@ class OfferWaiting(models.Model):
     joined_at = models.DateTimeField(_("since"))
     told_at = models.DateTimeField(_("told at"), null=True, blank=True)
     outcome = models.CharField(_("outcome"), max_length=60, blank=True)
+    rounds = models.PositiveIntegerField(default=0, editable=False)
 
     class Meta:
         verbose_name = _("waiting for an offer")

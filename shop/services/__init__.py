@@ -17,7 +17,16 @@ from shop.services.catalogue import (
     save_product_image,
     set_products_status,
 )
+from shop.services.coupons import (
+    claim_coupon,
+    expire_coupons,
+    grant_coupon,
+    grant_coupons,
+    revoke_coupons,
+)
+from shop.services.effects import reverse_effects, settle_effects, undo_effects
 from shop.services.merging import move_member
+from shop.services.offers import stop_waiting, tell_waiting, wait_for_offer
 from shop.services.orders import (
     confirm_receipt,
     receive_due_orders,
@@ -53,13 +62,17 @@ __all__ = [
     "adjust_stock",
     "cancel_order",
     "check_payment",
+    "claim_coupon",
     "clean_detail",
     "confirm_payment",
     "confirm_receipt",
     "confirm_refund",
     "delete_address",
     "duplicate_product",
+    "expire_coupons",
     "expire_orders",
+    "grant_coupon",
+    "grant_coupons",
     "make_thumbnail",
     "move_member",
     "move_stock",
@@ -76,6 +89,8 @@ __all__ = [
     "release_order",
     "remove_cart_line",
     "retry_refunds",
+    "reverse_effects",
+    "revoke_coupons",
     "save_address",
     "save_product_image",
     "select_cart_lines",
@@ -84,7 +99,12 @@ __all__ = [
     "set_default_address",
     "set_products_status",
     "set_stock",
+    "settle_effects",
     "ship_order",
     "start_payment",
+    "stop_waiting",
+    "tell_waiting",
+    "undo_effects",
+    "wait_for_offer",
     "warehouse_id",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Sum
@@ -21,9 +22,7 @@ def points_cause(order_id: int) -> str:
 
 def has_effects(order: Order) -> bool:
     """Whether the order took a coupon, pieces of an offer or points, in whatever state they are now."""
-    return OrderDiscount.objects.filter(
-        order_id=order.pk, step__in=["coupon", "offer", "points"]
-    ).exists()
+    return OrderDiscount.objects.filter(order_id=order.pk, step__in=["coupon", "offer", "points"]).exists()
 
 
 @transaction.atomic
@@ -48,9 +47,10 @@ def undo_effects(order: Order, *, cause: str) -> None:
     moment = clock.now()
     _return_coupons(order, "returns_on_cancel", moment)
     _give_back_pieces(order, None, moment)
-    if order.points_used and LedgerHold.objects.filter(
-        cause=points_cause(order.pk), status=LedgerHold.OPEN
-    ).exists():
+    if (
+        order.points_used
+        and LedgerHold.objects.filter(cause=points_cause(order.pk), status=LedgerHold.OPEN).exists()
+    ):
         ledger.release(cause=points_cause(order.pk))
 
 
@@ -97,7 +97,7 @@ def reverse_effects(order: Order, parts: Iterable[tuple[OrderLine, int]], *, cau
     return points
 
 
-def _added(parts: Iterable[Mapping[int | str, int]]) -> dict[int, int]:
+def _added(parts: Iterable[Mapping[Any, int]]) -> dict[int, int]:
     sums: dict[int, int] = {}
     for one in parts:
         for line_id, quantity in one.items():
@@ -116,7 +116,9 @@ def _points_share(order: Order, lines: Mapping[int, OrderLine], returned: Mappin
         return 0
     # Per line and piece, so that the order in which parts return does not matter.
     share = sum(
-        off * min(returned.get(line_id, 0), lines[line_id].quantity) * order.points_used
+        off
+        * min(returned.get(line_id, 0), lines[line_id].quantity)
+        * order.points_used
         // (lines[line_id].quantity * whole)
         for line_id, off in by_line.items()
         if line_id in lines
@@ -147,12 +149,15 @@ def _give_back_pieces(order: Order, parts: Mapping[int, int] | None, moment: dat
     The take's row says how many are still out, so that no piece returns twice.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT * FROM shop_give_back_offers(%s, %s, %s, %s)", [
-            order.pk,
-            None if parts is None else list(parts),
-            None if parts is None else list(parts.values()),
-            moment,
-        ])
+        cursor.execute(
+            "SELECT * FROM shop_give_back_offers(%s, %s, %s, %s)",
+            [
+                order.pk,
+                None if parts is None else list(parts),
+                None if parts is None else list(parts.values()),
+                moment,
+            ],
+        )
         freed = cursor.fetchall()
     for offer_id, places in freed:
         publish(OfferFreed(offer_id=offer_id, places=places, at=moment), key=f"offer:{offer_id}")

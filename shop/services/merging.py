@@ -7,11 +7,14 @@ from django.db.models.functions import Least
 from core.locks import advisory_lock
 from shop import rules
 from shop.models import Address, CartLine, Order
+from shop.services.coupons import move_coupons
+from shop.services.offers import move_offers
 
 
 @transaction.atomic
 def move_member(*, kept_id: int, merged_id: int) -> int:
-    """Give orders, cart and addresses of the merged member to the kept one; returns how many orders moved.
+    """Give orders, coupons, offers, cart and addresses of the merged member to the kept one; returns how many orders
+    moved.
 
     Locks: orders, cart lines, addresses of both. Idempotent.
     """
@@ -20,6 +23,9 @@ def move_member(*, kept_id: int, merged_id: int) -> int:
     keys = Order.objects.filter(member_id=kept_id, idempotency_key__isnull=False).values("idempotency_key")
     Order.objects.filter(member_id=merged_id, idempotency_key__in=keys).update(idempotency_key=None)
     moved = Order.objects.filter(member_id=merged_id).update(member_id=kept_id)
+
+    move_coupons(kept_id=kept_id, merged_id=merged_id)
+    move_offers(kept_id=kept_id, merged_id=merged_id)
 
     for line in CartLine.objects.filter(member_id=merged_id):
         CartLine.objects.filter(member_id=kept_id, sku_id=line.sku_id).update(

@@ -18,8 +18,9 @@ from shop.services.stock import Move, move_stock
 def release_order(*, order_id: int, reason: str, actor: str, user_id: int | None = None) -> Order:
     """Cancel an unpaid order and give back what it took; every payment of it must be closed at WeChat already.
 
-    Locks: order, stock, coupons, offers, points. Idempotent: a cancelled order stays. Publishes: OrderCancelled. Raises WrongState when it is
-    not waiting for payment any more, or when a payment is still open (one was started a moment ago).
+    Locks: order, stock, coupons, offers, points. Idempotent: a cancelled order stays. Publishes: OrderCancelled.
+    Raises WrongState when it is not waiting for payment any more, or when a payment is still open (one was started a
+    moment ago).
     """
     order = lock_row(Order.objects.filter(pk=order_id))
     if order is None:

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -22,13 +22,14 @@ from shop.errors import (
     OfferGone,
     PointsRefused,
     PriceChanged,
-    Shortage,
     SoldOut,
 )
 from shop.events import OrderPlaced
 from shop.models import Order
 from shop.pricing.types import Choices, Discount, Quote, QuotedLine
+from shop.services import routing
 from shop.services.addresses import AddressInput
+from shop.services.routing import Serving
 from shop.services.stock import WAREHOUSE
 
 
@@ -41,7 +42,6 @@ class _Goods(NamedTuple):
     product_name: str
     is_sold: bool
     image: str
-    available: int
 
     @property
     def name(self) -> str:
@@ -100,9 +100,13 @@ def place_order(
                 )
         except _PlacedBefore:
             return Order.objects.get(member_id=member_id, idempotency_key=idempotency_key)
-        except _OutOfStep:  # somebody was faster: look again, which names what is left, or finds it given back
+        except (
+            _OutOfStep
+        ):  # somebody was faster: look again, which names what is left, or finds it given back
             if attempt == _ATTEMPTS - 1:
-                raise PriceChanged(_("Too many people are buying this right now. Please try again.")) from None
+                raise PriceChanged(
+                    _("Too many people are buying this right now. Please try again.")
+                ) from None
     raise AssertionError("the last attempt answers or raises")
 
 
@@ -139,11 +143,10 @@ def _place(
     asked = sorted({*(sku for sku, _quantity in wanted), *choices.add_on_sku_ids})
     ground = _read(member_id, asked, idempotency_key)
     _refuse_what_is_not_sold(wanted, ground.goods)
-    quote = _quote(ground.goods, wanted)
+    quote = _quote(member_id, wanted, choices, receiver.province, moment, ground.goods)
     _refuse_what_was_not_applied(choices, quote)
     goods = _with_gifts(ground.goods, quote)
-    quote = _without_missing_gifts(quote, goods)
-    _refuse_what_is_short(quote, goods)
+    quote, servings = _route(quote, receiver.region, choices)
     if quote.total_fen <= 0 and not quote_may_be_free():
         raise EmptyOrder(_("There is nothing to pay for in this order."))
     if expected_total_fen is not None and quote.total_fen != expected_total_fen:
@@ -155,6 +158,7 @@ def _place(
         ground=ground,
         goods=goods,
         quote=quote,
+        servings=servings,
         receiver=receiver,
         note=note,
         idempotency_key=idempotency_key,
@@ -164,7 +168,14 @@ def _place(
     )
 
 
-def _quote(goods: dict[int, _Goods], wanted: Sequence[tuple[int, int]]) -> Quote:
+def _quote(
+    member_id: int,
+    wanted: Sequence[tuple[int, int]],
+    choices: Choices,
+    province: str,
+    moment: datetime,
+    goods: dict[int, _Goods],
+) -> Quote:
     """The prices of the catalogue, nothing taken off."""
     return Quote(lines=tuple(QuotedLine(sku, goods[sku].price_fen, quantity) for sku, quantity in wanted))
 
@@ -178,18 +189,8 @@ def _read(member_id: int, sku_ids: Sequence[int], idempotency_key: str) -> _Grou
     """A fresh order id, the warehouse and what is sold, in one statement. Raises _PlacedBefore."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            WITH ground AS MATERIALIZED (
-                SELECT nextval('shop_order_id_seq') AS order_id,
-                       (SELECT id FROM crm_store WHERE code = %s) AS store_id,
-                       (SELECT id FROM shop_order WHERE member_id = %s AND idempotency_key = %s) AS earlier_id
-            )
-            SELECT g.order_id, g.store_id, g.earlier_id, s.*
-            FROM ground g LEFT JOIN ("""
-            + _GOODS
-            + """) s ON true
-            """,
-            [WAREHOUSE, member_id, idempotency_key, WAREHOUSE, list(sku_ids)],
+            _GROUND,
+            [WAREHOUSE, member_id, idempotency_key, list(sku_ids)],
         )
         rows = cursor.fetchall()
     if rows[0][2] is not None:
@@ -202,13 +203,19 @@ SELECT s.id, s.price_fen, s.name, p.name AS product_name, s.is_active AND p.stat
        coalesce((
            SELECT coalesce(nullif(i.thumbnail, ''), i.image) FROM shop_productimage i
            WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
-       ), ''),
-       coalesce(st.on_hand - st.reserved, 0)
+       ), '')
 FROM shop_sku s
 JOIN shop_product p ON p.id = s.product_id
-LEFT JOIN shop_stock st ON st.sku_id = s.id AND st.store_id = (SELECT id FROM crm_store WHERE code = %s)
 WHERE s.id = ANY(%s)
 """
+_GROUND = f"""
+WITH ground AS MATERIALIZED (
+    SELECT nextval('shop_order_id_seq') AS order_id,
+           (SELECT id FROM crm_store WHERE code = %s) AS store_id,
+           (SELECT id FROM shop_order WHERE member_id = %s AND idempotency_key = %s) AS earlier_id
+)
+SELECT g.order_id, g.store_id, g.earlier_id, s.* FROM ground g LEFT JOIN ({_GOODS}) s ON true
+"""  # noqa: S608  two statements of ours
 
 
 def _with_gifts(goods: dict[int, _Goods], quote: Quote) -> dict[int, _Goods]:
@@ -217,7 +224,7 @@ def _with_gifts(goods: dict[int, _Goods], quote: Quote) -> dict[int, _Goods]:
     if not more:
         return goods
     with connection.cursor() as cursor:
-        cursor.execute(_GOODS, [WAREHOUSE, more])
+        cursor.execute(_GOODS, [more])
         return {**goods, **{row[0]: _Goods(*row) for row in cursor.fetchall()}}
 
 
@@ -236,36 +243,32 @@ def _refuse_what_was_not_applied(choices: Choices, quote: Quote) -> None:
         raise CouponRefused(_("A chosen coupon cannot be used for this order. Please choose again."))
 
 
-def _needed(lines: Iterable[QuotedLine]) -> dict[int, int]:
-    """SKU → pieces, goods and gifts together."""
-    needed: dict[int, int] = {}
-    for line in lines:
-        needed[line.sku_id] = needed.get(line.sku_id, 0) + line.quantity
-    return needed
+def _route(quote: Quote, region: str, choices: Choices) -> tuple[Quote, list[Serving]]:
+    """Which store serves which pieces. Raises SoldOut.
+
+    Gifts of promotions are given while they last: one that no store has is left out. The gift of a coupon is what the
+    coupon is worth, and counts as goods.
+    """
+    try:
+        return quote, routing.plan(lines=_needed(quote.lines), region=region, choices=choices)
+    except SoldOut as refusal:
+        short = {shortage.sku_id for shortage in refusal.shortages}
+        kept = tuple(line for line in quote.lines if not (line.sku_id in short and _is_extra(line)))
+        if len(kept) == len(quote.lines):
+            raise
+        without = replace(quote, lines=kept)
+        return without, routing.plan(lines=_needed(kept), region=region, choices=choices)
 
 
-def _without_missing_gifts(quote: Quote, goods: dict[int, _Goods]) -> Quote:
-    """Gifts of promotions are given while they last; the gift of a coupon is what the coupon is worth, and stays."""
-    kept: list[QuotedLine] = []
-    for line in quote.lines:
-        is_extra = line.kind == "gift" and all(one.step == "promotion" for one in line.discounts)
-        left = goods[line.sku_id].available if line.sku_id in goods else 0
-        if is_extra and line.total_fen == 0 and _needed([*quote.lines])[line.sku_id] > left:
-            continue
-        kept.append(line)
-    return quote if len(kept) == len(quote.lines) else replace(quote, lines=tuple(kept))
+def _is_extra(line: QuotedLine) -> bool:
+    return (
+        line.kind == "gift" and line.total_fen == 0 and all(one.step == "promotion" for one in line.discounts)
+    )
 
 
-def _refuse_what_is_short(quote: Quote, goods: dict[int, _Goods]) -> None:
-    shortages = [
-        Shortage(
-            sku_id=sku, name=goods[sku].name, wanted=quantity, available=max(goods[sku].available, 0)
-        )
-        for sku, quantity in _needed(quote.lines).items()
-        if goods[sku].available < quantity
-    ]
-    if shortages:
-        raise SoldOut(shortages)
+def _needed(lines: Iterable[QuotedLine]) -> list[tuple[int, int]]:
+    """(SKU, pieces), goods and gifts together."""
+    return rules.merged_lines((line.sku_id, line.quantity) for line in lines)
 
 
 def _write(
@@ -274,6 +277,7 @@ def _write(
     ground: _Ground,
     goods: dict[int, _Goods],
     quote: Quote,
+    servings: Sequence[Serving],
     receiver: AddressInput,
     note: str,
     idempotency_key: str,
@@ -282,7 +286,7 @@ def _write(
     moment: datetime,
 ) -> Order:
     expires_at = moment + payment_time()
-    lines, discounts = _rows(quote, goods, ground.store_id)
+    lines, discounts = _rows(quote, goods, servings)
     stores = {line["store_id"] for line in lines}
     values: dict[str, Any] = {
         "id": ground.order_id,
@@ -334,12 +338,13 @@ def _write(
 
 
 def _rows(
-    quote: Quote, goods: dict[int, _Goods], store_id: int | None
+    quote: Quote, goods: dict[int, _Goods], servings: Sequence[Serving]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The lines and their discounts as `shop_take_order` reads them; `place` joins the two."""
     lines: list[dict[str, Any]] = []
     discounts: list[dict[str, Any]] = []
-    for place, line in enumerate(quote.lines):
+    for line, store_id in _by_store(quote.lines, servings):
+        place = len(lines)
         lines.append(
             {
                 "place": place,
@@ -357,6 +362,29 @@ def _rows(
         discounts += [_discount(one, place) for one in line.discounts if one.amount_fen]
     discounts += [_discount(one, None) for one in quote.shipping_discounts if one.amount_fen]
     return lines, discounts
+
+
+def _by_store(
+    lines: Iterable[QuotedLine], servings: Sequence[Serving]
+) -> Iterator[tuple[QuotedLine, int | None]]:
+    """The lines, those that several stores serve taken apart; without a store what needs no stock."""
+    left: dict[int, list[list[int]]] = {}
+    for one in servings:
+        left.setdefault(one.sku_id, []).append([one.store_id, one.quantity])
+    for line in lines:
+        parts: list[tuple[int | None, int]] = []
+        missing = line.quantity
+        for chunk in left.get(line.sku_id, []):
+            here = min(chunk[1], missing)
+            if here:
+                parts.append((chunk[0], here))
+                chunk[1] -= here
+                missing -= here
+        if missing:
+            parts.append((None, missing))
+        yield from zip(
+            rules.split_line(line, [pieces for _s, pieces in parts]), [s for s, _p in parts], strict=True
+        )
 
 
 def _discount(one: Discount, place: int | None) -> dict[str, Any]:
@@ -387,6 +415,4 @@ def _refuse(answer: str, quote: Quote, choices: Choices) -> None:
 
 def _offer_name(quote: Quote, offer_id: int) -> str:
     source = f"offer:{offer_id}"
-    return next(
-        (one.title for line in quote.lines for one in line.discounts if one.source == source), ""
-    )
+    return next((one.title for line in quote.lines for one in line.discounts if one.source == source), "")
