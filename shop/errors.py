@@ -115,7 +115,10 @@ class PointsRefused(Conflict):
 
 
 class OfferGone(Conflict):
-    """The special price cannot be had; nothing was ordered. `reason`: gone, limit, first_order; free: nothing to wait for."""
+    """The special price cannot be had; nothing was ordered.
+
+    `reason`: gone, limit, first_order; free: there is nothing to wait for.
+    """
 
     code = "offer_gone"
 
