@@ -6,6 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.audits import Finding, audit_check, rows
+from shop import fulfilment_audits as fulfilment_audits
 
 
 def _findings(check: str, sql: str, problem: str) -> Iterator[Finding]:
@@ -44,7 +45,10 @@ def reserved_is_what_open_orders_hold() -> Iterator[Finding]:
         FROM shop_stock s FULL JOIN (
             SELECT l.sku_id, l.store_id, sum(l.quantity) AS wanted
             FROM shop_orderline l JOIN shop_order o ON o.id = l.order_id
-            WHERE o.status IN ('pending_payment', 'paid') AND l.store_id IS NOT NULL
+            WHERE o.status IN ('pending_payment', 'paid') AND l.store_id IS NOT NULL AND NOT EXISTS (
+                SELECT FROM shop_fulfilment f
+                WHERE f.order_id = o.id AND f.store_id = l.store_id AND f.state IN ('shipped', 'handed_over')
+            )
             GROUP BY l.sku_id, l.store_id
         ) l ON l.sku_id = s.sku_id AND l.store_id = s.store_id
         WHERE coalesce(s.reserved, 0) <> coalesce(l.wanted, 0)

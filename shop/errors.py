@@ -131,3 +131,9 @@ class OfferGone(Conflict):
         }
         sold_out = _("“%(name)s” is taken to the last piece. Nothing was ordered.")
         super().__init__(words.get(reason, sold_out) % {"name": name or _("The special price")})
+
+
+class PickupRefused(Conflict):
+    """This code may not be redeemed here and now; the message says what to tell the shopper."""
+
+    code = "pickup_refused"

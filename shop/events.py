@@ -36,6 +36,16 @@ class OrderShipped:
 
 
 @dataclass(frozen=True)
+class PickupReady:
+    """The goods lie at the counter of their store; the code stands in the fulfilment."""
+
+    order_id: int
+    member_id: int
+    fulfilment_id: int
+    at: datetime
+
+
+@dataclass(frozen=True)
 class OrderReceived:
     order_id: int
     member_id: int

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from shop.pages import browse, cart, checkout, me, orders
+from shop.pages import browse, cart, checkout, me, orders, pickup
 
 urlpatterns = [
     path("", browse.home, name="home"),
@@ -22,6 +22,7 @@ urlpatterns = [
     path("orders/<str:number>/", orders.order, name="order"),
     path("orders/<str:number>/cancel/", orders.order_cancel, name="order_cancel"),
     path("orders/<str:number>/receive/", orders.order_receive, name="order_receive"),
+    path("staff/pickup/", pickup.pickup, name="pickup"),
     path("me/", me.me, name="me"),
     path("addresses/", me.addresses, name="addresses"),
     path("addresses/new/", me.address_new, name="address_new"),

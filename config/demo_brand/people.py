@@ -30,6 +30,7 @@ from crm.models import (
 )
 from shop import rules
 from shop.models import (
+    Fulfilment,
     Order,
     OrderLine,
     OrderLog,
@@ -94,6 +95,7 @@ class Rows:
     logs: list[OrderLog] = field(default_factory=list)
     payments: list[Payment] = field(default_factory=list)
     refunds: list[Refund] = field(default_factory=list)
+    fulfilments: list[Fulfilment] = field(default_factory=list)
     shipments: list[Shipment] = field(default_factory=list)
 
 
@@ -144,7 +146,15 @@ class Year:
             copy_rows(table)
         copy_rows(self._figures())
         copy_tuples(Activity._meta.db_table, Fact._fields, rows.facts)
-        for part in (rows.orders, rows.lines, rows.logs, rows.payments, rows.refunds, rows.shipments):
+        for part in (
+            rows.orders,
+            rows.lines,
+            rows.logs,
+            rows.payments,
+            rows.refunds,
+            rows.fulfilments,
+            rows.shipments,
+        ):
             copy_rows(part)
         self._write_stock()
 
@@ -350,6 +360,7 @@ class Year:
                     unit_price_fen=sku.price_fen,
                     quantity=quantity,
                     total_fen=sku.price_fen * quantity,
+                    routing_reason="warehouse",
                 )
             )
 
@@ -385,6 +396,15 @@ class Year:
                 paid_at=at,
             )
         )
+        self.rows.fulfilments.append(
+            Fulfilment(
+                order=order,
+                store=self.stores["warehouse"],
+                kind=Fulfilment.SHIP,
+                reason="warehouse",
+                created_at=at,
+            )
+        )
         self._fact(order.member_id or 0, Activity.PAID, at, f"order:{order.pk}", order.total_fen)
         self._log(order.pk, "paid", "system", at)
 
@@ -392,6 +412,8 @@ class Year:
         carrier = self.chance.choice(CARRIERS)
         number = f"SF{self.chance.randrange(10**12):012d}"
         order.status, order.shipped_at = Order.SHIPPED, at
+        part = self.rows.fulfilments[-1]  # of this order: it was paid a moment ago
+        part.state, part.done_at, part.actor = Fulfilment.SHIPPED, at, "仓库"
         self.rows.shipments.append(
             Shipment(order=order, carrier=carrier, tracking_number=number, actor="仓库", shipped_at=at)
         )

@@ -17,18 +17,27 @@ from shop import services
 from shop.models import Category, Product, ProductImage, Sku
 
 STORES = [
-    ("warehouse", "中央仓", "上海市青浦区华新镇华徐公路 999 号"),
-    ("xintiandi", "上海新天地店", "上海市黄浦区马当路 245 号一层"),
-    ("taikooli", "成都太古里店", "成都市锦江区中纱帽街 8 号 1204"),
-    ("hubin", "杭州湖滨店", "杭州市上城区平海路 124 号二层"),
+    ("warehouse", "中央仓", "上海市", "上海市", "青浦区华新镇华徐公路 999 号"),
+    ("xintiandi", "上海新天地店", "上海市", "上海市", "黄浦区马当路 245 号一层"),
+    ("taikooli", "成都太古里店", "四川省", "成都市", "锦江区中纱帽街 8 号 1204"),
+    ("hubin", "杭州湖滨店", "浙江省", "杭州市", "上城区平海路 124 号二层"),
 ]
 GUIDES = [("lina", "李娜", "xintiandi"), ("wangwei", "王伟", "taikooli"), ("zhaomin", "赵敏", "hubin")]
 FOLDER = Path("products/demo")
 
 
 def put_stores() -> dict[str, Store]:
-    for code, name, address in STORES:
-        Store.objects.update_or_create(code=code, defaults={"name": name, "address": address})
+    for code, name, province, city, address in STORES:
+        place = {"name": name, "province": province, "city": city, "address": address}
+        # Stores send from their shelves too, but keep a piece of each for who comes in.
+        serving = {
+            "ships_online": True,
+            "allows_pickup": code != "warehouse",
+            "safety_stock": int(code != "warehouse"),
+        }
+        Store.objects.update_or_create(
+            code=code, defaults=place, create_defaults={"code": code, **place, **serving}
+        )
     stores = {store.code: store for store in Store.objects.filter(code__in=[code for code, *_rest in STORES])}
     for userid, name, code in GUIDES:
         Staff.objects.get_or_create(work_userid=userid, defaults={"name": name, "store": stores[code]})

@@ -3,11 +3,14 @@
 from shop.models.cart import Address, CartLine
 from shop.models.catalogue import Category, Product, ProductImage, Sku
 from shop.models.coupons import Coupon, CouponGrant
+from shop.models.fulfilment import Fulfilment
 from shop.models.imports import ImportLine, ImportRun
 from shop.models.offers import Offer, OfferTake, OfferTally, OfferWaiting
 from shop.models.orders import EffectReversal, Order, OrderDiscount, OrderLine, OrderLog
 from shop.models.payments import Payment, Refund, Shipment
 from shop.models.stock import Stock, StockMovement
+from shop.models.stocktaking import Stocktake, StocktakeLine
+from shop.models.transfers import Transfer, TransferLine
 
 __all__ = [
     "Address",
@@ -16,6 +19,7 @@ __all__ = [
     "Coupon",
     "CouponGrant",
     "EffectReversal",
+    "Fulfilment",
     "ImportLine",
     "ImportRun",
     "Offer",
@@ -34,4 +38,8 @@ __all__ = [
     "Sku",
     "Stock",
     "StockMovement",
+    "Stocktake",
+    "StocktakeLine",
+    "Transfer",
+    "TransferLine",
 ]

@@ -173,6 +173,8 @@ class OrderLine(models.Model):
     discount_fen = models.BigIntegerField(_("discount"), default=0)
     total_fen = models.BigIntegerField(_("total"))
     kind = models.CharField(_("kind"), max_length=8, choices=KINDS, default=GOODS, db_default=GOODS)
+    # A word of `shop.routing.Reason`: why `store` serves it.
+    routing_reason = models.CharField(max_length=12, blank=True, default="", db_default="", editable=False)
     refunded_quantity = models.PositiveIntegerField(_("returned"), default=0, db_default=0)
     refunded_fen = models.BigIntegerField(_("refunded"), default=0, db_default=0)
 
@@ -274,6 +276,8 @@ class OrderLog(models.Model):
         ("duplicate", _("paid twice")),
         ("cancelled", _("cancelled")),
         ("shipped", _("shipped")),
+        ("ready", _("ready to be collected")),
+        ("handed_over", _("handed over")),
         ("received", _("received")),
         ("refund_requested", _("refund requested")),
         ("refunded", _("refunded")),

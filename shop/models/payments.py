@@ -131,6 +131,15 @@ class Shipment(models.Model):
     """One parcel of an order."""
 
     order = models.ForeignKey("shop.Order", models.PROTECT, related_name="shipments", verbose_name=_("order"))
+    fulfilment = models.ForeignKey(
+        "shop.Fulfilment",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="shipments",
+        verbose_name=_("fulfilment"),
+        help_text=_("Empty: the parcel holds what several stores sent off together."),
+    )
     carrier = models.CharField(_("carrier"), max_length=40)
     tracking_number = models.CharField(_("tracking number"), max_length=40, db_index=True)
     actor = models.CharField(_("by"), max_length=80, blank=True)

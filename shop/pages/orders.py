@@ -17,6 +17,7 @@ from shop.forms import whole_number
 from shop.models import Order
 from shop.pages import words
 from shop.pages.frame import members_only, problem, show, show_part
+from shop.pages.fulfilment import shown_part, shown_pickup
 from shop.pages.pictures import of_name
 
 
@@ -109,6 +110,7 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
             request, missing, symbol="receipt-text", link=reverse("shop:orders"), label=_("My orders")
         )
     is_open = found.status == rules.PENDING_PAYMENT
+    parts = queries.fulfilments_of(found) if found.paid_at else []
     log = [{"words": words.log_words(entry.action), "at": entry.at} for entry in found.log.all()]
     return show(
         request,
@@ -121,7 +123,7 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
             "status": found.status,
             "status_label": words.status_label(found),
             "status_advice": words.status_advice(found),
-            "steps": words.steps() if words.reached(found) else [],
+            "steps": words.steps(found) if words.reached(found) else [],
             "reached": words.reached(found),
             "payable": is_open,
             "cancellable": is_open,
@@ -131,7 +133,7 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
             "pay_until": words.clock_time(found.expires_at),
             "receiver": found.receiver,
             "masked_phone": masked_phone(found.phone) if found.phone else "",
-            "full_address": f"{found.region} {found.street}".strip(),
+            "full_address": f"{found.region} {found.street}".strip() if found.delivery == found.SHIP else "",
             "note": found.note,
             "placed_at": found.placed_at,
             "paid_at": found.paid_at,
@@ -143,6 +145,8 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
         },
         lines=[_shown_line(line) for line in found.lines.all()],
         shipments=list(found.shipments.all()),
+        pickups=[shown_pickup(part) for part in parts if part.kind == part.PICKUP],
+        parcels=[shown_part(part, queries.lines_of(part)) for part in parts if len(parts) > 1],
         log=[entry for entry in reversed(log) if entry["words"]],
         cancel_reasons=words.cancel_reasons(),
     )

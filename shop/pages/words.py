@@ -12,6 +12,8 @@ from shop.models import Order
 def status_label(order: Order) -> str:
     if order.is_refunding:
         return _("Being refunded")
+    if order.delivery == Order.PICKUP and order.status in (rules.PAID, rules.RECEIVED):
+        return _("Your store has it for you") if order.status == rules.PAID else _("You have collected it")
     return {
         rules.PENDING_PAYMENT: _("Waiting for your payment"),
         rules.PAID: _("Being packed for you"),
@@ -27,6 +29,8 @@ def status_advice(order: Order) -> str:
         return _("WeChat Pay returns the money the way it came, usually within minutes.")
     if order.status == rules.CANCELLED:
         return order.cancel_reason or _("Nothing was charged.")
+    if order.delivery == Order.PICKUP and order.status == rules.PAID:
+        return _("Show the code below at the counter.")
     return {
         rules.PENDING_PAYMENT: _("We keep the goods for you. Time left:"),
         rules.PAID: _("Sent within 48 hours, with the number here."),
@@ -36,7 +40,9 @@ def status_advice(order: Order) -> str:
     }[order.status]
 
 
-def steps() -> list[str]:
+def steps(order: Order) -> list[str]:
+    if order.delivery == Order.PICKUP:
+        return [_("Ordered"), _("Payment"), _("Collected")]
     return [_("Ordered"), _("Payment"), _("Sent off"), _("Arrived")]
 
 
@@ -44,6 +50,8 @@ def reached(order: Order) -> int:
     """How many of the steps are done; 0 hides them (cancelled, refunded)."""
     if order.is_refunding:
         return 0
+    if order.delivery == Order.PICKUP:
+        return {rules.PENDING_PAYMENT: 1, rules.PAID: 2, rules.RECEIVED: 3}.get(order.status, 0)
     return {rules.PENDING_PAYMENT: 1, rules.PAID: 2, rules.SHIPPED: 3, rules.RECEIVED: 4}.get(order.status, 0)
 
 
@@ -62,6 +70,8 @@ LOG_SHOWN = (
     "paid_late",
     "cancelled",
     "shipped",
+    "ready",
+    "handed_over",
     "received",
     "refund_requested",
     "refunded",
@@ -76,6 +86,8 @@ def log_words(action: str) -> str:
         "paid_late": _("Your payment arrived, the order goes on"),
         "cancelled": _("The order was cancelled"),
         "shipped": _("The parcel was handed to the courier"),
+        "ready": _("It lies ready in the store"),
+        "handed_over": _("Collected in the store"),
         "received": _("The parcel has arrived"),
         "refund_requested": _("A refund was started"),
         "refunded": _("The money was returned"),

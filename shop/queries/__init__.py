@@ -22,6 +22,7 @@ from shop.queries.catalogue import (
     product_list,
     product_page,
 )
+from shop.queries.fulfilment import fulfilments_for, fulfilments_of, lines_of, open_pickups, pickup_stores
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
 
 __all__ = [
@@ -43,9 +44,14 @@ __all__ = [
     "checkout_of",
     "default_address",
     "find_order",
+    "fulfilments_for",
+    "fulfilments_of",
+    "lines_of",
+    "open_pickups",
     "order_counts",
     "order_for",
     "orders_of",
+    "pickup_stores",
     "product_list",
     "product_page",
 ]

@@ -25,15 +25,16 @@ from shop.services.coupons import (
     revoke_coupons,
 )
 from shop.services.effects import reverse_effects, settle_effects, undo_effects
-from shop.services.merging import move_member
-from shop.services.offers import stop_waiting, tell_waiting, wait_for_offer
-from shop.services.orders import (
+from shop.services.fulfilment import (
     confirm_receipt,
+    mark_ready,
     receive_due_orders,
     receive_order,
-    release_order,
     ship_order,
 )
+from shop.services.merging import move_member
+from shop.services.offers import stop_waiting, tell_waiting, wait_for_offer
+from shop.services.orders import release_order
 from shop.services.payments import (
     cancel_order,
     check_payment,
@@ -43,6 +44,7 @@ from shop.services.payments import (
     start_payment,
 )
 from shop.services.placing import payment_time, place_order
+from shop.services.pickup import pickup_code, redeem_pickup
 from shop.services.refunds import (
     confirm_refund,
     refund_mismatch,
@@ -50,8 +52,17 @@ from shop.services.refunds import (
     retry_refunds,
     send_refunds,
 )
-from shop.services.routing import Serving, reason_words
-from shop.services.stock import Move, adjust_stock, move_stock, set_stock, warehouse_id
+from shop.services.routing import Serving, order_elsewhere, reason_words
+from shop.services.stock import (
+    Move,
+    adjust_stock,
+    move_stock,
+    set_safety_stock,
+    set_stock,
+    warehouse_id,
+)
+from shop.services.stocktaking import book_stocktake, cancel_stocktake, count_skus, open_stocktake
+from shop.services.transfers import cancel_transfer, create_transfer, receive_transfer, send_transfer
 
 __all__ = [
     "AddressInput",
@@ -60,13 +71,18 @@ __all__ = [
     "add_to_cart",
     "address_input",
     "adjust_stock",
+    "book_stocktake",
     "cancel_order",
+    "cancel_stocktake",
+    "cancel_transfer",
     "check_payment",
     "claim_coupon",
     "clean_detail",
     "confirm_payment",
     "confirm_receipt",
     "confirm_refund",
+    "count_skus",
+    "create_transfer",
     "delete_address",
     "duplicate_product",
     "expire_coupons",
@@ -74,14 +90,20 @@ __all__ = [
     "grant_coupon",
     "grant_coupons",
     "make_thumbnail",
+    "mark_ready",
     "move_member",
     "move_stock",
     "payment_time",
+    "open_stocktake",
+    "order_elsewhere",
+    "pickup_code",
     "place_order",
     "query_lost_payments",
     "reason_words",
     "receive_due_orders",
     "receive_order",
+    "receive_transfer",
+    "redeem_pickup",
     "refresh_products",
     "refresh_sold_counts",
     "refund_mismatch",
@@ -95,9 +117,11 @@ __all__ = [
     "save_product_image",
     "select_cart_lines",
     "send_refunds",
+    "send_transfer",
     "set_cart_line",
     "set_default_address",
     "set_products_status",
+    "set_safety_stock",
     "set_stock",
     "settle_effects",
     "ship_order",

@@ -1,4 +1,6 @@
-"""From the placed order to the parcel's arrival. Stock is reserved when ordering and leaves the shelf when shipping."""
+"""What becomes of an order before it is paid, and what it has reserved; `services.fulfilment` lets it leave the shelf."""
+
+from collections.abc import Iterable
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -6,10 +8,9 @@ from django.utils.translation import gettext as _
 from core import clock
 from core.events import publish
 from core.locks import lock_row
-from shop import rules
 from shop.errors import NoSuchOrder, WrongState
-from shop.events import OrderCancelled, OrderReceived, OrderShipped
-from shop.models import Order, OrderLine, OrderLog, Payment, Shipment, StockMovement
+from shop.events import OrderCancelled
+from shop.models import Fulfilment, Order, OrderLine, OrderLog, Payment, StockMovement
 from shop.services.effects import has_effects, undo_effects
 from shop.services.stock import Move, move_stock
 
@@ -57,12 +58,9 @@ def reserve_again(order: Order, *, cause: str, actor: str) -> bool:
     """
     if has_effects(order):
         return False
+    lines = list(OrderLine.objects.filter(order_id=order.pk, store_id__isnull=False).order_by("sku_id"))
     return move_stock(
-        [
-            Move(line.sku_id, line.store_id, reserved=line.quantity)
-            for line in _stock_lines(order)
-            if line.store_id
-        ],
+        moves_of(lines, reserved=1),
         cause=f"order:{order.pk}:{cause}",
         reason=StockMovement.RESERVE,
         actor=actor,
@@ -71,13 +69,14 @@ def reserve_again(order: Order, *, cause: str, actor: str) -> bool:
 
 
 def unreserve(order: Order, *, cause: str, actor: str) -> None:
-    """Give back what the order has reserved. Call once per order, under its lock."""
+    """Give back what the order still has reserved; what has not left any store is not to leave any more.
+
+    Call once per order, under its lock.
+    """
+    lines = held_lines(order)
+    Fulfilment.objects.filter(order_id=order.pk, state__in=Fulfilment.OPEN).update(state=Fulfilment.CANCELLED)
     released = move_stock(
-        [
-            Move(line.sku_id, line.store_id, reserved=-line.quantity)
-            for line in _stock_lines(order)
-            if line.store_id
-        ],
+        moves_of(lines, reserved=-1),
         cause=f"order:{order.pk}:{cause}",
         reason=StockMovement.RELEASE,
         actor=actor,
@@ -87,111 +86,28 @@ def unreserve(order: Order, *, cause: str, actor: str) -> None:
         raise RuntimeError(f"order {order.pk} had less reserved than its lines say")
 
 
-def _stock_lines(order: Order) -> list[OrderLine]:
-    return list(OrderLine.objects.filter(order_id=order.pk, store_id__isnull=False).order_by("sku_id"))
+def held_lines(order: Order) -> list[OrderLine]:
+    """The lines of an unpaid or paid order whose goods are still reserved: their store has not sent them off."""
+    gone = Fulfilment.objects.filter(order_id=order.pk, state__in=Fulfilment.GONE).values("store_id")
+    lines = OrderLine.objects.filter(order_id=order.pk, store_id__isnull=False).exclude(store_id__in=gone)
+    return list(lines.order_by("sku_id", "store_id", "pk"))
 
 
-@transaction.atomic
-def ship_order(
-    *, order_id: int, carrier: str, tracking_number: str, by: str = "", user_id: int | None = None
-) -> Shipment:
-    """Note the parcel, take the goods from the shelf and mark the order shipped. A second parcel only adds its number.
+def moves_of(lines: Iterable[OrderLine], *, on_hand: int = 0, reserved: int = 0) -> list[Move]:
+    """One move per SKU and store, as often as its lines have pieces that did not go back.
 
-    Locks: order, stock. Idempotent on: (order, carrier, tracking number). Publishes: OrderShipped.
-    Raises WrongState, NoSuchOrder.
+    A gift may lie beside goods of the same SKU.
     """
-    order = lock_row(Order.objects.filter(pk=order_id))
-    if order is None:
-        raise NoSuchOrder(_("This order does not exist."))
-    carrier, tracking_number = " ".join(carrier.split()), "".join(tracking_number.split())
-    if not carrier or not tracking_number or len(carrier) > 40 or len(tracking_number) > 40:
-        raise WrongState(_("Please enter the carrier and the tracking number."), code="bad_parcel")
-    known = order.shipments.filter(carrier=carrier, tracking_number=tracking_number).first()
-    if known is not None:
-        return known
-    if order.is_refunding:
-        raise WrongState(_("A refund of this order is under way: do not ship it."))
-    if order.status not in (Order.PAID, Order.SHIPPED):
-        raise WrongState(
-            _("Only paid orders can be shipped; this one is: %(status)s.") % {"status": order.status_label}
-        )
-    moment = clock.now()
-    shipment = Shipment.objects.create(
-        order=order, carrier=carrier, tracking_number=tracking_number, actor=by, shipped_at=moment
-    )
-    if order.status == Order.PAID:
-        gone = move_stock(
-            [
-                Move(line.sku_id, line.store_id, on_hand=-line.quantity, reserved=-line.quantity)
-                for line in _stock_lines(order)
-                if line.store_id
-            ],
-            cause=f"order:{order.pk}:ship",
-            reason=StockMovement.SHIP,
-            actor=by,
-            order_id=order.pk,
-        )
-        if not gone:
-            raise RuntimeError(f"order {order.pk} had less reserved than its lines say")
-        order.status, order.shipped_at, order.due_at = Order.SHIPPED, moment, moment + rules.RECEIPT_TIME
-        order.save(update_fields=["status", "shipped_at", "due_at"])
-        if order.member_id:
-            publish(
-                OrderShipped(order_id=order.pk, member_id=order.member_id, at=moment), key=f"order:{order.pk}"
-            )
-    write_log(order, "shipped", actor=by, user_id=user_id, note=f"{carrier} {tracking_number}")
-    return shipment
-
-
-@transaction.atomic
-def receive_order(*, order_id: int, actor: str = "system", member_id: int | None = None) -> Order:
-    """Mark a shipped order received; by the shopper (`member_id` must then be hers) or when its time has come.
-
-    Locks: the order, by conditional update. Idempotent. Publishes: OrderReceived. Raises WrongState, NoSuchOrder.
-    """
-    moment = clock.now()
-    orders = Order.objects.filter(pk=order_id)
-    if member_id is not None:
-        orders = orders.filter(member_id=member_id)
-    received = orders.filter(status=Order.SHIPPED, refund_requested_at__isnull=True).update(
-        status=Order.RECEIVED, received_at=moment, due_at=None
-    )
-    order = orders.first()
-    if order is None:
-        raise NoSuchOrder(_("This order does not exist."))
-    if not received:
-        if order.status == Order.RECEIVED:
-            return order
-        raise WrongState(
-            _("Only shipped orders can be received; this one is: %(status)s.")
-            % {"status": order.status_label}
-        )
-    write_log(order, "received", actor=actor)
-    if order.member_id:
-        publish(
-            OrderReceived(order_id=order.pk, member_id=order.member_id, at=moment), key=f"order:{order.pk}"
-        )
-    return order
-
-
-def confirm_receipt(*, order_id: int, member_id: int) -> Order:
-    """The shopper says that her parcel came. See `receive_order`."""
-    return receive_order(order_id=order_id, member_id=member_id, actor="member")
-
-
-def receive_due_orders(*, limit: int = 200) -> int:
-    """Mark received what was shipped ten days ago; returns how many. One transaction per order."""
-    due = Order.objects.filter(
-        status=Order.SHIPPED, due_at__lte=clock.now(), refund_requested_at__isnull=True
-    )
-    count = 0
-    for order_id in list(due.order_by("due_at").values_list("pk", flat=True)[:limit]):
-        try:
-            receive_order(order_id=order_id, actor="system")
-            count += 1
-        except WrongState:  # the shopper or an operator was faster
-            continue
-    return count
+    pieces: dict[tuple[int, int], int] = {}
+    for line in lines:
+        if line.store_id is not None:
+            key = (line.sku_id, line.store_id)
+            pieces[key] = pieces.get(key, 0) + line.quantity - line.refunded_quantity
+    return [
+        Move(sku_id, store_id, on_hand=on_hand * count, reserved=reserved * count)
+        for (sku_id, store_id), count in pieces.items()
+        if count
+    ]
 
 
 def write_log(order: Order, action: str, *, actor: str, user_id: int | None = None, note: str = "") -> None:

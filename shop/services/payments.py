@@ -25,6 +25,7 @@ from shop.errors import NoSuchOrder, PaymentNotPossible, PlatformBusy, WrongStat
 from shop.events import OrderPaid
 from shop.models import Order, Payment, Refund
 from shop.services.effects import settle_effects
+from shop.services.fulfilment import create_fulfilments
 from shop.services.messages import tell_buyer
 from shop.services.orders import release_order, reserve_again, write_log
 from wechat import errors as wechat_errors
@@ -275,6 +276,7 @@ def _book(order: Order, payment: Payment, action: str) -> None:
     order.save(update_fields=["status", "paid_at", "paid_fen", "due_at", "cancelled_at", "cancel_reason"])
     write_log(order, action, actor="system", note=payment.transaction_id or "")
     settle_effects(order)
+    create_fulfilments(order_id=order.pk)
     if order.member_id is None:
         return
     crm_services.book_purchase(member_id=order.member_id, paid_fen=payment.paid_fen, at=at)

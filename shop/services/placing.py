@@ -343,6 +343,7 @@ def _rows(
     """The lines and their discounts as `shop_take_order` reads them; `place` joins the two."""
     lines: list[dict[str, Any]] = []
     discounts: list[dict[str, Any]] = []
+    reasons = {(one.sku_id, one.store_id): one.reason for one in servings}
     for line, store_id in _by_store(quote.lines, servings):
         place = len(lines)
         lines.append(
@@ -357,6 +358,7 @@ def _rows(
                 "quantity": line.quantity,
                 "discount": line.discount_fen,
                 "kind": line.kind,
+                "reason": reasons.get((line.sku_id, store_id or 0), ""),
             }
         )
         discounts += [_discount(one, place) for one in line.discounts if one.amount_fen]

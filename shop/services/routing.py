@@ -3,12 +3,16 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
+from core import clock
+from crm import services as crm_services
 from shop import routing, rules
 from shop.errors import NotForSale, Shortage, SoldOut
+from shop.models import Sku
 from shop.pricing.types import Choices
+from shop.services.carts import add_to_cart
 from shop.services.stock import WAREHOUSE
 
 
@@ -99,6 +103,25 @@ def _shortages(wanted: list[routing.Line], available: dict[int, int]) -> list[Sh
         for line in wanted
         if line.sku_id in available
     ]
+
+
+@transaction.atomic
+def order_elsewhere(*, member_id: int, sku_id: int, quantity: int = 1, by: str = "") -> list[Serving]:
+    """A guide puts what her store lacks into the member's cart, when it can be sent from somewhere; from where.
+
+    Locks: the cart line. Not idempotent: each call adds. Raises SoldOut, NotForSale, BadQuantity.
+    """
+    add_to_cart(member_id=member_id, sku_id=sku_id, quantity=quantity)
+    served = plan(lines=[(sku_id, quantity)])
+    product_id = Sku.objects.values_list("product_id", flat=True).get(pk=sku_id)
+    crm_services.record_activity(
+        member_id=member_id,
+        kind="added_to_cart",
+        at=clock.now(),
+        subject=f"product:{product_id}",
+        data={"by": by},
+    )
+    return served
 
 
 def reason_words(reason: str) -> str:

@@ -8,10 +8,11 @@ from django.db import IntegrityError, connection, transaction
 from django.utils.translation import gettext as _
 
 from core import clock
-from shop.errors import StockRefused
+from shop.errors import BadQuantity, StockRefused
 from shop.models import Stock, StockMovement
 
 WAREHOUSE = "warehouse"  # the code of the store from which the mall sells
+MOST_KEPT_BACK = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,15 @@ def set_stock(
     return _adjusted(
         stock, on_hand - stock.on_hand, cause=cause, reason=StockMovement.ADJUST, note=note, by=by
     )
+
+
+@transaction.atomic
+def set_safety_stock(*, stock_id: int, safety: int | None) -> Stock:
+    """How many pieces of a SKU a store keeps back from online orders; None: as the store says. Raises BadQuantity."""
+    if safety is not None and not 0 <= safety <= MOST_KEPT_BACK:
+        raise BadQuantity(_("Safety stock lies between 0 and 1,000,000."))
+    Stock.objects.filter(pk=stock_id).update(safety=safety)
+    return Stock.objects.get(pk=stock_id)
 
 
 def _adjusted(stock: Stock, change: int, *, cause: str, reason: str, note: str, by: str) -> Stock:

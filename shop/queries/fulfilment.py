@@ -1,0 +1,53 @@
+"""What stores have to hand over: for the shopper's order page, the colleague's phone, and other systems."""
+
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+
+from crm import queries as crm_queries
+from shop.models import Fulfilment, Order, OrderLine
+from shop.queries.rest import own_store_of
+
+MOST_SHOWN = 50
+
+
+def fulfilments_of(order: Order) -> list[Fulfilment]:
+    """An order's parts with their stores and parcels, in the order of their making. Two statements."""
+    return list(
+        order.fulfilments.exclude(state=Fulfilment.CANCELLED)
+        .select_related("store")
+        .prefetch_related("shipments")
+        .order_by("pk")
+    )
+
+
+def open_pickups(store_id: int) -> list[Fulfilment]:
+    """What shoppers may come for in a store, longest waiting first, with buyers and goods. Two statements."""
+    rows = Fulfilment.objects.filter(store_id=store_id, kind=Fulfilment.PICKUP, state__in=Fulfilment.OPEN)
+    return list(_with_goods(rows.order_by("pk"))[:MOST_SHOWN])
+
+
+def fulfilments_for(viewer: Any) -> QuerySet[Fulfilment]:
+    """What a viewer may see: a key all, a colleague of one store that store's."""
+    rows = _with_goods(Fulfilment.objects.all()).select_related("store").prefetch_related("shipments")
+    store_id = own_store_of(viewer)
+    return rows.filter(store_id=store_id) if store_id else rows
+
+
+def _with_goods(rows: QuerySet[Fulfilment]) -> QuerySet[Fulfilment]:
+    lines = OrderLine.objects.select_related("sku").order_by("pk")
+    return rows.select_related("order").prefetch_related(Prefetch("order__lines", lines))
+
+
+def lines_of(part: Fulfilment) -> list[OrderLine]:
+    """The lines that this store hands over, without what went back altogether."""
+    return [
+        line
+        for line in part.order.lines.all()
+        if line.store_id == part.store_id and line.quantity > line.refunded_quantity
+    ]
+
+
+def pickup_stores() -> list[Any]:
+    """Where shoppers may collect, by city and name."""
+    return list(crm_queries.stores().filter(allows_pickup=True).order_by("city", "name"))

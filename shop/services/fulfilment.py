@@ -1,0 +1,234 @@
+"""From the paid order to the shopper's hands: what each store ships or hands over, parcels, receipt."""
+
+import secrets
+
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+
+from core import clock
+from core.events import publish
+from core.locks import lock_row
+from shop import rules
+from shop.errors import NoSuchOrder, WrongState
+from shop.events import OrderReceived, OrderShipped, PickupReady
+from shop.models import Fulfilment, Order, OrderLine, Shipment, StockMovement
+from shop.services.orders import held_lines, moves_of, write_log
+from shop.services.stock import move_stock
+
+CODE_TRIES = 20
+
+
+@transaction.atomic
+def create_fulfilments(*, order_id: int) -> list[Fulfilment]:
+    """What each store has to hand over of a paid order. Called in the transaction that marks it paid.
+
+    Locks: none, the caller holds the order. Idempotent on: (order, store).
+    """
+    order = Order.objects.only("pk", "delivery").get(pk=order_id)
+    lines = OrderLine.objects.filter(order_id=order_id, store_id__isnull=False)
+    reasons: dict[int, str] = {}
+    for store_id, reason in lines.order_by("store_id", "pk").values_list("store_id", "routing_reason"):
+        reasons[store_id] = reasons.get(store_id) or reason
+    if not reasons:
+        return []
+    known = {row.store_id: row for row in Fulfilment.objects.filter(order_id=order_id)}
+    for store_id, reason in reasons.items():
+        if store_id in known:
+            _reopen(known[store_id])
+        else:
+            known[store_id] = _new(order, store_id, reason)
+    return list(known.values())
+
+
+def _new(order: Order, store_id: int, reason: str) -> Fulfilment:
+    values = {"order": order, "store_id": store_id, "reason": reason, "created_at": clock.now()}
+    if order.delivery != Order.PICKUP:
+        return Fulfilment.objects.create(kind=Fulfilment.SHIP, **values)
+    for _try in range(CODE_TRIES):  # a hundred million codes, and only open ones must differ
+        try:
+            with transaction.atomic():
+                code = f"{secrets.randbelow(10**8):08d}"
+                return Fulfilment.objects.create(kind=Fulfilment.PICKUP, code=code, **values)
+        except IntegrityError:
+            continue
+    raise RuntimeError("no free pickup code was found")
+
+
+def _reopen(row: Fulfilment) -> None:
+    """An order that was cancelled and then paid after all is served after all."""
+    if row.state == Fulfilment.CANCELLED:
+        row.state = Fulfilment.WAITING
+        row.save(update_fields=["state"])
+
+
+@transaction.atomic
+def ship_order(
+    *,
+    order_id: int,
+    carrier: str,
+    tracking_number: str,
+    store_id: int | None = None,
+    by: str = "",
+    user_id: int | None = None,
+) -> Shipment:
+    """Note the parcel and take its goods from the shelf: those of one store, or (None) all that have not left yet.
+
+    The order is shipped when everything has left; a further parcel of what has left only adds its number.
+    Locks: order, stock. Idempotent on: (order, carrier, tracking number). Publishes: OrderShipped, once.
+    Raises WrongState, NoSuchOrder.
+    """
+    order = lock_row(Order.objects.filter(pk=order_id))
+    if order is None:
+        raise NoSuchOrder(_("This order does not exist."))
+    carrier, tracking_number = " ".join(carrier.split()), "".join(tracking_number.split())
+    if not carrier or not tracking_number or len(carrier) > 40 or len(tracking_number) > 40:
+        raise WrongState(_("Please enter the carrier and the tracking number."), code="bad_parcel")
+    known = order.shipments.filter(carrier=carrier, tracking_number=tracking_number).first()
+    if known is not None:
+        return known
+    parts = _parts_to_ship(order, store_id)
+    moment = clock.now()
+    leaving = [part for part in parts if part.is_open]
+    shipment = Shipment.objects.create(
+        order=order,
+        carrier=carrier,
+        tracking_number=tracking_number,
+        actor=by,
+        shipped_at=moment,
+        fulfilment=parts[0] if len(parts) == 1 else None,
+    )
+    if leaving:
+        take_from_shelf(order, leaving, cause="ship", by=by)
+        Fulfilment.objects.filter(pk__in=[part.pk for part in leaving]).update(
+            state=Fulfilment.SHIPPED, done_at=moment, actor=by
+        )
+    if order.status == Order.PAID and not order.fulfilments.filter(state__in=Fulfilment.OPEN).exists():
+        order.status, order.shipped_at, order.due_at = Order.SHIPPED, moment, moment + rules.RECEIPT_TIME
+        order.save(update_fields=["status", "shipped_at", "due_at"])
+        if order.member_id:
+            publish(
+                OrderShipped(order_id=order.pk, member_id=order.member_id, at=moment), key=f"order:{order.pk}"
+            )
+    write_log(order, "shipped", actor=by, user_id=user_id, note=f"{carrier} {tracking_number}")
+    return shipment
+
+
+def _parts_to_ship(order: Order, store_id: int | None) -> list[Fulfilment]:
+    """The fulfilments that this parcel belongs to: the open ones, or those that left when none is open."""
+    if order.is_refunding:
+        raise WrongState(_("A refund of this order is under way: do not ship it."))
+    if order.status not in (Order.PAID, Order.SHIPPED):
+        raise WrongState(
+            _("Only paid orders can be shipped; this one is: %(status)s.") % {"status": order.status_label}
+        )
+    every = list(order.fulfilments.exclude(state=Fulfilment.CANCELLED).order_by("pk"))
+    parts = [part for part in every if store_id in (None, part.store_id)]
+    if every and not parts:
+        raise WrongState(_("Nothing of this order comes from this store."), code="not_from_here")
+    if any(part.kind == Fulfilment.PICKUP for part in parts):
+        raise WrongState(
+            _("The shopper collects this order in the store: it is handed over against its code."),
+            code="collected",
+        )
+    return [part for part in parts if part.is_open] or parts
+
+
+def take_from_shelf(order: Order, parts: list[Fulfilment], *, cause: str, by: str) -> None:
+    stores = {part.store_id for part in parts}
+    lines = [line for line in held_lines(order) if line.store_id in stores]
+    gone = move_stock(
+        moves_of(lines, on_hand=-1, reserved=-1),
+        cause=f"order:{order.pk}:{cause}",
+        reason=StockMovement.SHIP,
+        actor=by,
+        order_id=order.pk,
+    )
+    if not gone:
+        raise RuntimeError(f"order {order.pk} had less reserved than its lines say")
+
+
+@transaction.atomic
+def mark_ready(
+    *, fulfilment_id: int, store_id: int | None = None, by: str = "", user_id: int | None = None
+) -> Fulfilment:
+    """The goods lie at the counter (of `store_id`, unless None): the shopper may come.
+
+    A conditional update; idempotent. Publishes: PickupReady, once. Raises NoSuchOrder, WrongState.
+    """
+    moment = clock.now()
+    waiting = Fulfilment.objects.filter(
+        pk=fulfilment_id,
+        kind=Fulfilment.PICKUP,
+        state=Fulfilment.WAITING,
+        order__refund_requested_at__isnull=True,
+    )
+    if store_id is not None:
+        waiting = waiting.filter(store_id=store_id)
+    done = waiting.update(state=Fulfilment.READY, ready_at=moment, actor=by)
+    row = Fulfilment.objects.select_related("order", "store").filter(pk=fulfilment_id).first()
+    if row is None or store_id not in (None, row.store_id):
+        raise NoSuchOrder(_("This order does not exist."))
+    if not done:
+        if row.state == Fulfilment.READY:
+            return row
+        raise WrongState(_("This cannot be made ready: %(state)s.") % {"state": row.get_state_display()})
+    write_log(row.order, "ready", actor=by, user_id=user_id, note=row.store.name)
+    if row.order.member_id:
+        publish(
+            PickupReady(
+                order_id=row.order_id, member_id=row.order.member_id, fulfilment_id=row.pk, at=moment
+            ),
+            key=f"order:{row.order_id}",
+        )
+    return row
+
+
+@transaction.atomic
+def receive_order(*, order_id: int, actor: str = "system", member_id: int | None = None) -> Order:
+    """Mark a shipped order received; by the shopper (`member_id` must then be hers) or when its time has come.
+
+    Locks: the order, by conditional update. Idempotent. Publishes: OrderReceived. Raises WrongState, NoSuchOrder.
+    """
+    moment = clock.now()
+    orders = Order.objects.filter(pk=order_id)
+    if member_id is not None:
+        orders = orders.filter(member_id=member_id)
+    received = orders.filter(status=Order.SHIPPED, refund_requested_at__isnull=True).update(
+        status=Order.RECEIVED, received_at=moment, due_at=None
+    )
+    order = orders.first()
+    if order is None:
+        raise NoSuchOrder(_("This order does not exist."))
+    if not received:
+        if order.status == Order.RECEIVED:
+            return order
+        raise WrongState(
+            _("Only shipped orders can be received; this one is: %(status)s.")
+            % {"status": order.status_label}
+        )
+    write_log(order, "received", actor=actor)
+    if order.member_id:
+        publish(
+            OrderReceived(order_id=order.pk, member_id=order.member_id, at=moment), key=f"order:{order.pk}"
+        )
+    return order
+
+
+def confirm_receipt(*, order_id: int, member_id: int) -> Order:
+    """The shopper says that her parcel came. See `receive_order`."""
+    return receive_order(order_id=order_id, member_id=member_id, actor="member")
+
+
+def receive_due_orders(*, limit: int = 200) -> int:
+    """Mark received what was shipped ten days ago; returns how many. One transaction per order."""
+    due = Order.objects.filter(
+        status=Order.SHIPPED, due_at__lte=clock.now(), refund_requested_at__isnull=True
+    )
+    count = 0
+    for order_id in list(due.order_by("due_at").values_list("pk", flat=True)[:limit]):
+        try:
+            receive_order(order_id=order_id, actor="system")
+            count += 1
+        except WrongState:  # the shopper or an operator was faster
+            continue
+    return count

@@ -1,0 +1,126 @@
+"""The pages: an order split over two stores as the shopper sees it, and the counter where pickups are redeemed."""
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import HttpResponse
+from django.test import Client
+
+from crm import sessions
+from crm.models import Staff, Store
+from crm.services import prepare_months_ahead
+from shop import services
+from shop.models import Order
+from tests.shop import builders
+from tests.shop.stores import HUBIN, XINTIANDI, lay, level, served_by, store
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def shopper() -> Any:
+    prepare_months_ahead(1)
+    return builders.member(name="林小满")
+
+
+@pytest.fixture
+def phone(shopper: Any) -> Client:
+    carrier = HttpResponse()
+    sessions.log_in(carrier, shopper)
+    client = Client()
+    client.cookies[sessions.COOKIE] = carrier.cookies[sessions.COOKIE].value
+    return client
+
+
+def counter(where: Store | None, name: str) -> Client:
+    """A colleague's phone, logged in."""
+    user = User.objects.create_user(name, is_staff=True)
+    Staff.objects.create(work_userid=name, name=name, store=where, user=user)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def text_of(response: Any) -> str:
+    return str(response.content.decode())
+
+
+def collected(shopper: Any) -> tuple[Order, Any, Store]:
+    dress, shop = builders.sku(stock=0, name="雾蓝 M"), store(XINTIANDI)
+    lay(dress, shop, 2)
+    order = builders.pay(served_by(shopper, {shop.pk: [(dress, 1)]}, delivery="pickup"))
+    return order, dress, shop
+
+
+def test_the_shopper_sees_both_parcels_of_a_split_order(shopper: Any, phone: Client) -> None:
+    dress, scarf, lake = builders.sku(stock=2), builders.sku(stock=0), store(HUBIN)
+    lay(scarf, lake, 1)
+    parts = {services.warehouse_id(): [(dress, 1)], lake.pk: [(scarf, 1)]}
+    order = builders.pay(served_by(shopper, parts))
+    services.ship_order(order_id=order.pk, store_id=lake.pk, carrier="顺丰速运", tracking_number="SF77")
+    page = text_of(phone.get(f"/orders/{order.number}/"))
+    assert "分 2 个包裹送达" in page
+    assert page.count("SF77") >= 2
+    assert "湖滨店" in page
+    services.ship_order(order_id=order.pk, carrier="中通快递", tracking_number="ZT1")
+    assert "待备货" not in text_of(phone.get(f"/orders/{order.number}/"))
+
+
+def test_a_pickup_is_shown_typed_and_handed_over_once(shopper: Any, phone: Client) -> None:
+    order, dress, shop = collected(shopper)
+    page = text_of(phone.get(f"/orders/{order.number}/"))
+    code = order.fulfilments.get().code
+    assert f"{code[:4]} {code[4:]}" in page
+    assert "<svg" in page
+    assert "style=" not in page.split('class="frame"', 1)[1].split("</svg>", 1)[0]
+    desk = counter(shop, "李娜")
+    listed = text_of(desk.get("/staff/pickup/"))
+    assert "王小池" in listed
+    assert code not in listed  # what opens it stays with the shopper
+    assert "13800000001" not in listed
+    ready = re.search(r'name="ready" value="(\d+)"', listed)
+    assert ready
+    assert counter(store(HUBIN), "赵敏").post("/staff/pickup/", {"ready": ready[1]}).status_code == 404
+    assert desk.post("/staff/pickup/", {"ready": ready[1]}).status_code == 302
+    assert "已备好" in text_of(phone.get(f"/orders/{order.number}/"))
+    found = text_of(desk.get("/staff/pickup/", {"code": f"{code[:4]} {code[4:]}"}))
+    assert "雾蓝 M" in found
+    assert 'data-test="hand-over"' in found
+    done = desk.post("/staff/pickup/", {"code": code}, follow=True)
+    assert 'data-test="handed-over"' in text_of(done)
+    assert level(dress, shop) == (1, 0)
+    order.refresh_from_db()
+    assert order.status == "received"
+    again = desk.post("/staff/pickup/", {"code": code})
+    assert (again.status_code, "已使用" in text_of(again)) == (409, True)
+    assert level(dress, shop) == (1, 0)
+    assert code[:4] + " " not in text_of(phone.get(f"/orders/{order.number}/"))
+
+
+def test_the_counter_refuses_clearly(shopper: Any) -> None:
+    order, dress, shop = collected(shopper)
+    code = order.fulfilments.get().code
+    elsewhere = counter(store(HUBIN), "赵敏")
+    answer = elsewhere.get("/staff/pickup/", {"code": code})
+    assert (answer.status_code, "新天地店" in text_of(answer)) == (409, True)
+    assert 'data-test="hand-over"' not in text_of(answer)
+    assert elsewhere.post("/staff/pickup/", {"code": code}).status_code == 409
+    desk = counter(shop, "李娜")
+    for typed in ("99999999", "<b>", "🐟" * 10_000):
+        answer = desk.post("/staff/pickup/", {"code": typed})
+        assert (answer.status_code, "没有订单使用这个自提码" in text_of(answer)) == (409, True)
+    services.refund_order(order_id=order.pk, reason="不想要了", by="小运")
+    assert "正在退款" in text_of(desk.post("/staff/pickup/", {"code": code}))
+    assert level(dress, shop) == (2, 1)
+
+
+def test_only_colleagues_of_a_store_stand_at_the_counter(client: Client, phone: Client) -> None:
+    for stranger in (client, phone):
+        answer = stranger.get("/staff/pickup/?code=12345678")
+        assert (answer.status_code, answer["Location"]) == (
+            302,
+            "/admin/login/?next=%2Fstaff%2Fpickup%2F%3Fcode%3D12345678",
+        )
+    assert counter(None, "总部").get("/staff/pickup/").status_code == 403
