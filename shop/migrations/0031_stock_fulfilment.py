@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('crm', '0010_store_places'),
-        ('shop', '0030_stock'),
+        ('shop', '0022_waiting_rounds'),
     ]
 
     operations = [

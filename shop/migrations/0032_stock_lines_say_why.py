@@ -15,6 +15,6 @@ NOW = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("shop", "0031_stock_fulfilment"), ("shop", "0021_instrument_functions")]
+    dependencies = [("shop", "0031_stock_fulfilment"), ("shop", "0022_waiting_rounds")]
 
     operations = [migrations.RunSQL(NOW, BEFORE)]

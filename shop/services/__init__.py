@@ -43,8 +43,8 @@ from shop.services.payments import (
     query_lost_payments,
     start_payment,
 )
-from shop.services.placing import payment_time, place_order
 from shop.services.pickup import pickup_code, redeem_pickup
+from shop.services.placing import payment_time, place_order
 from shop.services.refunds import (
     confirm_refund,
     refund_mismatch,
@@ -93,9 +93,9 @@ __all__ = [
     "mark_ready",
     "move_member",
     "move_stock",
-    "payment_time",
     "open_stocktake",
     "order_elsewhere",
+    "payment_time",
     "pickup_code",
     "place_order",
     "query_lost_payments",

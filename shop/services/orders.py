@@ -1,4 +1,4 @@
-"""What becomes of an order before it is paid, and what it has reserved; `services.fulfilment` lets it leave the shelf."""
+"""An order before it is paid, and what it has reserved; `services.fulfilment` lets the goods leave the shelf."""
 
 from collections.abc import Iterable
 

@@ -16,7 +16,7 @@ from shop import services
 from shop.errors import BadQuantity, PickupRefused, SoldOut, StockRefused, WrongState
 from shop.models import CartLine, Fulfilment, Order, Stock, StockMovement
 from tests.shop import builders
-from tests.shop.stores import HUBIN, XINTIANDI, lay, level, served_by, store
+from tests.shop.stores import HUBIN, XINTIANDI, lay, level, placed, store
 
 pytestmark = pytest.mark.django_db
 
@@ -30,14 +30,14 @@ def split_order() -> tuple[Order, Any, Any, Store]:
     """Paid: two dresses from the warehouse, one scarf from the lake."""
     dress, scarf, lake = builders.sku(stock=2), builders.sku(stock=0), store(HUBIN)
     lay(scarf, lake, 1)
-    order = served_by(builders.member(), {services.warehouse_id(): [(dress, 2)], lake.pk: [(scarf, 1)]})
+    order = placed(builders.member(), (dress, 2), (scarf, 1))
     return builders.pay(order), dress, scarf, lake
 
 
 def collected_order(member: Any = None) -> tuple[Order, Any, Store]:
     dress, shop = builders.sku(stock=0), store(XINTIANDI)
     lay(dress, shop, 1)
-    order = served_by(member or builders.member(), {shop.pk: [(dress, 1)]}, delivery="pickup")
+    order = placed(member or builders.member(), (dress, 1), pickup=shop)
     return builders.pay(order), dress, shop
 
 
@@ -48,7 +48,7 @@ def findings() -> set[str]:
 def test_an_order_from_two_stores_is_shipped_when_both_parcels_left():
     order, dress, scarf, lake = split_order()
     parts = {part.store_id: part for part in order.fulfilments.all()}
-    assert {part.state for part in parts.values()} == {"waiting"}
+    assert {(part.state, part.reason) for part in parts.values()} == {("waiting", "split")}
     services.ship_order(
         order_id=order.pk, store_id=lake.pk, carrier="顺丰速运", tracking_number="SF1", by="李娜"
     )

@@ -10,7 +10,7 @@ from crm.services import prepare_months_ahead
 from shop import services
 from shop.models import Order, StockMovement
 from tests.shop import builders
-from tests.shop.stores import HUBIN, XINTIANDI, lay, level, served_by, store
+from tests.shop.stores import HUBIN, XINTIANDI, lay, level, placed, store
 from tests.shop.test_races import at_once, buying
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,7 +24,7 @@ def timeline(transactional_db: None) -> None:
 def test_six_colleagues_with_one_code_hand_over_once():
     dress, shop = builders.sku(stock=0), store(XINTIANDI)
     lay(dress, shop, 3)
-    order = builders.pay(served_by(builders.member(), {shop.pk: [(dress, 1)]}, delivery="pickup"))
+    order = builders.pay(placed(builders.member(), (dress, 1), pickup=shop))
     code = order.fulfilments.get().code
     results = at_once(
         *[lambda: services.redeem_pickup(code=code, store_id=shop.pk, by="李娜") for _ in range(6)]
@@ -39,7 +39,7 @@ def test_a_refund_and_a_hand_over_at_once_never_both_happen():
     dress, shop = builders.sku(stock=0), store(XINTIANDI)
     lay(dress, shop, 4)
     for _ in range(4):
-        order = builders.pay(served_by(builders.member(), {shop.pk: [(dress, 1)]}, delivery="pickup"))
+        order = builders.pay(placed(builders.member(), (dress, 1), pickup=shop))
         code = order.fulfilments.get().code
         handed, _refund = at_once(
             lambda code=code: services.redeem_pickup(code=code, store_id=shop.pk, by="李娜"),
@@ -54,26 +54,29 @@ def test_a_refund_and_a_hand_over_at_once_never_both_happen():
             assert (order.status, handed.code) == (Order.PAID, "refunded")
 
 
-def test_both_stores_of_a_split_order_ship_at_once():
-    dress, lake = builders.sku(stock=9), store(HUBIN)
-    lay(dress, lake, 9)
-    for number in range(3):
-        parts = {services.warehouse_id(): [(dress, 1)], lake.pk: [(dress, 2)]}
-        order = builders.pay(served_by(builders.member(), parts))
-        results = at_once(
+def test_orders_that_two_stores_share_never_take_more_than_there_is_and_ship_at_once():
+    dress, scarf, lake = builders.sku(stock=5), builders.sku(stock=0), store(HUBIN)
+    lay(dress, lake, 4)
+    lay(scarf, lake, 9)
+    buyers = [builders.member() for _ in range(8)]
+    results = at_once(*[lambda buyer=buyer: placed(buyer, (dress, 2), (scarf, 1)) for buyer in buyers])
+    assert Counter(type(result).__name__ for result in results) == {"Order": 4, "SoldOut": 4}
+    assert level(dress, lake)[1] + level(dress, services.warehouse_id())[1] == 8
+    for order in [builders.pay(result) for result in results if isinstance(result, Order)]:
+        places = list(order.fulfilments.values_list("store_id", flat=True))
+        shipped = at_once(
             *[
-                lambda order=order, place=place, number=number: services.ship_order(
-                    order_id=order.pk, store_id=place, carrier="顺丰", tracking_number=f"SF{number}-{place}"
+                lambda order=order, place=place: services.ship_order(
+                    order_id=order.pk, store_id=place, carrier="顺丰", tracking_number=f"SF{place}"
                 )
-                for place in parts
+                for place in places
             ]
         )
-        assert {type(result).__name__ for result in results} == {"Shipment"}
+        assert {type(one).__name__ for one in shipped} == {"Shipment"}
         order.refresh_from_db()
         assert order.status == Order.SHIPPED
-    assert level(dress, lake) == (3, 0)
-    assert level(dress, services.warehouse_id()) == (6, 0)
-    assert DomainEvent.objects.filter(name="shop.OrderShipped").count() == 3
+    assert DomainEvent.objects.filter(name="shop.OrderShipped").count() == 4
+    assert run_audit()[1] == []
 
 
 def test_counting_a_store_while_orders_come_in_loses_nothing():

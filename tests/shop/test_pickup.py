@@ -14,7 +14,7 @@ from crm.services import prepare_months_ahead
 from shop import services
 from shop.models import Order
 from tests.shop import builders
-from tests.shop.stores import HUBIN, XINTIANDI, lay, level, served_by, store
+from tests.shop.stores import HUBIN, XINTIANDI, lay, level, placed, store
 
 pytestmark = pytest.mark.django_db
 
@@ -50,15 +50,14 @@ def text_of(response: Any) -> str:
 def collected(shopper: Any) -> tuple[Order, Any, Store]:
     dress, shop = builders.sku(stock=0, name="雾蓝 M"), store(XINTIANDI)
     lay(dress, shop, 2)
-    order = builders.pay(served_by(shopper, {shop.pk: [(dress, 1)]}, delivery="pickup"))
+    order = builders.pay(placed(shopper, (dress, 1), pickup=shop))
     return order, dress, shop
 
 
 def test_the_shopper_sees_both_parcels_of_a_split_order(shopper: Any, phone: Client) -> None:
     dress, scarf, lake = builders.sku(stock=2), builders.sku(stock=0), store(HUBIN)
     lay(scarf, lake, 1)
-    parts = {services.warehouse_id(): [(dress, 1)], lake.pk: [(scarf, 1)]}
-    order = builders.pay(served_by(shopper, parts))
+    order = builders.pay(placed(shopper, (dress, 1), (scarf, 1)))
     services.ship_order(order_id=order.pk, store_id=lake.pk, carrier="顺丰速运", tracking_number="SF77")
     page = text_of(phone.get(f"/orders/{order.number}/"))
     assert "分 2 个包裹送达" in page
