@@ -127,6 +127,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", 10.0 if PRODUCTION else 2.0)
 # How long an order that is not paid keeps its stock.
 ORDER_PAYMENT_MINUTES = env.int("ORDER_PAYMENT_MINUTES", 30)
+# Who is asked where a parcel is: local (nobody: staff type it), kuaidi100 (with its customer number and key), demo.
+TRACKING_PROVIDER = env.str("TRACKING_PROVIDER", "demo" if POND_ENV == "demo" else "local")
+KUAIDI100_CUSTOMER = env.str("KUAIDI100_CUSTOMER", "")
+KUAIDI100_KEY = env.str("KUAIDI100_KEY", "")
+KUAIDI100_URL = env.str("KUAIDI100_URL", "https://poll.kuaidi100.com/poll/query.do")
 
 # --- Apps ------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy
 
 from core.audits import Finding, audit_check, rows
 from shop import fulfilment_audits as fulfilment_audits
+from shop import logistics_audits as logistics_audits
 
 
 def _findings(check: str, sql: str, problem: str) -> Iterator[Finding]:

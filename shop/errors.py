@@ -137,3 +137,9 @@ class PickupRefused(Conflict):
     """This code may not be redeemed here and now; the message says what to tell the shopper."""
 
     code = "pickup_refused"
+
+
+class BadTracking(Refusal):
+    """What was typed about a parcel cannot be kept."""
+
+    code = "bad_tracking"

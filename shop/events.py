@@ -46,6 +46,16 @@ class PickupReady:
 
 
 @dataclass(frozen=True)
+class ParcelSigned:
+    """The carrier or the staff say that a parcel was handed over; the order may have others."""
+
+    order_id: int
+    member_id: int
+    shipment_id: int
+    at: datetime
+
+
+@dataclass(frozen=True)
 class OrderReceived:
     order_id: int
     member_id: int

@@ -9,6 +9,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 
 from shop import rules
+from shop.address_parsing import parse_address
 from shop.errors import BadAddress
 from shop.services import AddressInput
 
@@ -50,6 +51,8 @@ class AddressForm:
     is_default: bool = False
     errors: dict[str, str] = field(default_factory=dict)
     refusal: str = ""
+    pasted: str = ""
+    advice: str = ""
 
     FIELDS = ("receiver", "phone", "province", "city", "district", "street", "postal_code")
 
@@ -66,6 +69,26 @@ class AddressForm:
         values = {name: str(sent.get(name, ""))[:400].strip() for name in cls.FIELDS}
         values["phone"] = re.sub(r"[\s-]", "", values["phone"].translate(FULL_WIDTH)).removeprefix("+86")
         return cls(values=values, is_default=bool(sent.get("default")))
+
+    @classmethod
+    def pasted_into(cls, sent: Mapping[str, str], text: str) -> "AddressForm":
+        """The form as typed, with what could be read from the pasted text over it; nothing is saved."""
+        form = cls.posted(sent)
+        found = parse_address(text)
+        if found.is_empty:
+            form.pasted = text[:500]
+            form.advice = _("We could not read an address from this. Please fill in the fields below.")
+            return form
+        form.values.update({name: value for name in cls.FIELDS if (value := getattr(found, name))})
+        missing = [
+            name for name in ("receiver", "phone", "province", "city", "street") if not form.values[name]
+        ]
+        form.advice = (
+            _("Please add what is still empty, then save.")
+            if missing
+            else _("Filled in below. Please look it over, then save.")
+        )
+        return form
 
     def address(self) -> AddressInput | None:
         """The address when every field is right; otherwise None, and `errors` says what is wrong, field by field."""

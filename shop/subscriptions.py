@@ -6,10 +6,18 @@ from core import jobs
 from core.events import subscribe
 from crm import services as crm_services
 from crm.events import MembersMerged
-from shop import services
-from shop.events import OfferFreed, OrderCancelled, OrderPlaced, OrderShipped
+from shop import logistics, services
+from shop.events import (
+    OfferFreed,
+    OrderCancelled,
+    OrderPaid,
+    OrderPlaced,
+    OrderRefunded,
+    OrderShipped,
+    ParcelSigned,
+)
 from shop.imports import runner as imports
-from wechat.events import PaymentNotified, RefundNotified
+from wechat.events import MessageReceived, PaymentNotified, RefundNotified
 
 
 def book_payment(event: PaymentNotified) -> None:
@@ -69,6 +77,33 @@ def tell_who_waits(event: OfferFreed) -> None:
     services.tell_waiting(offer_id=event.offer_id, places=event.places)
 
 
+def tell_paid(event: OrderPaid) -> None:
+    services.tell_order(order_id=event.order_id, kind=logistics.PAID)
+
+
+def tell_shipped(event: OrderShipped) -> None:
+    services.tell_order(order_id=event.order_id, kind=logistics.SHIPPED)
+
+
+def tell_signed(event: ParcelSigned) -> None:
+    services.tell_order(order_id=event.order_id, kind=logistics.SIGNED, shipment_id=event.shipment_id)
+
+
+def tell_refunded(event: OrderRefunded) -> None:
+    services.tell_order(order_id=event.order_id, kind=logistics.REFUNDED)
+
+
+def answer_chat(event: MessageReceived) -> None:
+    if event.msg_type in ("text", "voice"):
+        services.answer_chat(
+            account_id=event.account_id,
+            openid=event.openid,
+            text=event.text,
+            msg_id=event.msg_id,
+            at=event.at,
+        )
+
+
 subscribe(PaymentNotified, book_payment, queue="fast")
 subscribe(RefundNotified, book_refund, queue="fast")
 subscribe(MembersMerged, follow_merge)
@@ -76,4 +111,9 @@ subscribe(OrderPlaced, note_placed)
 subscribe(OrderCancelled, note_cancelled)
 subscribe(OrderShipped, note_shipped)
 subscribe(OfferFreed, tell_who_waits)
+subscribe(OrderPaid, tell_paid)
+subscribe(OrderShipped, tell_shipped)
+subscribe(ParcelSigned, tell_signed)
+subscribe(OrderRefunded, tell_refunded)
+subscribe(MessageReceived, answer_chat, queue="fast")
 jobs.register(imports.KIND, imports.work, label=_("order import"))

@@ -33,3 +33,13 @@ def refresh_sold_counts() -> int:
 @shared_task(name="shop.tasks.expire_coupons")
 def expire_coupons() -> int:
     return services.expire_coupons()
+
+
+@shared_task(name="shop.tasks.remind_unpaid")
+def remind_unpaid() -> int:
+    return services.remind_unpaid()
+
+
+@shared_task(name="shop.tasks.ask_carriers")
+def ask_carriers() -> int:
+    return services.ask_carriers()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from shop.pages import browse, cart, checkout, me, orders, pickup
+from shop.pages import browse, cart, checkout, me, orders, pickup, tracking
 
 urlpatterns = [
     path("", browse.home, name="home"),
@@ -20,6 +20,7 @@ urlpatterns = [
     path("pay/<str:number>/state/", checkout.pay_state, name="pay_state"),
     path("orders/", orders.orders, name="orders"),
     path("orders/<str:number>/", orders.order, name="order"),
+    path("orders/<str:number>/tracking/", tracking.tracking, name="tracking"),
     path("orders/<str:number>/cancel/", orders.order_cancel, name="order_cancel"),
     path("orders/<str:number>/receive/", orders.order_receive, name="order_receive"),
     path("staff/pickup/", pickup.pickup, name="pickup"),

@@ -1,6 +1,16 @@
 """The shop's admin pages, by noun."""
 
-from shop.admin import catalogue, orders, payments, stock
+from shop.admin import catalogue, funnel, logistics, orders, payments, recovery, stock, tracking
 from shop.imports import admin as imports
 
-__all__ = ["catalogue", "imports", "orders", "payments", "stock"]
+__all__ = [
+    "catalogue",
+    "funnel",
+    "imports",
+    "logistics",
+    "orders",
+    "payments",
+    "recovery",
+    "stock",
+    "tracking",
+]

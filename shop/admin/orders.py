@@ -20,21 +20,10 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from core import clock, money
 from core.admin import ReadOnlyAdmin
 from core.secrets import masked_phone
-from shop import services
+from shop import queries, services
 from shop.admin.fields import actor_label, said, who, yuan_column
 from shop.models import Order, OrderLine, OrderLog, Payment, Refund, Shipment
 
-CARRIERS = [
-    "顺丰速运",
-    "京东快递",
-    "中通快递",
-    "圆通速递",
-    "申通快递",
-    "韵达快递",
-    "极兔速递",
-    "EMS",
-    "德邦快递",
-]
 LABELS = {
     "pending_payment": "warning",
     "paid": "primary",
@@ -48,7 +37,7 @@ LABELS = {
 
 class ShipForm(BaseDialogForm):
     carrier = forms.ChoiceField(
-        label=_("carrier"), choices=[(name, name) for name in CARRIERS], widget=UnfoldAdminSelectWidget()
+        label=_("carrier"), choices=queries.carrier_choices, widget=UnfoldAdminSelectWidget()
     )
     tracking_number = forms.CharField(
         label=_("tracking number"), max_length=40, widget=UnfoldAdminTextInputWidget()
@@ -121,7 +110,8 @@ class PaymentInline(FactInline):
 
 class ShipmentInline(FactInline):
     model = Shipment
-    fields = readonly_fields = ["carrier", "tracking_number", "shipped_at", "done_by"]
+    show_change_link = True
+    fields = readonly_fields = ["carrier", "tracking_number", "state", "shipped_at", "done_by"]
     done_by = actor_label
 
 

@@ -17,7 +17,7 @@ from core import money
 from core.admin import ReadOnlyAdmin
 from shop import services
 from shop.admin.fields import actor_label, said, who, yuan_column
-from shop.models import Payment, Refund, Shipment
+from shop.models import Payment, Refund
 
 
 class DifferenceFilter(admin.SimpleListFilter):
@@ -167,24 +167,3 @@ class RefundAdmin(ReadOnlyAdmin):
             ngettext("%(count)d refund will be tried again.", "%(count)d refunds will be tried again.", count)
             % {"count": count},
         )
-
-
-@admin.register(Shipment)
-class ShipmentAdmin(ReadOnlyAdmin):
-    list_display = ["tracking_number", "carrier", "order", "shipped_at", "done_by"]
-    list_filter = ["carrier"]
-    list_select_related = ["order"]
-    search_fields = ["tracking_number", "order__number"]
-    ordering = ["-shipped_at", "-pk"]
-    paginator = InfinitePaginator
-    readonly_fields = ["done_by"]
-    done_by = actor_label
-    fields = ["tracking_number", "carrier", "order", "shipped_at", "done_by"]
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Shipment], search_term: str
-    ) -> tuple[QuerySet[Shipment], bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        return queryset.filter(Q(tracking_number=term) | Q(order__number=term)), False

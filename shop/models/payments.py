@@ -5,6 +5,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from core import clock
+from shop import logistics
+
 
 class Payment(models.Model):
     """One out_trade_no at WeChat Pay. Committed before the platform is called; amount and payer are frozen.
@@ -144,6 +147,14 @@ class Shipment(models.Model):
     tracking_number = models.CharField(_("tracking number"), max_length=40, db_index=True)
     actor = models.CharField(_("by"), max_length=80, blank=True)
     shipped_at = models.DateTimeField(_("shipped at"))
+    state = models.CharField(
+        _("state"), max_length=12, choices=logistics.STATES, default=logistics.SENT, db_default=logistics.SENT
+    )
+    signed_at = models.DateTimeField(_("signed for at"), null=True, blank=True)
+    # When the carrier is asked again, null: no more. A new parcel is asked about with the next round.
+    next_ask_at = models.DateTimeField(_("asked again at"), null=True, blank=True, default=clock.now)
+    asked_in_vain = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
+    last_answer = models.CharField(_("last answer"), max_length=200, blank=True, db_default="")
 
     class Meta:
         verbose_name = _("shipment")
@@ -151,6 +162,21 @@ class Shipment(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["order", "carrier", "tracking_number"], name="parcel_once_per_order"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=[word for word, _label in logistics.STATES]),
+                name="parcel_state_is_a_known_word",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=logistics.PICKED) | Q(signed_at__isnull=False),
+                name="signed_parcel_says_when",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_ask_at"],
+                name="parcels_to_ask_about",
+                condition=Q(next_ask_at__isnull=False),
             )
         ]
 

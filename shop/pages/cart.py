@@ -12,10 +12,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from core.errors import Refusal
 from core.money import yuan
-from shop import queries, services
+from shop import logistics, queries, services
 from shop.forms import whole_number, whole_numbers
 from shop.pages.browse import product_shown
 from shop.pages.frame import go, login_address, member_id_of, members_only, note_activity, show, show_part
+from shop.pages.funnel import note_step
 from shop.pages.pictures import of_url
 
 
@@ -69,9 +70,11 @@ def cart(request: HttpRequest) -> HttpResponse:
     undo = None
     if whole_number(sku_id) and whole_number(quantity):
         undo = {"sku_id": whole_number(sku_id), "quantity": whole_number(quantity), "name": _("one item")}
-    return show(
+    response = show(
         request, "shop/cart.html", tab="cart", out_of_band=False, **_cart_context(member_id, undo=undo)
     )
+    note_step(request, logistics.CART)
+    return response
 
 
 def _note_ticks(request: HttpRequest, member_id: int) -> None:

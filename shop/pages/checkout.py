@@ -12,12 +12,13 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from core import clock
 from core.errors import Refusal
-from shop import queries, rules, services
+from shop import logistics, queries, rules, services
 from shop.errors import BadAddress, NoSuchOrder, SoldOut
 from shop.forms import order_key, order_lines, whole_number
 from shop.models import Address, Order
 from shop.pages import words
 from shop.pages.frame import members_only, note_once, problem, sdk_for, show
+from shop.pages.funnel import LEFT_REASONS, note_checkout, note_step
 from shop.pages.me import shown_address
 from shop.pages.pictures import of_name, of_url
 
@@ -63,6 +64,7 @@ def _place(request: HttpRequest) -> HttpResponse:
         )
     shown_fen = whole_number(sent.get("total"), -1)
     if shown_fen >= 0 and shown_fen != queries.checkout_of(member_id, lines).total_fen:
+        note_step(request, logistics.REFUSED, reason="price_changed")
         message = _("Prices changed a moment ago. Please look at the new total.")
         return _shown(request, **again, key=key, status=409, refusal=message)
     try:
@@ -75,12 +77,14 @@ def _place(request: HttpRequest) -> HttpResponse:
             from_cart=from_cart,
         )
     except SoldOut as refusal:
+        note_step(request, logistics.REFUSED, reason=refusal.code)
         errors = {shortage.sku_id: shortage for shortage in refusal.shortages}
         message = _("Some things were faster gone than you. Nothing was ordered.")
         return _shown(request, **again, key=key, status=refusal.status, refusal=message, shortages=errors)
     except BadAddress as refusal:
         return _shown(request, **again, key=key, status=422, address_error=refusal.message)
     except Refusal as refusal:
+        note_step(request, logistics.REFUSED, reason=refusal.code)
         return _shown(request, **again, key=key, status=refusal.status, refusal=refusal.message)
     return HttpResponseRedirect(reverse("shop:pay", args=[order.number]))
 
@@ -109,6 +113,7 @@ def _shown(
     origin = "cart" if (from_cart if from_cart is not None else lines is None) else "product"
     saved = queries.addresses_of(member_id)
     address = next((one for one in saved if one.pk == address_id), None) or next(iter(saved), None)
+    note_checkout(request, has_address=address is not None)
     chosen = (
         []
         if origin == "cart" and lines is None
@@ -135,6 +140,7 @@ def _shown(
         refusal=refusal,
         address_error=address_error,
         address=shown_address(address) if address else None,
+        guarantees=queries.guarantees(),
         addresses=[_choosable(one, here) for one in saved],
         sdk=sdk_for(request),
     )
@@ -206,11 +212,13 @@ def _start(request: HttpRequest, order: Order) -> HttpResponse:
         if current is not None and _state_of(current) == "paid":
             return JsonResponse({"paid": True})
         return JsonResponse({"message": refusal.message, "code": refusal.code}, status=refusal.status)
+    note_step(request, logistics.SHEET, order_id=order.pk)
     return JsonResponse({"parameters": parameters})
 
 
 def _till(request: HttpRequest, order: Order, *, refusal: str = "", status: int = 200) -> HttpResponse:
     state = _state_of(order)
+    asked = _asked(order) if state == "paid" else []
     closed = order.cancel_reason or _("The time for payment is over. Nothing was charged.")
     return show(
         request,
@@ -228,9 +236,20 @@ def _till(request: HttpRequest, order: Order, *, refusal: str = "", status: int 
             "closed_words": closed,
         },
         images=[of_name(line.image) for line in list(order.lines.all())[:4]],
-        templates=settings.ORDER_TEMPLATES if state == "paid" else [],
+        guarantees=queries.guarantees() if state == "ready" else [],
+        asked=asked,
+        templates=[template for template, _words in asked],
         sdk=sdk_for(request),
     )
+
+
+def _asked(order: Order) -> list[tuple[str, str]]:
+    """What this order may still bring, then the house's own templates; WeChat's popup takes three."""
+    asked = queries.asked_templates(order)
+    known = {template for template, _words in asked}
+    news = _("When something new, or something for you, is here")
+    asked += [(template, news) for template in settings.ORDER_TEMPLATES if template not in known]
+    return asked[:3]
 
 
 @require_GET
@@ -244,4 +263,7 @@ def pay_state(request: HttpRequest, number: str) -> HttpResponse:
     if request.GET.get("look") and _state_of(order) != "paid":
         order = services.check_payment(order_id=order.pk)
     state = _state_of(order)
+    left = request.GET.get("left", "")
+    if left in LEFT_REASONS and state != "paid":
+        note_step(request, logistics.LEFT, order_id=order.pk, reason=left)
     return JsonResponse({"paid": state == "paid", "closed": state == "closed", "status": order.status})

@@ -93,7 +93,10 @@ def _address_form(request: HttpRequest, form: AddressForm, *, heading: str, pk: 
         request, request.POST.get("next") or request.GET.get("next") or "", reverse("shop:addresses")
     )
     status = 200
-    if request.method == "POST":
+    pasted = request.POST.get("paste", "").strip() if "read" in request.POST else ""
+    if pasted:
+        form = AddressForm.pasted_into(request.POST, pasted)
+    elif request.method == "POST":
         given = form.address()
         if given is not None:
             try:

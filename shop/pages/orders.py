@@ -16,7 +16,7 @@ from shop.errors import NoSuchOrder
 from shop.forms import whole_number
 from shop.models import Order
 from shop.pages import words
-from shop.pages.frame import members_only, problem, show, show_part
+from shop.pages.frame import members_only, problem, sdk_for, show, show_part
 from shop.pages.fulfilment import shown_part, shown_pickup
 from shop.pages.pictures import of_name
 
@@ -111,6 +111,7 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
         )
     is_open = found.status == rules.PENDING_PAYMENT
     parts = queries.fulfilments_of(found) if found.paid_at else []
+    asked = queries.asked_templates(found)
     log = [{"words": words.log_words(entry.action), "at": entry.at} for entry in found.log.all()]
     return show(
         request,
@@ -147,6 +148,10 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
         shipments=list(found.shipments.all()),
         pickups=[shown_pickup(part) for part in parts if part.kind == part.PICKUP],
         parcels=[shown_part(part, queries.lines_of(part)) for part in parts if len(parts) > 1],
+        tracking=reverse("shop:tracking", args=[found.number]),
+        asked=asked,
+        templates=[template for template, _words in asked],
+        sdk=sdk_for(request) if asked else None,
         log=[entry for entry in reversed(log) if entry["words"]],
         cancel_reasons=words.cancel_reasons(),
     )

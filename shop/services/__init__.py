@@ -32,6 +32,8 @@ from shop.services.fulfilment import (
     receive_order,
     ship_order,
 )
+from shop.services.funnel import note_step
+from shop.services.logistics import answer_chat, send_order_message, tell_order
 from shop.services.merging import move_member
 from shop.services.offers import stop_waiting, tell_waiting, wait_for_offer
 from shop.services.orders import release_order
@@ -45,6 +47,7 @@ from shop.services.payments import (
 )
 from shop.services.pickup import pickup_code, redeem_pickup
 from shop.services.placing import payment_time, place_order
+from shop.services.recovery import remind_of_payment, remind_unpaid
 from shop.services.refunds import (
     confirm_refund,
     refund_mismatch,
@@ -62,6 +65,7 @@ from shop.services.stock import (
     warehouse_id,
 )
 from shop.services.stocktaking import book_stocktake, cancel_stocktake, count_skus, open_stocktake
+from shop.services.tracking import add_usual_carriers, ask_again, ask_carriers, note_steps, type_step
 from shop.services.transfers import cancel_transfer, create_transfer, receive_transfer, send_transfer
 
 __all__ = [
@@ -69,8 +73,12 @@ __all__ = [
     "Move",
     "Serving",
     "add_to_cart",
+    "add_usual_carriers",
     "address_input",
     "adjust_stock",
+    "answer_chat",
+    "ask_again",
+    "ask_carriers",
     "book_stocktake",
     "cancel_order",
     "cancel_stocktake",
@@ -93,6 +101,8 @@ __all__ = [
     "mark_ready",
     "move_member",
     "move_stock",
+    "note_step",
+    "note_steps",
     "open_stocktake",
     "order_elsewhere",
     "payment_time",
@@ -109,6 +119,8 @@ __all__ = [
     "refund_mismatch",
     "refund_order",
     "release_order",
+    "remind_of_payment",
+    "remind_unpaid",
     "remove_cart_line",
     "retry_refunds",
     "reverse_effects",
@@ -116,6 +128,7 @@ __all__ = [
     "save_address",
     "save_product_image",
     "select_cart_lines",
+    "send_order_message",
     "send_refunds",
     "send_transfer",
     "set_cart_line",
@@ -127,7 +140,9 @@ __all__ = [
     "ship_order",
     "start_payment",
     "stop_waiting",
+    "tell_order",
     "tell_waiting",
+    "type_step",
     "undo_effects",
     "wait_for_offer",
     "warehouse_id",

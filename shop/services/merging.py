@@ -6,7 +6,7 @@ from django.db.models.functions import Least
 
 from core.locks import advisory_lock
 from shop import rules
-from shop.models import Address, CartLine, Order
+from shop.models import Address, CartLine, FunnelStep, Order
 from shop.services.coupons import move_coupons
 from shop.services.offers import move_offers
 
@@ -34,6 +34,17 @@ def move_member(*, kept_id: int, merged_id: int) -> int:
     kept_skus = CartLine.objects.filter(member_id=kept_id).values("sku_id")
     CartLine.objects.filter(member_id=merged_id, sku_id__in=kept_skus).delete()
     CartLine.objects.filter(member_id=merged_id).update(member_id=kept_id)
+
+    with connection.cursor() as cursor:  # what both did on one day is one fact
+        cursor.execute(
+            """
+            DELETE FROM shop_funnelstep a USING shop_funnelstep b
+            WHERE a.member_id = %s AND b.member_id = %s AND a.order_id IS NULL AND b.order_id IS NULL
+              AND (a.day, a.step, a.reason) = (b.day, b.step, b.reason)
+            """,
+            [merged_id, kept_id],
+        )
+    FunnelStep.objects.filter(member_id=merged_id).update(member_id=kept_id)
 
     if Address.objects.filter(member_id=kept_id, is_default=True).exists():
         Address.objects.filter(member_id=merged_id).update(is_default=False)

@@ -35,9 +35,12 @@
       if (!answer.parameters) return become("failed", answer.message);
       const outcome = await window.pond.wechat.pay(answer.parameters);
       if (outcome === "ok") return wait(0);
-      if (outcome === "outside") return become("outside");
+      if (outcome === "outside") {
+        ask(`${till.dataset.ask}?left=outside`).catch(() => {});
+        return become("outside");
+      }
       // The person may have paid and closed the sheet: look once before believing the phone.
-      const truth = await ask(till.dataset.ask + "?look=1");
+      const truth = await ask(`${till.dataset.ask}?look=1&left=${outcome}`);
       if (truth.paid) return location.replace(till.dataset.done);
       become(outcome);
     } catch {

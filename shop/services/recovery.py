@@ -1,0 +1,83 @@
+"""One reminder for an order that is about to run out of its time."""
+
+from datetime import timedelta
+
+from django.db import transaction
+
+from core import clock
+from core.locks import lock_row
+from crm import queries as crm_queries
+from crm import services as crm_services
+from shop import logistics
+from shop.models import Order, PaymentReminder
+from shop.queries.recovery import current_rules
+from shop.services.logistics import send_order_message
+
+PAYING_TAKES = timedelta(minutes=1)  # WeChat wants at least a minute for a payment
+
+
+def remind_unpaid(*, limit: int = 200) -> int:
+    """Remind the buyers whose time to pay ends soon, each order once; returns how many were written to.
+
+    One transaction per order. An order placed so late that less than its reminder time was left at all (the payment
+    time is shorter than the rule's minutes) is reminded when half of its time is over.
+    """
+    rules = current_rules()
+    if not rules.reminds:
+        return 0
+    moment = clock.now()
+    ends = moment + timedelta(minutes=rules.remind_minutes)
+    waiting = Order.objects.filter(
+        status=Order.PENDING_PAYMENT, due_at__lte=ends, expires_at__gt=moment + PAYING_TAKES
+    ).filter(reminder__isnull=True, member__isnull=False)
+    count = 0
+    for order in list(waiting.only("pk", "placed_at", "expires_at").order_by("due_at")[:limit]):
+        if (
+            order.expires_at is not None
+            and moment - order.placed_at < (order.expires_at - order.placed_at) / 2
+        ):
+            continue
+        count += remind_of_payment(order_id=order.pk)
+    return count
+
+
+@transaction.atomic
+def remind_of_payment(*, order_id: int) -> bool:
+    """Write the one reminder of an unpaid order, or why there is none; True when a message was queued.
+
+    Locks: order; memberstats by the touch. Idempotent on: the order (unique key). The touch policy is asked with the
+    purpose service, and the touch is booked under "unpaid:ORDER".
+    """
+    order = lock_row(Order.objects.filter(pk=order_id, status=Order.PENDING_PAYMENT))
+    moment = clock.now()
+    if order is None or order.member_id is None or not order.can_pay(moment):
+        return False
+    if PaymentReminder.objects.filter(order_id=order_id).exists():
+        return False
+    verdict = crm_queries.touch_verdict(order.member_id, "service", moment)
+    if verdict.answer != "send":
+        _note(order, reason=verdict.reason or "another")
+        return False
+    channel = send_order_message(order=order, kind=logistics.UNPAID)
+    if not channel:
+        _note(order, reason="no_way")
+        return False
+    crm_services.book_touches(
+        origin=f"unpaid:{order.pk}",
+        member_ids=[order.member_id],
+        purpose="service",
+        channel=channel,
+        at=moment,
+    )
+    _note(order, channel=channel)
+    return True
+
+
+def _note(order: Order, *, channel: str = "", reason: str = "") -> None:
+    PaymentReminder.objects.create(
+        order=order,
+        state=PaymentReminder.SENT if channel else PaymentReminder.SKIPPED,
+        channel=channel,
+        reason=reason,
+        at=clock.now(),
+    )
