@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('crm', '0002_timeline_partitions'),
         ('pghistory', '0007_auto_20250421_0444'),
-        ('shop', '0006_orders_with_discounts'),
+        ('shop', '0032_stock_lines_say_why'),
     ]
 
     operations = [

@@ -8,11 +8,10 @@ from shop import logistics
 
 
 def add_carriers(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    apps.get_model("shop", "Carrier").objects.bulk_create(
+    carriers = apps.get_model("shop.Carrier")
+    carriers.objects.bulk_create(
         [
-            apps.get_model("shop", "Carrier")(
-                code=code, name=name, phone=phone, tracking_url=address, position=position
-            )
+            carriers(code=code, name=name, phone=phone, tracking_url=address, position=position)
             for position, (code, name, phone, address) in enumerate(logistics.CARRIERS)
         ],
         ignore_conflicts=True,
