@@ -9,13 +9,14 @@ from bench.report import Figure, print_line, print_table
 
 
 def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
-    from bench import imports, messages, orders, pages
+    from bench import imports, messages, orders, pages, peers
 
     return {
         "order-hot": orders.order_hot,
         "order-many": orders.order_many,
         "order-http-hot": orders.order_http_hot,
         "order-http-many": orders.order_http_many,
+        "order-oscar": peers.order_oscar,
         "webhook": messages.webhook,
         "broadcast-plan": messages.broadcast_plan,
         "broadcast-send": messages.broadcast_send,

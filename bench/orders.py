@@ -28,11 +28,11 @@ def _interleaved(name: str, measure: object, *, skus: int) -> Iterator[Figure]:
 
 
 def order_hot() -> Iterator[Figure]:
-    yield from _interleaved("order-hot", _through_service, skus=1)
+    yield from _interleaved("order-hot", through_service, skus=1)
 
 
 def order_many() -> Iterator[Figure]:
-    yield from _interleaved("order-many", _through_service, skus=1000)
+    yield from _interleaved("order-many", through_service, skus=1000)
 
 
 def order_http_hot() -> Iterator[Figure]:
@@ -43,7 +43,7 @@ def order_http_many() -> Iterator[Figure]:
     yield from _interleaved("order-http-many", _through_http, skus=1000)
 
 
-def _through_service(skus: int) -> tuple[float, dict[str, object]]:
+def through_service(skus: int) -> tuple[float, dict[str, object]]:
     """32 buyers (2 processes of 16 threads) call place_order for SECONDS; orders per second of all."""
     seeds.shop()
     seeds.members()
