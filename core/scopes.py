@@ -15,6 +15,7 @@ SCOPES: dict[str, tuple[Any, str]] = {
     "stock:write": (_("Change stock"), ""),
     "orders:read": (_("Read orders"), "shop.view_order"),
     "orders:write": (_("Ship orders"), ""),
+    "sales:write": (_("Report sales of stores"), ""),
 }
 
 

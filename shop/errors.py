@@ -133,6 +133,12 @@ class OfferGone(Conflict):
         super().__init__(words.get(reason, sold_out) % {"name": name or _("The special price")})
 
 
+class BadSale(Refusal):
+    """A sale over the counter that cannot be so: a wrong moment, number, line or member."""
+
+    code, status = "bad_sale", 422
+
+
 class PickupRefused(Conflict):
     """This code may not be redeemed here and now; the message says what to tell the shopper."""
 

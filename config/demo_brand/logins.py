@@ -28,6 +28,8 @@ ROLES: dict[str, tuple[list[str], list[str]]] = {
                 "shop.change_stock",
                 "shop.view_order",
             ),
+            *("shop.view_fulfilment", "shop.view_stocktake", "shop.add_stocktake"),
+            *("shop.view_transfer", "shop.add_transfer"),
             *("shop.change_order", "shop.view_shipment", "shop.add_shipment", "shop.view_stockmovement"),
             *("crm.view_member", "crm.view_staff", "crm.view_store", "community.view_group"),
         ],

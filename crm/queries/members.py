@@ -76,6 +76,16 @@ def members_by_identity(*, kind: str, account_id: int | None, values: Iterable[s
     )
 
 
+def member_by_phone(phone: str) -> int | None:
+    """The living member with this phone: who confirmed it, else the only one for whom it was typed."""
+    rows = Identity.objects.filter(kind=Identity.PHONE, value=phone, member__merged_into__isnull=True)
+    found = dict(rows.order_by("is_verified").values_list("is_verified", "member_id"))
+    if True in found:
+        return found[True]
+    typed = set(rows.values_list("member_id", flat=True)) if found else set()
+    return typed.pop() if len(typed) == 1 else None
+
+
 def names_of(member_ids: Iterable[int]) -> dict[int, str]:
     return dict(Member.objects.filter(pk__in=list(member_ids)).values_list("pk", "name"))
 

@@ -1,10 +1,11 @@
 """The shop's admin pages, by noun."""
 
-from shop.admin import catalogue, funnel, logistics, orders, payments, recovery, stock, tracking
+from shop.admin import catalogue, fulfilment, funnel, logistics, orders, payments, recovery, stock, stocktaking, tracking, transfers
 from shop.imports import admin as imports
 
 __all__ = [
     "catalogue",
+    "fulfilment",
     "funnel",
     "imports",
     "logistics",
@@ -12,5 +13,7 @@ __all__ = [
     "payments",
     "recovery",
     "stock",
+    "stocktaking",
     "tracking",
+    "transfers",
 ]

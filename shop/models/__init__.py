@@ -11,7 +11,7 @@ from shop.models.offers import Offer, OfferTake, OfferTally, OfferWaiting
 from shop.models.orders import EffectReversal, Order, OrderDiscount, OrderLine, OrderLog
 from shop.models.payments import Payment, Refund, Shipment
 from shop.models.recovery import PaymentReminder, ServiceRules
-from shop.models.stock import Stock, StockMovement
+from shop.models.stock import LowStock, Stock, StockMovement
 from shop.models.stocktaking import Stocktake, StocktakeLine
 from shop.models.transfers import Transfer, TransferLine
 
@@ -27,6 +27,7 @@ __all__ = [
     "FunnelStep",
     "ImportLine",
     "ImportRun",
+    "LowStock",
     "Offer",
     "OfferTake",
     "OfferTally",

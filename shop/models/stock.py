@@ -41,6 +41,16 @@ class Stock(models.Model):
         return self.on_hand - self.reserved
 
 
+class LowStock(Stock):
+    """The same rows, for the list of what runs low: see `queries.low_stocks`."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = _("low stock")
+        verbose_name_plural = _("low stock")
+
+
 class StockMovement(models.Model):
     """One change of one stock, append-only. `cause` names what it was for ("order:42:reserve"), once per stock."""
 

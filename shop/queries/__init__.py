@@ -22,7 +22,14 @@ from shop.queries.catalogue import (
     product_list,
     product_page,
 )
-from shop.queries.fulfilment import fulfilments_for, fulfilments_of, lines_of, open_pickups, pickup_stores
+from shop.queries.fulfilment import (
+    fulfilments_for,
+    fulfilments_of,
+    lines_of,
+    low_stocks,
+    open_pickups,
+    pickup_stores,
+)
 from shop.queries.funnel import Reminded, Why, funnel_counts, funnel_reasons, reminders_between
 from shop.queries.logistics import asked_templates, order_message
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
@@ -61,6 +68,7 @@ __all__ = [
     "guarantees",
     "latest_parcels",
     "lines_of",
+    "low_stocks",
     "open_pickups",
     "order_counts",
     "order_for",

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import F, OuterRef, Prefetch, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 
 from crm import queries as crm_queries
-from shop.models import Fulfilment, Order, OrderLine
+from shop.models import Fulfilment, LowStock, Order, OrderLine, Product, Stock
 from shop.queries.rest import own_store_of
 
 MOST_SHOWN = 50
@@ -46,6 +47,30 @@ def lines_of(part: Fulfilment) -> list[OrderLine]:
         for line in part.order.lines.all()
         if line.store_id == part.store_id and line.quantity > line.refunded_quantity
     ]
+
+
+def low_stocks(store_id: int | None = None) -> QuerySet[LowStock]:
+    """Stocks of SKUs on sale with no more available than their safety stock, of one store or (None) all.
+
+    Each row has `kept_back`, and `in_other_stores`: how many could be brought from elsewhere.
+    """
+    kept_back = Coalesce("safety", "store__safety_stock")
+    others = (
+        Stock.objects.filter(sku=OuterRef("sku"))
+        .exclude(store=OuterRef("store"))
+        .values("sku")
+        .annotate(free=Sum(F("on_hand") - F("reserved")))
+        .values("free")
+    )
+    rows = (
+        LowStock.objects.filter(
+            sku__is_active=True, sku__product__status=Product.ON_SALE, store__is_active=True
+        )
+        .annotate(kept_back=kept_back, in_other_stores=Coalesce(Subquery(others), 0))
+        .filter(on_hand__lte=F("reserved") + F("kept_back"))
+        .select_related("sku__product", "store")
+    )
+    return rows.filter(store_id=store_id) if store_id else rows
 
 
 def pickup_stores() -> list[Any]:

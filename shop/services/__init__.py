@@ -36,6 +36,7 @@ from shop.services.funnel import note_step
 from shop.services.logistics import answer_chat, send_order_message, tell_order
 from shop.services.merging import move_member
 from shop.services.offers import stop_waiting, tell_waiting, wait_for_offer
+from shop.services.oms import SoldLine, buyer_of_sale, change_stocks, record_sale
 from shop.services.orders import release_order
 from shop.services.payments import (
     cancel_order,
@@ -72,6 +73,7 @@ __all__ = [
     "AddressInput",
     "Move",
     "Serving",
+    "SoldLine",
     "add_to_cart",
     "add_usual_carriers",
     "address_input",
@@ -80,9 +82,11 @@ __all__ = [
     "ask_again",
     "ask_carriers",
     "book_stocktake",
+    "buyer_of_sale",
     "cancel_order",
     "cancel_stocktake",
     "cancel_transfer",
+    "change_stocks",
     "check_payment",
     "claim_coupon",
     "clean_detail",
@@ -113,6 +117,7 @@ __all__ = [
     "receive_due_orders",
     "receive_order",
     "receive_transfer",
+    "record_sale",
     "redeem_pickup",
     "refresh_products",
     "refresh_sold_counts",
