@@ -1,6 +1,18 @@
 """The shop's admin pages, by noun."""
 
-from shop.admin import catalogue, fulfilment, funnel, logistics, orders, payments, recovery, stock, stocktaking, tracking, transfers
+from shop.admin import (
+    catalogue,
+    fulfilment,
+    funnel,
+    logistics,
+    orders,
+    payments,
+    recovery,
+    stock,
+    stocktaking,
+    tracking,
+    transfers,
+)
 from shop.imports import admin as imports
 
 __all__ = [

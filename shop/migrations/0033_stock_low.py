@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shop', '0032_stock_lines_say_why'),
+        ('shop', '0081_carriers'),
     ]
 
     operations = [

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from core.errors import NotFound
 from shop import rules
 from shop.models import Address
+from shop.queries.routing import AVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,14 @@ class CheckoutPage:
 
 _LINES = """
 SELECT s.id, p.id, p.name, s.name, coalesce(i.file, ''), coalesce(i.width, 0), coalesce(i.height, 0), s.price_fen,
-       w.seen, w.quantity, greatest(coalesce(st.on_hand - st.reserved, 0), 0), w.selected,
+       w.seen, w.quantity, st.available, w.selected,
        CASE WHEN NOT (s.is_active AND p.status = 'on_sale') THEN 'off'
-            WHEN coalesce(st.on_hand - st.reserved, 0) <= 0 THEN 'sold_out'
-            WHEN st.on_hand - st.reserved < w.quantity THEN 'short' ELSE '' END
+            WHEN st.available <= 0 THEN 'sold_out'
+            WHEN st.available < w.quantity THEN 'short' ELSE '' END
 FROM ({wanted}) w
 JOIN shop_sku s ON s.id = w.sku_id
 JOIN shop_product p ON p.id = s.product_id
-LEFT JOIN shop_stock st ON st.sku_id = s.id AND st.store_id = (SELECT id FROM crm_store WHERE code = 'warehouse')
+{available}
 LEFT JOIN LATERAL (
     SELECT coalesce(nullif(i.thumbnail, ''), i.image) AS file, i.width, i.height
     FROM shop_productimage i WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
@@ -90,13 +91,15 @@ LEFT JOIN LATERAL (
 ORDER BY w.rank
 """
 _OF_CART = _LINES.format(
+    available=AVAILABLE,
     wanted="""SELECT sku_id, quantity, is_selected AS selected, seen_price_fen AS seen,
               row_number() OVER (ORDER BY added_at DESC, id DESC) AS rank
-              FROM shop_cartline WHERE member_id = %s"""
+              FROM shop_cartline WHERE member_id = %s""",
 )
 _OF_CHOICE = _LINES.format(
+    available=AVAILABLE,
     wanted="""SELECT sku_id, quantity, true AS selected, NULL::bigint AS seen, rank
-              FROM unnest(%s::bigint[], %s::int[]) WITH ORDINALITY AS t(sku_id, quantity, rank)"""
+              FROM unnest(%s::bigint[], %s::int[]) WITH ORDINALITY AS t(sku_id, quantity, rank)""",
 )
 
 

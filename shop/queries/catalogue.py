@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from shop import rules
 from shop.errors import NoSuchProduct
 from shop.models import Product
+from shop.queries.routing import AVAILABLE
 
 # Closed words: what comes from the address line picks one of these and never reaches the statement itself.
 SORTS = {
@@ -174,12 +175,11 @@ def product_list(
                 FROM shop_productimage i WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
             ) i ON true
             LEFT JOIN LATERAL (
-                SELECT sum(greatest(st.on_hand - st.reserved, 0)) AS available,
+                SELECT sum(st.available) AS available,
                        max(s.list_price_fen) FILTER (
                            WHERE s.price_fen = p.min_price_fen AND s.list_price_fen > s.price_fen
                        ) AS list_price_fen
-                FROM shop_sku s LEFT JOIN shop_stock st ON st.sku_id = s.id
-                     AND st.store_id = (SELECT id FROM crm_store WHERE code = 'warehouse')
+                FROM shop_sku s {AVAILABLE}
                 WHERE s.product_id = p.id AND s.is_active
             ) k ON true
             ORDER BY {order}
@@ -210,13 +210,11 @@ def product_page(pk: int) -> ProductPageData:
         raise NoSuchProduct(_("This product does not exist any more."))
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            SELECT s.id, s.code, s.name, s.spec::text, s.price_fen, s.list_price_fen,
-                   coalesce(greatest(st.on_hand - st.reserved, 0), 0)
-            FROM shop_sku s LEFT JOIN shop_stock st ON st.sku_id = s.id
-                 AND st.store_id = (SELECT id FROM crm_store WHERE code = 'warehouse')
+            f"""
+            SELECT s.id, s.code, s.name, s.spec::text, s.price_fen, s.list_price_fen, st.available
+            FROM shop_sku s {AVAILABLE}
             WHERE s.product_id = %s AND s.is_active ORDER BY s.position, s.id
-            """,
+            """,  # noqa: S608  the join is ours
             [pk],
         )
         skus = [SkuRow(*(*row[:3], _spec(row[3]), *row[4:])) for row in cursor.fetchall()]

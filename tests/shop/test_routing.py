@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crm.models import Store
-from shop import services
+from shop import queries, services
 from shop.errors import NotForSale, SoldOut
 from shop.models import Stock
 from shop.pricing.types import Choices
@@ -162,3 +162,17 @@ def test_the_plan_for_collecting_names_what_is_wrong(city):
     assert services.routing.plan(lines=[(dress.pk, 1)], choices=chosen)[0].store_id == city.pk
     with pytest.raises(SoldOut):
         services.routing.plan(lines=[(dress.pk, 2)], choices=chosen)
+
+
+def test_the_shelf_and_the_cart_count_what_the_plan_can_give(city):
+    dress, member = builders.sku(stock=1), builders.member()
+    laid(dress, city, 5)
+    assert queries.product_page(dress.product_id).skus[0].available == 4
+    services.add_to_cart(member_id=member.pk, sku_id=dress.pk, quantity=4)
+    assert queries.cart_of(member.pk).lines[0].problem == ""
+    services.add_to_cart(member_id=member.pk, sku_id=dress.pk, quantity=1)
+    assert queries.cart_of(member.pk).lines[0].problem == "short"
+    Store.objects.filter(pk=city.pk).update(ships_online=False)
+    assert queries.product_page(dress.product_id).skus[0].available == 1
+    services.adjust_stock(sku_id=dress.pk, change=-1, cause="gone")
+    assert queries.product_list().rows[0].is_sold_out
