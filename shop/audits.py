@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy
 from core.audits import Finding, audit_check, rows
 from shop import fulfilment_audits as fulfilment_audits
 from shop import logistics_audits as logistics_audits
+from shop import pricing_audits as pricing_audits
 
 
 def _findings(check: str, sql: str, problem: str) -> Iterator[Finding]:

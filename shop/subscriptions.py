@@ -17,6 +17,7 @@ from shop.events import (
     ParcelSigned,
 )
 from shop.imports import runner as imports
+from shop.services import rehearsals
 from wechat.events import MessageReceived, PaymentNotified, RefundNotified
 
 
@@ -117,3 +118,4 @@ subscribe(ParcelSigned, tell_signed)
 subscribe(OrderRefunded, tell_refunded)
 subscribe(MessageReceived, answer_chat, queue="fast")
 jobs.register(imports.KIND, imports.work, label=_("order import"))
+jobs.register(rehearsals.KIND, rehearsals.work, label=_("rehearsal of a promotion"))

@@ -1,4 +1,4 @@
-"""The shop's tables, by noun: catalogue, stock, cart and addresses, orders, payments, imports."""
+"""The shop's tables, by noun."""
 
 from shop.models.cart import Address, CartLine
 from shop.models.catalogue import Category, Product, ProductImage, Sku
@@ -10,7 +10,11 @@ from shop.models.logistics import Carrier, OrderMessage, TrackingEvent
 from shop.models.offers import Offer, OfferTake, OfferTally, OfferWaiting
 from shop.models.orders import EffectReversal, Order, OrderDiscount, OrderLine, OrderLog
 from shop.models.payments import Payment, Refund, Shipment
+from shop.models.pricing import CostPrice, MemberPrice, PointsPolicy
+from shop.models.promotions import Promotion, PromotionExtra
 from shop.models.recovery import PaymentReminder, ServiceRules
+from shop.models.rehearsals import Rehearsal
+from shop.models.shipping_rates import ShippingRate
 from shop.models.stock import LowStock, Stock, StockMovement
 from shop.models.stocktaking import Stocktake, StocktakeLine
 from shop.models.transfers import Transfer, TransferLine
@@ -20,6 +24,7 @@ __all__ = [
     "Carrier",
     "CartLine",
     "Category",
+    "CostPrice",
     "Coupon",
     "CouponGrant",
     "EffectReversal",
@@ -28,6 +33,7 @@ __all__ = [
     "ImportLine",
     "ImportRun",
     "LowStock",
+    "MemberPrice",
     "Offer",
     "OfferTake",
     "OfferTally",
@@ -39,11 +45,16 @@ __all__ = [
     "OrderMessage",
     "Payment",
     "PaymentReminder",
+    "PointsPolicy",
     "Product",
     "ProductImage",
+    "Promotion",
+    "PromotionExtra",
     "Refund",
+    "Rehearsal",
     "ServiceRules",
     "Shipment",
+    "ShippingRate",
     "Sku",
     "Stock",
     "StockMovement",

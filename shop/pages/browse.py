@@ -9,6 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
+from markupsafe import Markup
 
 from shop import queries, rules
 from shop.errors import NoSuchProduct
@@ -298,6 +299,7 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
         was_fen=_was_of(found),
         ask=ask if ask in ("cart", "buy") else "",
         refusal=refusal,
+        promotions=_promotions(pk),
         promises=[
             _("Genuine, from the brand"),
             _("Sent within 48 hours"),
@@ -305,6 +307,15 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
             _("Help from a person"),
         ],
     )
+
+
+def _promotions(pk: int) -> Markup:
+    """The badges of the promotions that run for a product: the same for everybody, so at most two seconds old."""
+
+    def badges() -> dict[str, Any]:
+        return {"promotions": queries.promotion_badges(pk)}
+
+    return kept_fragment(("promotions", pk), "shop/pricing_badges.html", badges).text
 
 
 def _offered(sku: queries.SkuRow) -> dict[str, Any]:

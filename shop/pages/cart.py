@@ -18,6 +18,7 @@ from shop.pages.browse import product_shown
 from shop.pages.frame import go, login_address, member_id_of, members_only, note_activity, show, show_part
 from shop.pages.funnel import note_step
 from shop.pages.pictures import of_url
+from shop.pages.pricing import line_savings, shown_quote
 
 
 @require_POST
@@ -126,14 +127,23 @@ def _cart_part(request: HttpRequest, member_id: int, **more: Any) -> HttpRespons
 
 def _cart_context(member_id: int, *, undo: dict[str, Any] | None = None, refusal: str = "") -> dict[str, Any]:
     page = queries.cart_of(member_id)
-    lines = [_shown_line(line) for line in page.lines]
     chosen = page.selected
-    said = _("Total ¥%(total)s") % {"total": yuan(page.total_fen)} if lines else _("Your cart is empty")
+    address = queries.default_address(member_id) if chosen else None
+    quote = services.quote(
+        member_id=member_id,
+        lines=[(line.sku_id, line.quantity) for line in chosen],
+        region=address.province if address else "",
+    )
+    saved, shown = line_savings(quote), shown_quote(quote)
+    lines = [_shown_line(line, saved.get(line.sku_id, 0) if line in chosen else 0) for line in page.lines]
+    total_fen = shown["goods_total_fen"]
+    said = _("Total ¥%(total)s") % {"total": yuan(total_fen)} if lines else _("Your cart is empty")
     if undo:
         said = _("Removed: %(name)s") % {"name": undo["name"]}
     return {
         "lines": lines,
-        "total_fen": page.total_fen,
+        "total_fen": total_fen,
+        "quote": shown,
         "chosen_count": sum(line.quantity for line in chosen),
         "all_selected": bool(chosen) and all(line.is_selected for line in page.lines if not line.problem),
         "cart_count": page.count,
@@ -143,7 +153,7 @@ def _cart_context(member_id: int, *, undo: dict[str, Any] | None = None, refusal
     }
 
 
-def _shown_line(line: queries.CartRow) -> dict[str, Any]:
+def _shown_line(line: queries.CartRow, saved_fen: int) -> dict[str, Any]:
     return {
         "sku_id": line.sku_id,
         "address": reverse("shop:product", args=[line.product_id]),
@@ -151,6 +161,7 @@ def _shown_line(line: queries.CartRow) -> dict[str, Any]:
         "variant": line.sku_name,
         "image": of_url(line.image_url, line.image_width, line.image_height),
         "price_fen": line.price_fen,
+        "saved_fen": saved_fen,
         "quantity": line.quantity,
         "fewer": min(line.quantity - 1, line.available) if line.quantity > 1 else 1,
         "available": line.available,

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from core import clock
 from core.errors import Refusal
 from shop import logistics, queries, rules, services
-from shop.errors import BadAddress, NoSuchOrder, SoldOut
+from shop.errors import BadAddress, NoSuchOrder, PriceChanged, SoldOut
 from shop.forms import order_key, order_lines, whole_number
 from shop.models import Address, Order
 from shop.pages import words
@@ -21,6 +21,8 @@ from shop.pages.frame import members_only, note_once, problem, sdk_for, show
 from shop.pages.funnel import LEFT_REASONS, note_checkout, note_step
 from shop.pages.me import shown_address
 from shop.pages.pictures import of_name, of_url
+from shop.pages.pricing import line_savings, shown_quote
+from shop.pricing.types import Quote
 
 
 @require_http_methods(["GET", "POST"])
@@ -63,10 +65,6 @@ def _place(request: HttpRequest) -> HttpResponse:
             request, **again, key=key, status=422, address_error=_("Please choose where to send it.")
         )
     shown_fen = whole_number(sent.get("total"), -1)
-    if shown_fen >= 0 and shown_fen != queries.checkout_of(member_id, lines).total_fen:
-        note_step(request, logistics.REFUSED, reason="price_changed")
-        message = _("Prices changed a moment ago. Please look at the new total.")
-        return _shown(request, **again, key=key, status=409, refusal=message)
     try:
         order = services.place_order(
             member_id=member_id,
@@ -75,7 +73,12 @@ def _place(request: HttpRequest) -> HttpResponse:
             note=note,
             idempotency_key=key,
             from_cart=from_cart,
+            expected_total_fen=shown_fen if shown_fen >= 0 else None,
         )
+    except PriceChanged as refusal:
+        note_step(request, logistics.REFUSED, reason="price_changed")
+        message = _("Prices changed a moment ago. Please look at the new total.")
+        return _shown(request, **again, key=key, status=refusal.status, refusal=message)
     except SoldOut as refusal:
         note_step(request, logistics.REFUSED, reason=refusal.code)
         errors = {shortage.sku_id: shortage for shortage in refusal.shortages}
@@ -87,6 +90,10 @@ def _place(request: HttpRequest) -> HttpResponse:
         note_step(request, logistics.REFUSED, reason=refusal.code)
         return _shown(request, **again, key=key, status=refusal.status, refusal=refusal.message)
     return HttpResponseRedirect(reverse("shop:pay", args=[order.number]))
+
+
+def _quote(member_id: int, lines: list[tuple[int, int]], address: Address | None) -> Quote:
+    return services.quote(member_id=member_id, lines=lines, region=address.province if address else "")
 
 
 def _shown(
@@ -111,8 +118,8 @@ def _shown(
     if not page.lines:
         return _nothing_chosen(request)
     origin = "cart" if (from_cart if from_cart is not None else lines is None) else "product"
-    saved = queries.addresses_of(member_id)
-    address = next((one for one in saved if one.pk == address_id), None) or next(iter(saved), None)
+    known = queries.addresses_of(member_id)
+    address = next((one for one in known if one.pk == address_id), None) or next(iter(known), None)
     note_checkout(request, has_address=address is not None)
     chosen = (
         []
@@ -120,6 +127,8 @@ def _shown(
         else [("line", f"{line.sku_id}:{line.quantity}") for line in page.lines]
     )
     here = f"{reverse('shop:checkout')}?{urlencode([('from', origin), *chosen])}"
+    quote = _quote(member_id, [(line.sku_id, line.quantity) for line in page.lines], address)
+    saved = line_savings(quote)
     blocked = [line for line in page.lines if line.problem]
     if blocked and not refusal:
         refusal = _(
@@ -130,8 +139,11 @@ def _shown(
         "shop/checkout.html",
         status=status,
         cart_count=0,
-        lines=[_shown_line(line, (shortages or {}).get(line.sku_id)) for line in page.lines],
-        totals=page,
+        lines=[
+            _shown_line(line, (shortages or {}).get(line.sku_id)) | {"saved_fen": saved.get(line.sku_id, 0)}
+            for line in page.lines
+        ],
+        quote=shown_quote(quote),
         payable=not blocked,
         origin=origin,
         key=key,
@@ -141,7 +153,7 @@ def _shown(
         address_error=address_error,
         address=shown_address(address) if address else None,
         guarantees=queries.guarantees(),
-        addresses=[_choosable(one, here) for one in saved],
+        addresses=[_choosable(one, here) for one in known],
         sdk=sdk_for(request),
     )
 

@@ -33,6 +33,21 @@ from shop.queries.fulfilment import (
 from shop.queries.funnel import Reminded, Why, funnel_counts, funnel_reasons, reminders_between
 from shop.queries.logistics import asked_templates, order_message
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
+from shop.queries.pricing import (
+    Hint,
+    Saving,
+    gifts_of,
+    goods_fen,
+    hints_of,
+    notes_of,
+    paid_share,
+    promotion_badges,
+    savings_of,
+    shipping_before_fen,
+    skus_by_code,
+    skus_in_words,
+    step_label,
+)
 from shop.queries.recovery import current_rules, guarantees
 from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, parcels_of
 
@@ -41,6 +56,7 @@ __all__ = [
     "CartRow",
     "CategoryRow",
     "CheckoutPage",
+    "Hint",
     "ImageRow",
     "OrderPage",
     "ParcelRow",
@@ -48,6 +64,7 @@ __all__ = [
     "ProductPageData",
     "ProductRow",
     "Reminded",
+    "Saving",
     "SkuRow",
     "Why",
     "address_for",
@@ -65,18 +82,29 @@ __all__ = [
     "fulfilments_of",
     "funnel_counts",
     "funnel_reasons",
+    "gifts_of",
+    "goods_fen",
     "guarantees",
+    "hints_of",
     "latest_parcels",
     "lines_of",
     "low_stocks",
+    "notes_of",
     "open_pickups",
     "order_counts",
     "order_for",
     "order_message",
     "orders_of",
+    "paid_share",
     "parcels_of",
     "pickup_stores",
     "product_list",
     "product_page",
+    "promotion_badges",
     "reminders_between",
+    "savings_of",
+    "shipping_before_fen",
+    "skus_by_code",
+    "skus_in_words",
+    "step_label",
 ]

@@ -48,6 +48,8 @@ from shop.services.payments import (
 )
 from shop.services.pickup import pickup_code, redeem_pickup
 from shop.services.placing import payment_time, place_order
+from shop.services.pricing import quote
+from shop.services.promotions import switch_promotions
 from shop.services.recovery import remind_of_payment, remind_unpaid
 from shop.services.refunds import (
     confirm_refund,
@@ -56,6 +58,7 @@ from shop.services.refunds import (
     retry_refunds,
     send_refunds,
 )
+from shop.services.rehearsals import start_rehearsal
 from shop.services.routing import Serving, order_elsewhere, reason_words
 from shop.services.stock import (
     Move,
@@ -113,6 +116,7 @@ __all__ = [
     "pickup_code",
     "place_order",
     "query_lost_payments",
+    "quote",
     "reason_words",
     "receive_due_orders",
     "receive_order",
@@ -144,7 +148,9 @@ __all__ = [
     "settle_effects",
     "ship_order",
     "start_payment",
+    "start_rehearsal",
     "stop_waiting",
+    "switch_promotions",
     "tell_order",
     "tell_waiting",
     "type_step",

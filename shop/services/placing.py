@@ -27,7 +27,7 @@ from shop.errors import (
 from shop.events import OrderPlaced
 from shop.models import Order
 from shop.pricing.types import Choices, Discount, Quote, QuotedLine
-from shop.services import routing
+from shop.services import pricing, routing
 from shop.services.addresses import AddressInput
 from shop.services.routing import Serving
 from shop.services.stock import WAREHOUSE
@@ -143,7 +143,9 @@ def _place(
     asked = sorted({*(sku for sku, _quantity in wanted), *choices.add_on_sku_ids})
     ground = _read(member_id, asked, idempotency_key)
     _refuse_what_is_not_sold(wanted, ground.goods)
-    quote = _quote(member_id, wanted, choices, receiver.province, moment, ground.goods)
+    quote = pricing.quote(
+        member_id=member_id, lines=wanted, choices=choices, region=receiver.province, at=moment
+    )
     _refuse_what_was_not_applied(choices, quote)
     goods = _with_gifts(ground.goods, quote)
     quote, servings = _route(quote, receiver.region, choices)
@@ -166,18 +168,6 @@ def _place(
         from_cart=from_cart,
         moment=moment,
     )
-
-
-def _quote(
-    member_id: int,
-    wanted: Sequence[tuple[int, int]],
-    choices: Choices,
-    province: str,
-    moment: datetime,
-    goods: dict[int, _Goods],
-) -> Quote:
-    """The prices of the catalogue, nothing taken off."""
-    return Quote(lines=tuple(QuotedLine(sku, goods[sku].price_fen, quantity) for sku, quantity in wanted))
 
 
 def quote_may_be_free() -> bool:

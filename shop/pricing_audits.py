@@ -1,0 +1,75 @@
+"""Proof that what prices are made from is whole."""
+
+from collections.abc import Iterator
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from core.audits import Finding, audit_check, rows
+
+
+@audit_check(
+    "shop.running_promotions_are_whole",
+    gettext_lazy("Promotions that are switched on have all that they need"),
+)
+def running_promotions_are_whole() -> Iterator[Finding]:
+    """A gift or add-on names an SKU, a bundle at least two pieces; the database cannot ask that of one row."""
+    for subject, detail in rows(
+        """
+        SELECT 'promotion ' || p.id, format('%s, %s', p.kind, coalesce(e.pieces, 0))
+        FROM shop_promotion p LEFT JOIN (
+            SELECT promotion_id, sum(quantity) AS pieces FROM shop_promotionextra GROUP BY promotion_id
+        ) e ON e.promotion_id = p.id
+        WHERE p.is_active AND (
+            (p.kind IN ('gift', 'add_on') AND coalesce(e.pieces, 0) < 1)
+            OR (p.kind = 'bundle' AND coalesce(e.pieces, 0) < 2)
+        )
+        """
+    ):
+        yield Finding(
+            "shop.running_promotions_are_whole",
+            str(subject),
+            f"{_('gifts, add-ons or parts of the bundle are missing')} ({detail})",
+        )
+
+
+@audit_check(
+    "shop.discounts_sum_to_their_lines", gettext_lazy("Discounts of pricing sum to their order lines")
+)
+def discounts_sum_to_their_lines() -> Iterator[Finding]:
+    """Lines without any row are orders from before pricing, or imported with a discount of their own."""
+    for subject, detail in rows(
+        """
+        SELECT 'order line ' || l.id, format('%s, discounts %s', l.discount_fen, d.amount)
+        FROM shop_orderline l JOIN (
+            SELECT line_id, sum(amount_fen) AS amount FROM shop_orderdiscount WHERE line_id IS NOT NULL GROUP BY line_id
+        ) d ON d.line_id = l.id
+        WHERE l.discount_fen <> d.amount
+        """
+    ):
+        yield Finding(
+            "shop.discounts_sum_to_their_lines",
+            str(subject),
+            f"{_('the discounts do not sum to the line')} ({detail})",
+        )
+
+
+@audit_check(
+    "shop.finished_rehearsals_add_up", gettext_lazy("Finished rehearsals looked at every order once")
+)
+def finished_rehearsals_add_up() -> Iterator[Finding]:
+    for subject, detail in rows(
+        """
+        SELECT 'rehearsal ' || r.id, format('%s, job %s', r.orders_count, j.result ->> 'orders')
+        FROM shop_rehearsal r JOIN core_job j ON j.id = r.job_id
+        WHERE j.status = 'done' AND (
+            r.orders_count <> (j.result ->> 'orders')::bigint
+            OR r.changed_count <> (j.result ->> 'changed')::bigint
+        )
+        """
+    ):
+        yield Finding(
+            "shop.finished_rehearsals_add_up",
+            str(subject),
+            f"{_('the sums are not those of the job')} ({detail})",
+        )
