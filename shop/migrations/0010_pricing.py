@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('core', '0002_lot_uses_may_be_put_back'),
         ('pghistory', '0007_auto_20250421_0444'),
-        ('shop', '0032_stock_lines_say_why'),
+        ('shop', '0033_stock_low'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
