@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 SENT, COLLECTED, TRANSIT, DELIVERING = "sent", "collected", "transit", "delivering"
 PICKED, PROBLEM, RETURNED = "signed", "problem", "returned"
 STATES = [
-    (SENT, _("handed over")),
+    (SENT, _("sent off")),
     (COLLECTED, _("collected by the carrier")),
     (TRANSIT, _("on its way")),
     (DELIVERING, _("out for delivery")),
@@ -64,9 +64,12 @@ def state_of(events: Iterable[tuple[datetime, str]]) -> str:
 
 # --- Order messages ------------------------------------------------------------------------------------------------
 PAID, SHIPPED, SIGNED, REFUNDED, UNPAID = "paid", "shipped", "signed", "refunded", "unpaid"
-MESSAGE_KINDS = (PAID, SHIPPED, SIGNED, REFUNDED, UNPAID)
+READY = "ready"
+MESSAGE_KINDS = (PAID, SHIPPED, SIGNED, READY, REFUNDED, UNPAID)
 _NAME = re.compile(r"\{(\w+)\}")
-NAMES = frozenset({"number", "goods", "amount", "carrier", "parcel", "time", "minutes", "state", "shop"})
+NAMES = frozenset(
+    {"number", "goods", "amount", "carrier", "parcel", "time", "minutes", "state", "shop", "store", "code"}
+)
 # What a subscription notification's field takes (contract A8): characters by the field's kind.
 FIELD_LIMITS = {"thing": 20, "character_string": 32, "number": 32, "phrase": 5, "name": 10, "const": 20}
 

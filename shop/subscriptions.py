@@ -15,6 +15,7 @@ from shop.events import (
     OrderRefunded,
     OrderShipped,
     ParcelSigned,
+    PickupReady,
 )
 from shop.imports import runner as imports
 from shop.services import rehearsals
@@ -90,6 +91,10 @@ def tell_signed(event: ParcelSigned) -> None:
     services.tell_order(order_id=event.order_id, kind=logistics.SIGNED, shipment_id=event.shipment_id)
 
 
+def tell_ready(event: PickupReady) -> None:
+    services.tell_order(order_id=event.order_id, kind=logistics.READY, fulfilment_id=event.fulfilment_id)
+
+
 def tell_refunded(event: OrderRefunded) -> None:
     services.tell_order(order_id=event.order_id, kind=logistics.REFUNDED)
 
@@ -115,6 +120,7 @@ subscribe(OfferFreed, tell_who_waits)
 subscribe(OrderPaid, tell_paid)
 subscribe(OrderShipped, tell_shipped)
 subscribe(ParcelSigned, tell_signed)
+subscribe(PickupReady, tell_ready)
 subscribe(OrderRefunded, tell_refunded)
 subscribe(MessageReceived, answer_chat, queue="fast")
 jobs.register(imports.KIND, imports.work, label=_("order import"))

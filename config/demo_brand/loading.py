@@ -41,6 +41,7 @@ def load(say: Callable[[str], None] = lambda line: None) -> None:
     told("members and their year")
     with pgtrigger.ignore(), transaction.atomic():
         marketing.put_rules(wired["brand"])
+        marketing.put_order_messages()
         marketing.put_broadcasts(wired["brand"])
         marketing.put_groups(wired["corp"])
     if is_new:

@@ -28,6 +28,7 @@ from crm.models import (
     Touch,
     TouchPolicy,
 )
+from shop.models import OrderMessage
 from wechat.models import Account, OutboundBody, OutboundMessage
 
 TAGS = {
@@ -59,6 +60,8 @@ CODES = [
 ]
 # The notice that the shop offers after a payment: its id in the sandbox, its title on the phone.
 ARRIVALS, ARRIVALS_TITLE = "pond-arrivals", "新品与专属心意到店提醒"
+# moment of the order → template id and its title; with the one above three, as many as WeChat's popup takes.
+PARCEL_TEMPLATES = {"shipped": ("pond-shipped", "订单发货通知"), "signed": ("pond-signed", "包裹签收通知")}
 GROUPS = [
     ("池塘闻香会 · 上海", "lina", 168),
     ("池塘闻香会 · 成都", "wangwei", 132),
@@ -142,6 +145,18 @@ def put_rules(account: Account) -> None:
         },
     )
     WinBackRule.objects.filter(title__contains=",").update(title=full_width("好久不见,池塘又开花了"))
+
+
+def put_order_messages() -> None:
+    """Subscription notifications of the parcel; what an operator of the demo changed stays."""
+    for kind, (template_id, _title) in PARCEL_TEMPLATES.items():
+        OrderMessage.objects.get_or_create(
+            kind=kind,
+            defaults={
+                "subscribe_template": template_id,
+                "fields": {"thing1": "{goods}", "character_string2": "{parcel}", "thing3": "{carrier}"},
+            },
+        )
 
 
 def put_broadcasts(account: Account) -> None:

@@ -1,11 +1,11 @@
-"""What the sandbox must know of the demo: its members, so that messages reach their phones, and its template."""
+"""What the sandbox must know of the demo: its members, so that messages reach their phones, and its templates."""
 
 import logging
 from typing import Any
 
 from django.conf import settings
 
-from config.demo_brand.marketing import ARRIVALS, ARRIVALS_TITLE
+from config.demo_brand.marketing import ARRIVALS, ARRIVALS_TITLE, PARCEL_TEMPLATES
 from crm import services as crm
 from crm.models import Identity
 from wechat import services as wechat
@@ -28,15 +28,11 @@ def introduce_members(account: Account) -> bool:
     for openid, name, is_following in rows:
         person = {"id": openid, "name": name, "openids": {account.appid: openid}, "listed": False}
         groups[is_following].append(person)
-    template = {
-        "account": account.key,
-        "template_id": ARRIVALS,
-        "title": ARRIVALS_TITLE,
-        "content": "",
-        "family": "subscribe",
-    }
+    templates = [(ARRIVALS, ARRIVALS_TITLE), *PARCEL_TEMPLATES.values()]
     try:
-        wechat.tell_sandbox("templates", template)
+        for template_id, title in templates:
+            template = {"account": account.key, "template_id": template_id, "title": title}
+            wechat.tell_sandbox("templates", {**template, "content": "", "family": "subscribe"})
         for is_following, people in groups.items():
             follow = [account.key] if is_following else []
             wechat.tell_sandbox("people", {"people": people, "follow": follow, "keep_known": True})

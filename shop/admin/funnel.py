@@ -78,7 +78,7 @@ def _labels() -> list[str]:
         _("Address there"),
         _("Order placed"),
         _("Payment sheet opened"),
-        _("Paid"),
+        _("Payment completed"),
     ]
 
 
@@ -120,6 +120,9 @@ def _reason(row: queries.Why) -> dict[str, Any]:
         "price_changed": _("the price had changed"),
         "not_for_sale": _("no longer sold"),
         "bad_address": _("address not accepted"),
+        "offer_gone": _("the special price was gone"),
+        "coupon_refused": _("the coupon was not accepted"),
+        "points_refused": _("not enough points"),
         "cancelled": _("closed it"),
         "failed": _("the payment failed"),
         "outside": _("not inside WeChat"),

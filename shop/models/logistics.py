@@ -24,7 +24,7 @@ class Carrier(models.Model):
         help_text=_("The carrier's own page; {number} stands for the tracking number."),
     )
     position = models.PositiveSmallIntegerField(_("position"), default=0)
-    is_active = models.BooleanField(_("in use"), default=True)
+    is_active = models.BooleanField(_("offered when shipping"), default=True)
 
     class Meta:
         verbose_name = _("carrier")
@@ -77,6 +77,7 @@ class OrderMessage(models.Model):
         (logistics.PAID, _("paid")),
         (logistics.SHIPPED, _("shipped")),
         (logistics.SIGNED, _("signed for")),
+        (logistics.READY, _("ready to be collected")),
         (logistics.REFUNDED, _("refunded")),
         (logistics.UNPAID, _("not paid yet")),
     ]
@@ -98,7 +99,7 @@ class OrderMessage(models.Model):
         blank=True,
         help_text=_(
             'The template\'s fields: {"thing1": "{goods}", "character_string2": "{number}"}. Known: {number} {goods} '
-            "{amount} {carrier} {parcel} {time} {minutes} {state}."
+            "{amount} {carrier} {parcel} {store} {code} {time} {minutes} {state}."
         ),
     )
     uses_chat = models.BooleanField(

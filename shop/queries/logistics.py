@@ -13,6 +13,7 @@ from shop.queries.tracking import ParcelRow
 
 # After the payment, and on the order that is on its way: what is still to come.
 ASKED_AFTER_PAYMENT = (logistics.SHIPPED, logistics.SIGNED, logistics.REFUNDED)
+ASKED_WHEN_COLLECTED = (logistics.READY, logistics.REFUNDED)
 MOST_ASKED = 3  # WeChat's popup takes one to three templates
 
 
@@ -26,13 +27,14 @@ def order_message(kind: str) -> OrderMessage:
 
 def asked_templates(order: Order) -> list[tuple[str, str]]:
     """(template id, what it tells) to ask the buyer for now: exactly what this order may still bring her."""
-    if order.status == Order.PENDING_PAYMENT:
-        kinds: tuple[str, ...] = (logistics.UNPAID, *ASKED_AFTER_PAYMENT)
-    elif order.status == Order.PAID:
-        kinds = ASKED_AFTER_PAYMENT
-    elif order.status == Order.SHIPPED:
+    kinds: tuple[str, ...] = ASKED_AFTER_PAYMENT
+    if order.status == Order.SHIPPED:
         kinds = (logistics.SIGNED, logistics.REFUNDED)
-    else:
+    elif order.delivery == Order.PICKUP:
+        kinds = ASKED_WHEN_COLLECTED
+    if order.status == Order.PENDING_PAYMENT:
+        kinds = (logistics.UNPAID, *kinds)
+    elif order.status not in (Order.PAID, Order.SHIPPED):
         return []
     rows = {
         row.kind: row
@@ -42,6 +44,7 @@ def asked_templates(order: Order) -> list[tuple[str, str]]:
         logistics.UNPAID: _("A reminder before the time to pay is over"),
         logistics.SHIPPED: _("When the parcel is sent"),
         logistics.SIGNED: _("When the parcel was signed for"),
+        logistics.READY: _("When it can be collected"),
         logistics.REFUNDED: _("When money comes back"),
     }
     asked: dict[str, str] = {}
@@ -65,6 +68,7 @@ class ParcelWords:
             logistics.SIGNED: _(
                 "Your parcel %(parcel)s was signed for. If anything is wrong, just answer here."
             ),
+            logistics.READY: _("Your order %(number)s is ready at %(store)s. Your pickup code: %(code)s."),
             logistics.REFUNDED: _("%(amount)s for order %(number)s is back with you, the way you paid."),
             logistics.UNPAID: _(
                 "Your %(goods)s is kept for you for another %(minutes)s minutes. You can pay here until then:"

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from core import clock, money
 from crm import queries as crm_queries
 from shop import logistics
-from shop.models import Order, OrderLine, OrderMessage, Shipment
+from shop.models import Fulfilment, Order, OrderLine, OrderMessage, Shipment
 from shop.queries import tracking as parcels
 from shop.queries.logistics import ParcelWords, order_message
 from wechat import queries as wechat_queries
@@ -19,20 +19,27 @@ from wechat import services as wechat_services
 
 
 @transaction.atomic
-def tell_order(*, order_id: int, kind: str, shipment_id: int | None = None) -> str:
+def tell_order(
+    *, order_id: int, kind: str, shipment_id: int | None = None, fulfilment_id: int | None = None
+) -> str:
     """Tell the buyer about one moment of her order, once; returns the channel, "" when there is no way to her.
 
-    Idempotent on: (order, kind, parcel).
+    Idempotent on: (order, kind, parcel or part).
     """
     order = Order.objects.filter(pk=order_id, member__isnull=False).first()
     if order is None:
         return ""
     shipments = Shipment.objects.filter(order_id=order_id)
     shipment = shipments.filter(pk=shipment_id).first() if shipment_id else shipments.order_by("pk").first()
-    return send_order_message(order=order, kind=kind, shipment=shipment)
+    part = None
+    if fulfilment_id is not None:
+        part = Fulfilment.objects.select_related("store").filter(pk=fulfilment_id, order_id=order_id).first()
+    return send_order_message(order=order, kind=kind, shipment=shipment, part=part)
 
 
-def send_order_message(*, order: Order, kind: str, shipment: Shipment | None = None) -> str:
+def send_order_message(
+    *, order: Order, kind: str, shipment: Shipment | None = None, part: Fulfilment | None = None
+) -> str:
     """Queue the message on the best way there is: an accepted subscription, a template message, an open chat.
 
     Call inside the transaction of the fact it tells. Idempotent on: (order, kind, parcel).
@@ -40,7 +47,12 @@ def send_order_message(*, order: Order, kind: str, shipment: Shipment | None = N
     words = order_message(kind)
     if not words.is_active or order.member_id is None:
         return ""
-    values = _values(order, shipment)
+    values = _values(order, shipment, part)
+    about, about_id = "", order.pk
+    if shipment is not None and kind in (logistics.SHIPPED, logistics.SIGNED):
+        about, about_id = f":{shipment.pk}", shipment.pk
+    elif part is not None:
+        about, about_id = f":{part.pk}", part.pk
     address = settings.PUBLIC_URL + reverse("shop:order", args=[order.number])
     if kind == logistics.UNPAID:
         address = settings.PUBLIC_URL + reverse("shop:pay", args=[order.number])
@@ -54,22 +66,16 @@ def send_order_message(*, order: Order, kind: str, shipment: Shipment | None = N
             content["data"] = logistics.filled_fields(words.fields, values)
             content["url"] = address
         else:
-            content["text"] = (
-                logistics.filled(words.text or ParcelWords.of(kind, values), values) + f"\n{address}"
-            )
-        part = (
-            f":{shipment.pk}"
-            if shipment is not None and kind in (logistics.SHIPPED, logistics.SIGNED)
-            else ""
-        )
+            said = logistics.filled(words.text, values) if words.text else ParcelWords.of(kind, values)
+            content["text"] = f"{said}\n{address}"
         wechat_services.enqueue_message(
             account_id=identity.account_id,
             channel=channel,
             to=identity.value,
             body=content,
             origin=f"shop-{kind}",
-            origin_id=shipment.pk if part and shipment is not None else order.pk,
-            dedupe_key=f"order:{order.pk}:{kind}{part}",
+            origin_id=about_id,
+            dedupe_key=f"order:{order.pk}:{kind}{about}",
         )
         return channel
     return ""
@@ -89,7 +95,7 @@ def _way(
     return "", {}
 
 
-def _values(order: Order, shipment: Shipment | None) -> dict[str, str]:
+def _values(order: Order, shipment: Shipment | None, part: Fulfilment | None) -> dict[str, str]:
     lines = list(
         OrderLine.objects.filter(order_id=order.pk).order_by("pk").values_list("product_name", flat=True)
     )
@@ -109,6 +115,8 @@ def _values(order: Order, shipment: Shipment | None) -> dict[str, str]:
         "minutes": str(max(left, 0)),
         "state": order.status_label,
         "shop": settings.SHOP_NAME,
+        "store": part.store.name if part else "",
+        "code": part.code if part else "",
     }
 
 

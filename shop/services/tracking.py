@@ -20,6 +20,7 @@ from shop.services.fulfilment import receive_order
 
 log = structlog.get_logger(__name__)
 MOST_EVENTS = 200
+MOST_SILENCES = 3  # failures in a row after which a round ends
 
 
 def ask_carriers(*, limit: int = 100) -> int:
@@ -36,17 +37,25 @@ def ask_carriers(*, limit: int = 100) -> int:
     if not provider.asks:
         return 0
     codes = dict(Carrier.objects.values_list("name", "code"))
-    found = 0
+    found = silent = 0
     for shipment in list(due.select_related("order").order_by("next_ask_at")[:limit]):
         claimed = Shipment.objects.filter(pk=shipment.pk, next_ask_at=shipment.next_ask_at).update(
             next_ask_at=moment + timedelta(hours=1)
         )
-        if claimed:
+        if not claimed:
+            continue
+        try:
             found += _ask(shipment, provider, codes.get(shipment.carrier, ""))
+            silent = 0
+        except tracking.TrackingUnavailable:
+            silent += 1
+            if silent >= MOST_SILENCES:  # the provider is away: the others' turn comes with the next rounds
+                break
     return found
 
 
 def _ask(shipment: Shipment, provider: tracking.Provider, carrier_code: str) -> bool:
+    """Ask about one parcel and keep what was said. Raises TrackingUnavailable, with the next turn noted."""
     parcel = tracking.Parcel(
         carrier_code=carrier_code,
         number=shipment.tracking_number,
@@ -60,7 +69,7 @@ def _ask(shipment: Shipment, provider: tracking.Provider, carrier_code: str) -> 
         Shipment.objects.filter(pk=shipment.pk, next_ask_at__isnull=False).update(
             next_ask_at=clock.now() + error.retry_after, last_answer=str(error)[:200]
         )
-        return False
+        raise
     new = note_steps(shipment_id=shipment.pk, steps=report.steps, source=provider.source)
     moment, in_vain = clock.now(), 0 if new else min(shipment.asked_in_vain + 1, 100)
     current = Shipment.objects.get(pk=shipment.pk)

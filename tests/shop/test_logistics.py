@@ -21,12 +21,15 @@ from django.urls import reverse
 
 from core import clock
 from core.audits import run_audit
+from core.events import deliver_due, publish
 from core.models import DomainEvent
 from crm import sessions
+from crm.services import prepare_months_ahead
 from shop import logistics, queries, services, tracking
 from shop.errors import BadTracking, NoSuchOrder
 from shop.models import Carrier, Order, OrderMessage, ServiceRules, Shipment, TrackingEvent
-from tests.shop import builders
+from tests.shop import builders, stores
+from wechat.events import MessageReceived
 
 pytestmark = pytest.mark.django_db
 
@@ -54,6 +57,14 @@ def window(openid: str) -> None:
         expires_at=clock.now() + timedelta(hours=48),
         remaining=5,
     )
+
+
+@pytest.fixture
+def buyer_in_chat() -> Any:
+    prepare_months_ahead(1)
+    member = builders.member(openid="o-events")
+    window("o-events")
+    return member
 
 
 @pytest.fixture
@@ -350,6 +361,42 @@ def test_she_is_asked_for_exactly_what_may_still_come(phone: Callable[[Any], Cli
     services.ship_order(order_id=order.pk, carrier="顺丰速运", tracking_number="SF9")
     order.refresh_from_db()
     assert [template for template, _words in queries.asked_templates(order)] == ["TPL-signed"]
+
+
+def test_what_happens_to_an_order_is_told_by_its_events(buyer_in_chat: Any) -> None:
+    parcel = shipped(buyer_in_chat)
+    services.type_step(shipment_id=parcel.pk, state=logistics.PICKED, text="", by="小运")
+    for _time in range(2):
+        deliver_due()
+    assert outbound(origin="shop-shipped").count() == outbound(origin="shop-signed").count() == 1
+    assert not outbound(origin="shop-paid").exists()
+
+
+def test_a_question_in_the_chat_is_answered_by_the_event_of_the_message(buyer_in_chat: Any) -> None:
+    shipped(buyer_in_chat)
+    asked = {"account_id": builders.official_account().pk, "openid": "o-events", "at": clock.now()}
+    publish(MessageReceived(**asked, msg_type="text", text="物流", msg_id="77"))
+    publish(MessageReceived(**asked, msg_type="image", text="", msg_id="78"))
+    deliver_due(queue="fast")
+    answer = outbound(origin="shop-answer").get()
+    assert (answer.to, answer.is_urgent) == ("o-events", True)
+
+
+def test_a_collected_order_is_told_with_its_code_when_it_is_ready(buyer_in_chat: Any) -> None:
+    dress, shop = builders.sku(stock=0), stores.store(stores.HUBIN)
+    stores.lay(dress, shop, 2)
+    order = builders.pay(stores.placed(buyer_in_chat, (dress, 1), pickup=shop))
+    OrderMessage.objects.create(kind="ready", subscribe_template="TPL-READY", fields={"thing1": "{store}"})
+    OrderMessage.objects.create(
+        kind="shipped", subscribe_template="TPL-SHIPPED", fields={"thing1": "{goods}"}
+    )
+    assert [template for template, _words in queries.asked_templates(order)] == ["TPL-READY"]
+    part = order.fulfilments.get()
+    services.mark_ready(fulfilment_id=part.pk, by="李娜")
+    deliver_due()
+    said = outbound(origin="shop-ready").get().body.content["text"]
+    assert part.code in said
+    assert "湖滨店" in said
 
 
 # --- The chat ------------------------------------------------------------------------------------------------------
