@@ -18,6 +18,7 @@ def shop(*, skus: int = 1000) -> list[int]:
     from core import clock
     from crm.models import Store
     from shop.models import Category, Product, Sku, Stock
+    from shop.services import refresh_products
 
     if not Sku.objects.filter(code="BENCH-1").exists():
         category = Category.objects.create(name="bench")
@@ -41,6 +42,7 @@ def shop(*, skus: int = 1000) -> list[int]:
         )
         warehouse = Store.objects.get(code="warehouse")
         Stock.objects.bulk_create(Stock(sku=sku, store=warehouse, on_hand=1_000_000_000) for sku in rows)
+        refresh_products()
         lab.execute("ANALYZE")
     return list(Sku.objects.filter(code__startswith="BENCH-").order_by("pk").values_list("pk", flat=True))
 

@@ -27,6 +27,8 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
         [
             (_("Products"), "inventory_2", "shop_product", "shop.view_product"),
             (_("Categories"), "category", "shop_category", "shop.view_category"),
+            (_("Brands"), "verified", "shop_brand", "shop.view_brand"),
+            (_("Attributes"), "tune", "shop_attribute", "shop.view_attribute"),
             (_("Stock"), "warehouse", "shop_stock", "shop.view_stock"),
             (_("Stock movements"), "swap_vert", "shop_stockmovement", "shop.view_stockmovement"),
             (_("Low stock"), "production_quantity_limits", "shop_lowstock", "shop.view_stock"),

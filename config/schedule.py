@@ -35,6 +35,12 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         "expire coupons whose time is over": every(300, "shop.tasks.expire_coupons", "bulk"),
         "remind of orders whose time to pay ends": every(max(sweep * 5, 15), "shop.tasks.remind_unpaid"),
         "ask carriers about parcels": every(max(sweep * 15, 60), "shop.tasks.ask_carriers", "bulk"),
+        "put products on the shelf and take them off": every(
+            max(sweep, 15), "shop.tasks.shelve_due_products"
+        ),
+        "see which products are sold out": every(
+            max(sweep * 4, 60), "shop.tasks.refresh_stock_marks", "bulk"
+        ),
         "count what was sold": every(3600, "shop.tasks.refresh_sold_counts", "bulk"),
         "send WeCom welcomes that no wake-up sent": every(min(sweep, 3), "crm.tasks.send_welcomes", "fast"),
         "look up who new followers are": every(sweep, "crm.tasks.look_up"),

@@ -110,11 +110,23 @@ def next_query_at(started_at: datetime, queries: int) -> datetime | None:
     return started_at + QUERY_AFTER[queries] if queries < len(QUERY_AFTER) else None
 
 
+# New arrivals come every Tuesday at ten (上新).
+ARRIVAL_WEEKDAY, ARRIVAL_HOUR = 1, 10
+
+
+def next_arrival(moment: datetime) -> datetime:
+    """The next Tuesday 10:00 after `moment`, in its time zone."""
+    day = moment + timedelta(days=(ARRIVAL_WEEKDAY - moment.weekday()) % 7)
+    arrival = day.replace(hour=ARRIVAL_HOUR, minute=0, second=0, microsecond=0)
+    return arrival if arrival > moment else arrival + timedelta(days=7)
+
+
 # Chinese, kana and hangul are written without spaces between words.
 _WORDS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff]+|[0-9a-z]+")
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """Runs of Chinese characters, and Latin words or numbers, in small letters and normal width."""
     return _WORDS.findall(unicodedata.normalize("NFKC", text).lower())
 
 
@@ -122,26 +134,10 @@ def search_tokens(texts: Sequence[str]) -> list[str]:
     """What a product is found by: Latin words and numbers whole, Chinese as single characters and bigrams."""
     tokens: set[str] = set()
     for text in texts:
-        for word in _words(text):
+        for word in words_of(text):
             if word.isascii():
                 tokens.add(word[:64])
             else:
                 tokens.update(word)
                 tokens.update(word[i : i + 2] for i in range(len(word) - 1))
     return sorted(tokens)
-
-
-def search_query(text: str) -> str:
-    """A tsquery that wants every word of `text`: Latin by prefix, Chinese by its bigrams. Empty: nothing to look for.
-
-    PostgreSQL has no Chinese word splitter in its standard packages, and trigrams miss two-character words.
-    """
-    parts: list[str] = []
-    for word in _words(text[:100])[:8]:
-        if word.isascii():
-            parts.append(f"'{word[:64]}':*")
-        elif len(word) == 1:
-            parts.append(f"'{word}'")
-        else:
-            parts.extend(f"'{word[i : i + 2]}'" for i in range(len(word) - 1))
-    return " & ".join(parts)

@@ -43,3 +43,13 @@ def remind_unpaid() -> int:
 @shared_task(name="shop.tasks.ask_carriers")
 def ask_carriers() -> int:
     return services.ask_carriers()
+
+
+@shared_task(name="shop.tasks.shelve_due_products")
+def shelve_due_products() -> int:
+    return services.shelve_due_products()
+
+
+@shared_task(name="shop.tasks.refresh_stock_marks")
+def refresh_stock_marks() -> int:
+    return services.refresh_stock_marks()

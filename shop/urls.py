@@ -2,14 +2,16 @@
 
 from django.urls import path
 
-from shop.pages import browse, cart, checkout, me, orders, pickup, tracking
+from shop.pages import browse, cart, checkout, finding, me, orders, pickup, tracking
 
 urlpatterns = [
     path("", browse.home, name="home"),
     path("category/", browse.categories, name="categories"),
     path("category/<int:pk>/", browse.category, name="category"),
-    path("search/", browse.search, name="search"),
-    path("search/forget/", browse.forget_words, name="forget_words"),
+    path("search/", finding.search, name="search"),
+    path("search/suggest/", finding.suggest, name="suggest"),
+    path("search/filters/", finding.filters, name="filters"),
+    path("search/forget/", finding.forget_words, name="forget_words"),
     path("p/<int:pk>/", browse.product, name="product"),
     path("p/<int:pk>/choose/", cart.choose, name="choose"),
     path("cart/", cart.cart, name="cart"),

@@ -1,6 +1,8 @@
 """The shop's admin pages, by noun."""
 
 from shop.admin import (
+    attributes,
+    brands,
     catalogue,
     fulfilment,
     funnel,
@@ -19,6 +21,8 @@ from shop.admin import (
 from shop.imports import admin as imports
 
 __all__ = [
+    "attributes",
+    "brands",
     "catalogue",
     "fulfilment",
     "funnel",

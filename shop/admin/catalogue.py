@@ -17,10 +17,12 @@ from unfold.admin import TabularInline
 from unfold.contrib.forms.widgets import WysiwygWidget
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminURLInputWidget
 
 from core import clock, money
 from core.admin import BaseAdmin
-from shop import rules, services
+from core.errors import Refusal
+from shop import finding, rules, services
 from shop.admin.fields import SpecField, YuanField
 from shop.models import Category, Product, ProductImage, Sku, Stock
 
@@ -88,8 +90,62 @@ class SkuInline(TabularInline):
 class ProductForm(forms.ModelForm):
     class Meta:
         model = Product
-        fields = ["name", "subtitle", "code", "category", "status", "sort", "detail"]
+        fields = [
+            *(
+                "name",
+                "subtitle",
+                "code",
+                "category",
+                "brand",
+                "kind",
+                "status",
+                "sort",
+                "on_shelf_at",
+                "off_shelf_at",
+            ),
+            *(
+                "limit_per_order",
+                "limit_per_member",
+                "values",
+                "related",
+                "video",
+                "video_url",
+                "video_poster",
+            ),
+            "detail",
+        ]
         widgets = {"detail": WysiwygWidget()}
+
+    video_url = forms.URLField(
+        label=_("video address"),
+        required=False,
+        assume_scheme="https",
+        max_length=400,
+        widget=UnfoldAdminURLInputWidget(),
+        help_text=_("https; instead of a file."),
+    )
+
+    def clean_video_url(self) -> str:
+        url = str(self.cleaned_data["video_url"])
+        if url and not url.startswith("https://"):
+            raise forms.ValidationError(_("The address has to begin with https://."))
+        return url
+
+    def clean_video(self) -> Any:
+        video = self.cleaned_data["video"]
+        if video and getattr(video, "content_type", None) is not None:
+            try:
+                services.check_video(video)
+            except Refusal as refusal:
+                raise forms.ValidationError(refusal.message) from refusal
+        return video
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        comes, goes = values.get("on_shelf_at"), values.get("off_shelf_at")
+        if comes and goes and goes <= comes:
+            self.add_error("off_shelf_at", _("It has to come before it goes."))
+        return values
 
     def clean_detail(self) -> str:
         return services.clean_detail(self.cleaned_data["detail"])
@@ -129,19 +185,33 @@ class ProductAdmin(BaseAdmin):
         "sort",
         "updated_at",
     ]
-    list_filter = ["status", SoldOutFilter, "category"]
+    list_filter = ["status", SoldOutFilter, "category", "brand", "kind"]
     list_select_related = ["category"]
     list_per_page = 30
     search_fields = ["name"]
     search_help_text = _("Name, selling line, category, product or SKU code")
     ordering = ["-sort", "-pk"]
+    autocomplete_fields = ["related"]
     inlines = [SkuInline, ImageInline]
     readonly_fields = ["price_range", "sold_count", "created_at", "updated_at"]
     fieldsets = [
-        (None, {"fields": ["name", "subtitle", ("category", "code"), ("status", "sort"), "detail"]}),
+        (
+            None,
+            {
+                "fields": [
+                    *("name", "subtitle", ("category", "brand"), ("code", "kind"), ("status", "sort")),
+                    *("values", "detail"),
+                ]
+            },
+        ),
+        (
+            _("Shelf and limits"),
+            {"fields": [("on_shelf_at", "off_shelf_at"), ("limit_per_order", "limit_per_member")]},
+        ),
+        (_("Video and what goes with it"), {"fields": [("video", "video_url"), "video_poster", "related"]}),
         (_("Figures"), {"fields": [("price_range", "sold_count"), ("created_at", "updated_at")]}),
     ]
-    actions = ["put_on_sale", "take_off"]
+    actions = ["put_on_sale", "take_off", "put_on_tuesday"]
     actions_detail = ["duplicate", "preview"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Product]:
@@ -162,7 +232,7 @@ class ProductAdmin(BaseAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Product], search_term: str
     ) -> tuple[QuerySet[Product], bool]:
-        words = rules.search_query(search_term)
+        words = finding.words_query(search_term)
         if not search_term.strip():
             return queryset, False
         if not words:
@@ -226,6 +296,18 @@ class ProductAdmin(BaseAdmin):
     @admin.action(description=_("Take off the shelf"), permissions=["change"])
     def take_off(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
         self._set_status(request, queryset, Product.OFF)
+
+    @admin.action(description=_("On the shelf next Tuesday 10:00"), permissions=["change"])
+    def put_on_tuesday(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
+        at = rules.next_arrival(clock.local(clock.now()))
+        ids = list(queryset.values_list("pk", flat=True))
+        count = services.schedule_products(product_ids=ids, at=at)
+        message = ngettext(
+            "%(count)d product goes on the shelf on %(when)s.",
+            "%(count)d products go on the shelf on %(when)s.",
+            count,
+        ) % {"count": count, "when": f"{at:%m-%d %H:%M}"}
+        self.message_user(request, message, messages.SUCCESS if count else messages.WARNING)
 
     def _set_status(self, request: HttpRequest, queryset: QuerySet[Product], status: str) -> None:
         ids = list(queryset.values_list("pk", flat=True))
@@ -293,11 +375,8 @@ class CategoryAdmin(BaseAdmin):
 
     def save_model(self, request: HttpRequest, obj: Category, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        if change and "name" in form.changed_data:
-            ids = Product.objects.filter(Q(category=obj) | Q(category__parent=obj)).values_list(
-                "pk", flat=True
-            )
-            services.refresh_products(product_ids=list(ids))
+        if change and {"name", "parent"} & set(form.changed_data):
+            services.refresh_below(category_id=obj.pk)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "parent":

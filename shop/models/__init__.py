@@ -1,5 +1,7 @@
 """The shop's tables, by noun."""
 
+from shop.models.attributes import Attribute, AttributeValue
+from shop.models.brands import Brand
 from shop.models.cart import Address, CartLine
 from shop.models.catalogue import Category, Product, ProductImage, Sku
 from shop.models.coupons import Coupon, CouponGrant
@@ -21,6 +23,9 @@ from shop.models.transfers import Transfer, TransferLine
 
 __all__ = [
     "Address",
+    "Attribute",
+    "AttributeValue",
+    "Brand",
     "Carrier",
     "CartLine",
     "Category",

@@ -1,6 +1,7 @@
 """What is sold: categories, products, their pictures and SKUs."""
 
 import pghistory
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
@@ -39,22 +40,58 @@ class Category(models.Model):
         return self.name
 
 
-@pghistory.track(exclude=["search", "sold_count"])
+@pghistory.track(exclude=["search", "sound", "value_ids", "is_in_stock", "sold_count"])
 class Product(models.Model):
     """What the shopper looks at; what she buys is one of its SKUs.
 
-    `min_price_fen`, `max_price_fen` and `search` are derived: `services.refresh_products` alone writes them.
+    `min_price_fen`, `max_price_fen`, `search`, `sound`, `value_ids` and `is_in_stock` are derived:
+    `services.refresh_products` alone writes them; `is_in_stock` is also counted again every minute, because no
+    order may wait for it.
     """
 
     DRAFT, ON_SALE, OFF = "draft", "on_sale", "off"
     STATUSES = [(DRAFT, _("draft")), (ON_SALE, _("on sale")), (OFF, _("taken off"))]
+    GOODS, VIRTUAL, SERVICE, BUNDLE = "goods", "virtual", "service", "bundle"
+    KINDS = [
+        (GOODS, _("goods")),
+        (VIRTUAL, _("virtual goods")),
+        (SERVICE, _("service in a store")),
+        (BUNDLE, _("bundle")),
+    ]
 
     name = models.CharField(_("name"), max_length=120)
     subtitle = models.CharField(_("selling line"), max_length=160, blank=True)
     category = models.ForeignKey(
         Category, models.PROTECT, null=True, blank=True, related_name="products", verbose_name=_("category")
     )
+    kind = models.CharField(_("kind"), max_length=8, choices=KINDS, default=GOODS)
+    brand = models.ForeignKey(
+        "shop.Brand", models.PROTECT, null=True, blank=True, related_name="products", verbose_name=_("brand")
+    )
+    values = models.ManyToManyField(
+        "shop.AttributeValue", blank=True, related_name="products", verbose_name=_("attributes")
+    )
+    related = models.ManyToManyField(
+        "self",
+        symmetrical=False,
+        blank=True,
+        related_name="+",
+        verbose_name=_("goes with"),
+        help_text=_("Shown below it; empty: others of its category."),
+    )
     status = models.CharField(_("status"), max_length=8, choices=STATUSES, default=DRAFT)
+    on_shelf_at = models.DateTimeField(
+        _("on the shelf at"), null=True, blank=True, help_text=_("Goes on sale by itself then.")
+    )
+    off_shelf_at = models.DateTimeField(
+        _("off the shelf at"), null=True, blank=True, help_text=_("Is taken off by itself then.")
+    )
+    limit_per_order = models.PositiveIntegerField(
+        _("most per order"), null=True, blank=True, help_text=_("Pieces of all its SKUs; empty: no limit.")
+    )
+    limit_per_member = models.PositiveIntegerField(
+        _("most per member"), null=True, blank=True, help_text=_("Pieces she may ever buy; empty: no limit.")
+    )
     detail = models.TextField(
         _("detail"), blank=True, help_text=_("HTML; what is not safe is removed on saving.")
     )
@@ -70,7 +107,28 @@ class Product(models.Model):
     min_price_fen = models.BigIntegerField(_("lowest price"), default=0, editable=False)
     max_price_fen = models.BigIntegerField(_("highest price"), default=0, editable=False)
     sold_count = models.PositiveIntegerField(_("sold"), default=0, editable=False)
+    video = models.FileField(
+        _("video file"),
+        upload_to="products/%Y/%m/",
+        max_length=200,
+        blank=True,
+        help_text=_("MP4 or WebM of at most 50 MB."),
+    )
+    video_url = models.URLField(
+        _("video address"),
+        max_length=400,
+        blank=True,
+        help_text=_("https; instead of a file."),
+    )
+    video_poster = models.ImageField(
+        _("video's first picture"), upload_to="products/%Y/%m/", max_length=200, blank=True
+    )
     search = SearchVectorField(null=True, editable=False)
+    sound = models.CharField(max_length=400, default="", blank=True, editable=False)  # "fashilianyiqun"
+    value_ids: "ArrayField[list[int], list[int]]" = ArrayField(
+        models.BigIntegerField(), default=list, blank=True, editable=False
+    )
+    is_in_stock = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(_("created at"), editable=False)
     updated_at = models.DateTimeField(_("changed at"), editable=False)
 
@@ -81,10 +139,29 @@ class Product(models.Model):
             models.CheckConstraint(
                 condition=Q(min_price_fen__gte=0) & Q(max_price_fen__gte=F("min_price_fen")),
                 name="product_price_range_is_ordered",
-            )
+            ),
+            models.CheckConstraint(
+                condition=(Q(limit_per_order__isnull=True) | Q(limit_per_order__gte=1))
+                & (Q(limit_per_member__isnull=True) | Q(limit_per_member__gte=1)),
+                name="product_limits_allow_a_piece",
+            ),
+            models.CheckConstraint(
+                condition=Q(on_shelf_at__isnull=True)
+                | Q(off_shelf_at__isnull=True)
+                | Q(off_shelf_at__gt=F("on_shelf_at")),
+                name="product_leaves_the_shelf_after_it_came",
+            ),
         ]
         indexes = [
             GinIndex(fields=["search"], name="product_search"),
+            models.Index(fields=["min_price_fen"], name="product_by_price", condition=Q(status="on_sale")),
+            models.Index(fields=["sold_count"], name="product_by_sales", condition=Q(status="on_sale")),
+            models.Index(
+                fields=["on_shelf_at"], name="products_to_shelve", condition=Q(on_shelf_at__isnull=False)
+            ),
+            models.Index(
+                fields=["off_shelf_at"], name="products_to_take_off", condition=Q(off_shelf_at__isnull=False)
+            ),
             models.Index(fields=["-sort", "-id"], name="product_shelf", condition=Q(status="on_sale")),
             models.Index(
                 fields=["category", "-sort", "-id"],

@@ -1,26 +1,23 @@
-"""Looking around: the front page, shelves, search, one product."""
+"""Looking around: the front page, shelves, one product."""
 
-import json
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import urlencode
 
-from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 from markupsafe import Markup
 
-from shop import queries, rules
+from shop import finding, queries, rules
 from shop.errors import NoSuchProduct
 from shop.forms import whole_number
 from shop.models import Product
-from shop.pages import words
-from shop.pages.frame import greeted, kept_fragment, note_once, problem, show, show_part
+from shop.pages import finding_filters, words
+from shop.pages.finding_filters import Frame
+from shop.pages.frame import greeted, kept_fragment, note_once, problem, show
 from shop.pages.pictures import Picture, of_image, of_url
 
-WORDS_COOKIE = "pond_words"
-WORDS_KEPT = 8
 SORTS = ("default", "sold", "new", "price", "-price")
 
 
@@ -65,7 +62,7 @@ def card(row: queries.ProductRow) -> Card:
     )
 
 
-def _shelves() -> list[Shelf]:
+def shelves() -> list[Shelf]:
     """The tree of categories as links."""
     found: dict[int, Shelf] = {}
     roots = []
@@ -82,8 +79,8 @@ def _shelves() -> list[Shelf]:
 @require_GET
 @greeted
 def home(request: HttpRequest) -> HttpResponse:
-    shelves = kept_fragment(("home",), "shop/home_shelves.html", _home_context).text
-    response = show(request, "shop/home.html", tab="home", shelves=shelves)
+    found = kept_fragment(("home",), "shop/home_shelves.html", _home_context).text
+    response = show(request, "shop/home.html", tab="home", shelves=found)
     note_once(request, "visited")
     return response
 
@@ -93,7 +90,7 @@ def _home_context() -> dict[str, Any]:
     best = queries.product_list(sort="sold", page_size=20).rows
     return {
         "banner": _banner(newest),
-        "categories": _shelves(),
+        "categories": shelves(),
         "newest": [card(row) for row in newest],
         "best": [card(row) for row in best],
     }
@@ -114,60 +111,74 @@ def _banner(newest: list[queries.ProductRow]) -> Card | None:
 @require_GET
 @greeted
 def categories(request: HttpRequest) -> HttpResponse:
-    response = show(request, "shop/categories.html", tab="categories", categories=_shelves())
+    response = show(request, "shop/categories.html", tab="categories", categories=shelves())
     note_once(request, "visited")
     return response
 
 
-def _sort_choices(address: str, current: str, **kept: str) -> list[Choice]:
-    def to(sort: str) -> str:
-        given = {**kept, "sort": sort}
-        return f"{address}?{urlencode(given)}"
-
-    dearest_first = current == "price"
+def sort_choices(frame: Frame) -> list[Choice]:
+    current = frame.sort
     price = _("Price ↑") if current == "price" else _("Price ↓") if current == "-price" else _("Price")
     return [
-        Choice(_("For you"), to("default"), current == "default"),
-        Choice(_("Popular"), to("sold"), current == "sold"),
-        Choice(_("Latest"), to("new"), current == "new"),
-        Choice(price, to("-price" if dearest_first else "price"), current in ("price", "-price")),
+        Choice(_("For you"), frame.link(sort="default"), current == "default"),
+        Choice(_("Popular"), frame.link(sort="sold"), current == "sold"),
+        Choice(_("Latest"), frame.link(sort="new"), current == "new"),
+        Choice(
+            price,
+            frame.link(sort="-price" if current == "price" else "price"),
+            current in ("price", "-price"),
+        ),
     ]
 
 
-def _asked_sort(request: HttpRequest) -> str:
+def asked_sort(request: HttpRequest) -> str:
     sort = request.GET.get("sort", "default")
     return sort if sort in SORTS else "default"
 
 
-def _cards_context(page: queries.ProductPage, address: str, **kept: str) -> dict[str, Any]:
-    more = f"{address}?{urlencode({**kept, 'page': page.page + 1})}" if page.has_next else ""
+def asked_page(request: HttpRequest) -> int:
+    return min(max(whole_number(request.GET.get("page"), 1), 1), 500)
+
+
+def cards_context(page: queries.ProductPage, frame: Frame) -> dict[str, Any]:
+    more = frame.link(page=page.page + 1) if page.has_next else ""
     return {"products": [card(row) for row in page.rows], "page": page.page, "more": more}
+
+
+def list_context(frame: Frame) -> dict[str, Any]:
+    """What stands above a list: the sorts, the filters that are on, and the way to more of them."""
+    return {
+        "sorts": sort_choices(frame),
+        "chips_on": finding_filters.chips(frame),
+        "filters_count": frame.filters.count,
+        "filters_address": f"{reverse('shop:filters')}?{urlencode(_place(frame) + frame.pairs())}",
+        "unfiltered": frame.link(filters=finding.Filters(category_id=frame.filters.category_id)),
+    }
+
+
+def _place(frame: Frame) -> list[tuple[str, str]]:
+    return [("category", str(frame.filters.category_id))] if frame.filters.category_id else []
 
 
 @require_GET
 @greeted
 def category(request: HttpRequest, pk: int) -> HttpResponse:
     """A shelf with all below it; the next pages arrive as bare cards when htmx asks."""
-    sort, number = _asked_sort(request), min(max(whole_number(request.GET.get("page"), 1), 1), 500)
-    address = reverse("shop:category", args=[pk])
+    sort, number, filters = asked_sort(request), asked_page(request), finding_filters.asked(request.GET, pk)
+    frame = Frame(reverse("shop:category", args=[pk]), "", sort, filters)
 
     def cards() -> dict[str, Any]:
-        page = queries.product_list(category=pk, sort=sort, page=number)
-        return _cards_context(page, address, sort=sort)
+        page = queries.product_list(sort=sort, page=number, filters=filters)
+        return cards_context(page, frame)
 
     def shelf() -> dict[str, Any]:
         here, chips = _place_of(pk)
-        return {
-            **cards(),
-            "title": here.name,
-            "category": here,
-            "chips": chips,
-            "sorts": _sort_choices(address, sort),
-        }
+        return {**cards(), **list_context(frame), "title": here.name, "category": here, "chips": chips}
 
     if request.headers.get("HX-Request"):
-        return HttpResponse(kept_fragment(("cards", pk, sort, number), "shop/cards.html", cards).text)
-    kept = kept_fragment(("shelf", pk, sort, number), "shop/shelf.html", shelf)
+        key = ("cards", sort, number, filters.key)
+        return HttpResponse(kept_fragment(key, "shop/cards.html", cards).text)
+    kept = kept_fragment(("shelf", sort, number, filters.key), "shop/shelf.html", shelf)
     response = show(request, "shop/category.html", tab="categories", title=kept.title, shelf=kept.text)
     note_once(request, "visited")
     return response
@@ -185,7 +196,7 @@ def _place_of(pk: int) -> tuple[Shelf, list[Shelf]]:
                 return deeper
         return None
 
-    found = find(_shelves(), None)
+    found = find(shelves(), None)
     if found is None:
         raise Http404
     here, parent = found
@@ -193,71 +204,6 @@ def _place_of(pk: int) -> tuple[Shelf, list[Shelf]]:
     if above is None:
         return here, []
     return here, [above._replace(name=_("All")), *above.children]
-
-
-@require_GET
-@greeted
-def search(request: HttpRequest) -> HttpResponse:
-    """Search by words; without words but with a sort, all products; without both, what she searched before."""
-    typed = " ".join(request.GET.get("q", "").replace("\x00", "").split())[:50]
-    browsing = not typed and "sort" in request.GET
-    sort, number = _asked_sort(request), min(max(whole_number(request.GET.get("page"), 1), 1), 500)
-    address = reverse("shop:search")
-    kept = {"q": typed, "sort": sort} if typed else {"sort": sort}
-    context: dict[str, Any] = {"products": [], "page": 1, "more": ""}
-    if typed or browsing:
-        context = _cards_context(queries.product_list(search=typed, sort=sort, page=number), address, **kept)
-    if request.headers.get("HX-Request"):
-        return show_part(request, "shop/cards.html", **context)
-    recent = _recent_words(request)
-    if not context["products"]:
-        context["categories"] = _shelves()
-        if typed:
-            context["suggestions"] = [
-                card(row) for row in queries.product_list(sort="sold", page_size=4).rows
-            ]
-    response = show(
-        request,
-        "shop/search.html",
-        tab="categories" if browsing else "",
-        words=typed,
-        browsing=browsing,
-        recent=recent,
-        sorts=_sort_choices(address, sort, **({"q": typed} if typed else {})),
-        **{"categories": [], "suggestions": [], **context},
-    )
-    if typed and context["products"]:
-        kept_words = [typed, *(word for word in recent if word != typed)][:WORDS_KEPT]
-        response.set_cookie(
-            WORDS_COOKIE,
-            quote(json.dumps(kept_words, ensure_ascii=False)),
-            max_age=180 * 24 * 3600,
-            httponly=True,
-            samesite="Lax",
-            secure=settings.COOKIE_SECURE,
-        )
-    note_once(request, "visited")
-    return response
-
-
-def _recent_words(request: HttpRequest) -> list[str]:
-    """What this device searched for; a cookie, so it needs no account and no table."""
-    try:
-        kept = json.loads(unquote(request.COOKIES.get(WORDS_COOKIE, "")) or "[]")
-    except ValueError:
-        return []
-    return (
-        [str(word)[:50] for word in kept[:WORDS_KEPT] if isinstance(word, str)]
-        if isinstance(kept, list)
-        else []
-    )
-
-
-@require_POST
-def forget_words(request: HttpRequest) -> HttpResponse:
-    response = HttpResponseRedirect(reverse("shop:search"))
-    response.delete_cookie(WORDS_COOKIE, samesite="Lax")
-    return response
 
 
 @require_GET

@@ -1,14 +1,14 @@
 """Shelves and the product page. The list is one statement and no model instances: it is the page most often seen."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils.translation import gettext as _
 
-from shop import rules
+from shop import finding
 from shop.errors import NoSuchProduct
 from shop.models import Product
 from shop.queries.routing import AVAILABLE
@@ -22,6 +22,7 @@ SORTS = {
     "sold": "p.sold_count DESC, p.id DESC",
 }
 MAX_PAGE = 500
+ROWS_BY_NAME = 200  # a multiple of every page size
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,46 +131,40 @@ def product_list(
     sort: str = "default",
     page: int = 1,
     page_size: int = 20,
+    filters: finding.Filters = finding.ALL,
+    by_sound: bool = False,
+    only: list[int] | None = None,
 ) -> ProductPage:
     """Products on sale, of a category with all below it, or those in which every word of `search` is found.
 
-    One statement. An unknown `sort` is the default one; what is sold out stays in its place, marked.
+    One statement. An unknown `sort` is the default one; what is sold out stays in its place, marked. `by_sound`
+    takes Chinese words by their pinyin: 连衣群 finds 连衣裙. `only` are the products to choose from, in this order.
     """
     page = min(max(page, 1), MAX_PAGE)
-    conditions, params = ["p.status = 'on_sale'"], {"limit": page_size + 1, "offset": (page - 1) * page_size}
-    order = SORTS.get(sort, SORTS["default"])
-    given: dict[str, Any] = dict(params)
     if category is not None:
-        conditions.append(
-            """p.category_id IN (
-                WITH RECURSIVE tree AS (
-                    SELECT id, 0 AS depth FROM shop_category WHERE id = %(category)s
-                    UNION ALL
-                    SELECT c.id, t.depth + 1 FROM shop_category c JOIN tree t ON c.parent_id = t.id
-                    WHERE t.depth < 8
-                ) SELECT id FROM tree)"""
-        )
-        given["category"] = category
-    if search.strip():
-        words = rules.search_query(search)
-        if not words:
-            return ProductPage(rows=[], page=page, has_next=False)
-        conditions.append("p.search @@ %(words)s::tsquery")
-        given["words"] = words
-        if sort not in SORTS or sort == "default":
-            # What carries the words in its name, as typed, comes before what is found by category or code.
-            order = f"(strpos(lower(p.name), lower(%(typed)s)) = 0), {order}"
-            given["typed"] = search.strip()[:100]
+        filters = replace(filters, category_id=category)
+    order = SORTS.get(sort, SORTS["default"])
+    given: dict[str, Any] = {"limit": page_size + 1, "offset": (page - 1) * page_size}
+    conditions = matching(search, filters, given, by_sound=by_sound)
+    if conditions is None:
+        return ProductPage(rows=[], page=page, has_next=False)
+    # What carries the words in its name, as typed, comes before what is found by category or code; among the first
+    # ROWS_BY_NAME of the shelf only, so that a word that thousands carry needs no sorting of thousands.
+    by_name = bool(search.strip()) and not by_sound and order == SORTS["default"]
+    by_name = by_name and given["offset"] < ROWS_BY_NAME
+    if by_name:
+        given["typed"], given["by_name"] = search.strip()[:100], ROWS_BY_NAME
+        order = f"(p.place > %(by_name)s), (strpos(lower(p.name), lower(%(typed)s)) = 0), {order}"
+    if only is not None:
+        conditions += " AND p.id = ANY(%(only)s::bigint[])"
+        order, given["only"] = "array_position(%(only)s::bigint[], p.id)", only
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             SELECT p.id, p.name, p.subtitle, p.min_price_fen, p.max_price_fen, k.list_price_fen,
                    coalesce(i.file, ''), coalesce(i.width, 0), coalesce(i.height, 0), p.sold_count,
                    coalesce(k.available, 0) <= 0
-            FROM (
-                SELECT * FROM shop_product p WHERE {" AND ".join(conditions)}
-                ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
-            ) p
+            FROM ({_chosen(conditions, order, by_name=by_name)}) p
             LEFT JOIN LATERAL (
                 SELECT coalesce(nullif(i.thumbnail, ''), i.image) AS file, i.width, i.height
                 FROM shop_productimage i WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
@@ -192,6 +187,51 @@ def product_list(
         page=page,
         has_next=len(rows) > page_size,
     )
+
+
+def _chosen(conditions: str, order: str, *, by_name: bool) -> str:
+    """The products of one page."""
+    found = f"""
+        SELECT p.id, p.name, p.subtitle, p.min_price_fen, p.max_price_fen, p.sold_count, p.sort
+        FROM shop_product p WHERE {conditions}
+    """  # noqa: S608  only our own words are pasted in
+    if not by_name:
+        return f"{found} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s"
+    return f"""
+        SELECT * FROM (
+            SELECT p.*, row_number() OVER () AS place FROM (
+                {found} ORDER BY {SORTS["default"]} LIMIT %(by_name)s + 1
+            ) p
+        ) p ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+    """  # noqa: S608
+
+
+def matching(
+    search: str, filters: finding.Filters, given: dict[str, Any], *, by_sound: bool = False, without: str = ""
+) -> str | None:
+    """The condition on shop_product p for words and filters; its values are added to `given`.
+
+    None: nothing can be found, because what was typed has no word in it. `without` leaves one filter out.
+    """
+    words = ""
+    if search.strip():
+        words = finding.sounds_query(search) if by_sound else finding.words_query(search)
+        if not words:
+            return None
+    conditions = ["p.status = 'on_sale'"]
+    wanted = finding.both(words, finding.marks_query(filters, without=without))
+    if wanted:
+        conditions.append("p.search @@ %(wanted)s::tsquery")
+        given["wanted"] = wanted
+    if filters.low_fen is not None:
+        conditions.append("p.max_price_fen >= %(low)s")
+        given["low"] = filters.low_fen
+    if filters.high_fen is not None:
+        conditions.append("p.min_price_fen <= %(high)s")
+        given["high"] = filters.high_fen
+    if filters.in_stock:
+        conditions.append("p.is_in_stock")
+    return " AND ".join(conditions)
 
 
 def product_page(pk: int) -> ProductPageData:

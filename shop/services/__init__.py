@@ -9,13 +9,15 @@ from shop.services.addresses import (
 )
 from shop.services.carts import add_to_cart, remove_cart_line, select_cart_lines, set_cart_line
 from shop.services.catalogue import (
+    check_video,
     clean_detail,
     duplicate_product,
     make_thumbnail,
-    refresh_products,
     refresh_sold_counts,
     save_product_image,
+    schedule_products,
     set_products_status,
+    shelve_due_products,
 )
 from shop.services.coupons import (
     claim_coupon,
@@ -25,6 +27,7 @@ from shop.services.coupons import (
     revoke_coupons,
 )
 from shop.services.effects import reverse_effects, settle_effects, undo_effects
+from shop.services.finding import refresh_below, refresh_described, refresh_products, refresh_stock_marks
 from shop.services.fulfilment import (
     confirm_receipt,
     mark_ready,
@@ -91,6 +94,7 @@ __all__ = [
     "cancel_transfer",
     "change_stocks",
     "check_payment",
+    "check_video",
     "claim_coupon",
     "clean_detail",
     "confirm_payment",
@@ -123,8 +127,11 @@ __all__ = [
     "receive_transfer",
     "record_sale",
     "redeem_pickup",
+    "refresh_below",
+    "refresh_described",
     "refresh_products",
     "refresh_sold_counts",
+    "refresh_stock_marks",
     "refund_mismatch",
     "refund_order",
     "release_order",
@@ -136,6 +143,7 @@ __all__ = [
     "revoke_coupons",
     "save_address",
     "save_product_image",
+    "schedule_products",
     "select_cart_lines",
     "send_order_message",
     "send_refunds",
@@ -146,6 +154,7 @@ __all__ = [
     "set_safety_stock",
     "set_stock",
     "settle_effects",
+    "shelve_due_products",
     "ship_order",
     "start_payment",
     "start_rehearsal",

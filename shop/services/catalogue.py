@@ -1,23 +1,25 @@
 """Keeping the catalogue's derived columns, pictures and texts right."""
 
 import io
-from collections.abc import Iterable, Sequence
-from typing import IO
+from collections.abc import Sequence
+from datetime import datetime
+from typing import IO, Any
 
 import nh3
-from django.core.files.base import ContentFile
+from django.core.files.base import ContentFile, File
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.utils.translation import gettext as _
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core import clock
 from core.errors import Refusal
-from shop import rules
 from shop.models import Product, ProductImage, Sku
+from shop.services.finding import refresh_products
 
 THUMBNAIL_WIDTH = 480
 MAX_PIXELS = 40_000_000
+MAX_VIDEO = 50 * 1024 * 1024
 _TAGS = {
     "p", "br", "hr", "h2", "h3", "h4", "ul", "ol", "li", "strong", "b", "em", "i", "u", "s", "blockquote",
     "table", "thead", "tbody", "tr", "th", "td", "img", "span", "div", "figure", "figcaption",
@@ -43,66 +45,6 @@ def clean_detail(html: str) -> str:
 
 
 @transaction.atomic
-def refresh_products(*, product_ids: Sequence[int] | None = None) -> int:
-    """Work out price range and search words of products from their SKUs, names and categories; None: of all.
-
-    Two set-based statements per thousand products. Idempotent. Returns how many were looked at.
-    """
-    ids: Iterable[int] = (
-        Product.objects.order_by("pk").values_list("pk", flat=True) if product_ids is None else product_ids
-    )
-    batch: list[int] = []
-    count = 0
-    for product_id in ids:
-        batch.append(product_id)
-        if len(batch) == 1000:
-            count += _refresh(batch)
-            batch = []
-    return count + _refresh(batch)
-
-
-def _refresh(product_ids: list[int]) -> int:
-    if not product_ids:
-        return 0
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT p.id, p.name, p.subtitle, coalesce(p.code, ''), coalesce(c.name, ''), coalesce(pc.name, ''),
-                   coalesce(array_agg(s.code || ' ' || s.name) FILTER (WHERE s.is_active), '{}'),
-                   coalesce(min(s.price_fen) FILTER (WHERE s.is_active), 0),
-                   coalesce(max(s.price_fen) FILTER (WHERE s.is_active), 0)
-            FROM shop_product p
-            LEFT JOIN shop_category c ON c.id = p.category_id
-            LEFT JOIN shop_category pc ON pc.id = c.parent_id
-            LEFT JOIN shop_sku s ON s.product_id = p.id
-            WHERE p.id = ANY(%s)
-            GROUP BY p.id, c.name, pc.name
-            """,
-            [product_ids],
-        )
-        found = cursor.fetchall()
-        # One text per product: Postgres' arrays of arrays must all be equally long.
-        tokens = [
-            " ".join(rules.search_tokens([name, subtitle, code, category, parent, *skus]))
-            for _pk, name, subtitle, code, category, parent, skus, _least, _most in found
-        ]
-        cursor.execute(
-            """
-            UPDATE shop_product p
-            SET min_price_fen = w.least, max_price_fen = w.most,
-                search = array_to_tsvector(array_remove(string_to_array(w.tokens, ' '), ''))
-            FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[]) AS w(id, least, most, tokens)
-            WHERE p.id = w.id AND (
-                (p.min_price_fen, p.max_price_fen) IS DISTINCT FROM (w.least, w.most)
-                OR p.search IS DISTINCT FROM array_to_tsvector(array_remove(string_to_array(w.tokens, ' '), ''))
-            )
-            """,
-            [[row[0] for row in found], [row[7] for row in found], [row[8] for row in found], tokens],
-        )
-    return len(found)
-
-
-@transaction.atomic
 def set_products_status(*, product_ids: Sequence[int], status: str) -> tuple[int, list[str]]:
     """Put products on sale or take them off; returns how many changed, and the names of those that cannot be sold.
 
@@ -115,6 +57,53 @@ def set_products_status(*, product_ids: Sequence[int], status: str) -> tuple[int
         refused = list(products.exclude(pk__in=sellable).values_list("name", flat=True))
         products = products.filter(pk__in=sellable)
     return products.update(status=status, updated_at=clock.now()), refused
+
+
+@transaction.atomic
+def shelve_due_products() -> int:
+    """Put on sale and take off what its schedule says, as a due row; returns how many changed. Run every minute.
+
+    What has no active SKU yet waits for one. Idempotent: the time is taken away with the change.
+    """
+    moment = clock.now()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH due AS (
+                SELECT p.id FROM shop_product p WHERE p.off_shelf_at <= %(now)s ORDER BY p.id FOR UPDATE SKIP LOCKED
+            )
+            UPDATE shop_product p SET status = CASE WHEN p.status = 'on_sale' THEN 'off' ELSE p.status END,
+                off_shelf_at = NULL, on_shelf_at = NULL, updated_at = %(now)s
+            FROM due WHERE due.id = p.id
+            """,
+            {"now": moment},
+        )
+        changed = cursor.rowcount
+        cursor.execute(
+            """
+            WITH due AS (
+                SELECT p.id FROM shop_product p
+                WHERE p.on_shelf_at <= %(now)s
+                  AND EXISTS (SELECT 1 FROM shop_sku s WHERE s.product_id = p.id AND s.is_active)
+                ORDER BY p.id FOR UPDATE SKIP LOCKED
+            )
+            UPDATE shop_product p SET status = 'on_sale', on_shelf_at = NULL, updated_at = %(now)s
+            FROM due WHERE due.id = p.id
+            """,
+            {"now": moment},
+        )
+        return changed + cursor.rowcount
+
+
+@transaction.atomic
+def schedule_products(*, product_ids: Sequence[int], at: datetime) -> int:
+    """Let products that are not on sale go on the shelf by themselves then; returns how many. Idempotent."""
+    return (
+        Product.objects.filter(pk__in=product_ids)
+        .exclude(status=Product.ON_SALE)
+        .filter(Q(off_shelf_at__isnull=True) | Q(off_shelf_at__gt=at))
+        .update(on_shelf_at=at, updated_at=clock.now())
+    )
 
 
 @transaction.atomic
@@ -133,9 +122,18 @@ def duplicate_product(*, product_id: int) -> Product:
         status=Product.DRAFT,
         detail=source.detail,
         sort=source.sort,
+        kind=source.kind,
+        brand_id=source.brand_id,
+        limit_per_order=source.limit_per_order,
+        limit_per_member=source.limit_per_member,
+        video=source.video.name,
+        video_url=source.video_url,
+        video_poster=source.video_poster.name,
         created_at=moment,
         updated_at=moment,
     )
+    copy.values.set(source.values.all())
+    copy.related.set(source.related.all())
     ProductImage.objects.bulk_create(
         ProductImage(
             product=copy,
@@ -180,6 +178,16 @@ def save_product_image(
     image.image.save(name, ContentFile(content, name=name), save=False)  # unnamed, it has no size
     image.save()
     return image
+
+
+def check_video(file: "File[Any]") -> None:
+    """Raises Refusal unless the file is an MP4 or WebM of at most 50 MB, by its first bytes."""
+    if (file.size or 0) > MAX_VIDEO:
+        raise Refusal(_("The video is larger than 50 MB."))
+    head = file.read(12)
+    file.seek(0)
+    if head[4:8] != b"ftyp" and head[:4] != b"\x1a\x45\xdf\xa3":
+        raise Refusal(_("This is neither an MP4 nor a WebM video."))
 
 
 def make_thumbnail(image: ProductImage) -> None:

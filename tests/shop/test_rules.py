@@ -47,22 +47,6 @@ def test_order_numbers_are_eighteen_digits_that_begin_with_the_day(chance):
     assert number.startswith("260109")
 
 
-@given(st.text(max_size=60), st.text(max_size=20))
-def test_what_contains_the_typed_text_has_all_its_tokens(name, typed):
-    tokens = set(rules.search_tokens([f"{name} {typed}"]))
-    wanted = [part.strip("'") for part in rules.search_query(typed).replace(":*", "").split(" & ") if part]
-    if len(wanted) < 8:
-        assert set(wanted) <= tokens
-
-
-@given(st.text())
-def test_a_search_query_is_made_of_harmless_words_only(typed):
-    for part in rules.search_query(typed).split(" & "):
-        word = part.removesuffix(":*")
-        assert word == "" or (word[0] == word[-1] == "'" and len(word) > 2)
-        assert not set(word[1:-1]) & set("'\\&|!():* ")
-
-
 @given(st.integers(0, 10**10), st.lists(st.integers(0, 10**8), min_size=1, max_size=50))
 def test_a_discount_split_over_lines_loses_no_fen(total_fen, weights):
     parts = money.allocate(total_fen, weights)

@@ -1,0 +1,238 @@
+"""Finding: by Chinese words, pinyin, brand, code; filters with their counts; what was mistyped."""
+
+import pytest
+from django.urls import reverse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import clock
+from shop import finding, queries, rules, services
+from shop.models import Attribute, AttributeValue, Brand, Category, Product
+from tests.shop import builders
+
+
+def names(page):
+    return {row.name for row in page.rows}
+
+
+def values(attribute, *words):
+    owner, _made = Attribute.objects.get_or_create(name=attribute)
+    return [AttributeValue.objects.get_or_create(attribute=owner, name=word)[0] for word in words]
+
+
+def put(name, *, brand=None, worth=(), **options):
+    """A product on sale with brand and attribute values."""
+    sku = builders.sku(product_name=name, **options)
+    Product.objects.filter(pk=sku.product_id).update(brand=brand)
+    sku.product.values.set(worth)
+    services.refresh_products(product_ids=[sku.product_id])
+    return sku.product
+
+
+@pytest.fixture
+def shelves(db):
+    """Four products of two brands in two levels of categories."""
+    clothes = Category.objects.create(name="女装")
+    dresses = Category.objects.create(name="连衣裙", parent=clothes)
+    scents = Category.objects.create(name="香氛")
+    pond, lotus = Brand.objects.create(name="池塘", aliases="Pond"), Brand.objects.create(name="荷")
+    silk, linen = values("材质", "真丝", "亚麻")
+    (blue,) = values("颜色", "雾蓝")
+    put(
+        "法式雾蓝连衣裙", brand=pond, worth=[silk], category=dresses, price_fen=129_900, spec={"颜色": "雾蓝"}
+    )
+    put("森系亚麻长裙", brand=lotus, worth=[linen], category=dresses, price_fen=59_900, stock=0)
+    put("百褶半裙", brand=pond, worth=[linen], category=clothes, price_fen=39_900)
+    put("白茶淡香水", brand=lotus, category=scents, price_fen=26_800)
+    return {"clothes": clothes, "dresses": dresses, "pond": pond, "lotus": lotus, "silk": silk, "linen": linen,
+            "blue": blue}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("裙子", {"法式雾蓝连衣裙", "森系亚麻长裙", "百褶半裙"}),
+        ("衣裙", {"法式雾蓝连衣裙", "森系亚麻长裙"}),  # the second by its category
+        ("lianyiqun", {"法式雾蓝连衣裙", "森系亚麻长裙"}),
+        ("wulan", {"法式雾蓝连衣裙"}),
+        ("wllyq", {"法式雾蓝连衣裙"}),
+        ("changqun", {"森系亚麻长裙"}),
+        ("lian yi", {"法式雾蓝连衣裙", "森系亚麻长裙"}),
+        ("pond", {"法式雾蓝连衣裙", "百褶半裙"}),
+        ("池塘 裙", {"法式雾蓝连衣裙", "百褶半裙"}),
+        ("真丝", {"法式雾蓝连衣裙"}),  # by its attribute
+        ("=c1", set()),
+        ("xyz", set()),
+    ],
+)
+def test_it_is_found_by_words_sound_brand_and_attribute(shelves, typed, found):
+    assert names(queries.product_list(search=typed)) == found
+
+
+def test_a_homophone_is_heard_and_a_slip_is_guessed(shelves):
+    assert names(queries.product_list(search="莲衣群")) == set()
+    assert names(queries.product_list(search="莲衣群", by_sound=True)) == {"法式雾蓝连衣裙", "森系亚麻长裙"}
+    assert queries.meant("wulanlianyqun") == ["法式雾蓝连衣裙"]
+    assert queries.meant("百摺半群")[0] == "百褶半裙"
+    assert queries.meant("q") == queries.meant("！！") == []
+
+
+def test_filters_hold_together_and_alternatives_widen(shelves, django_assert_num_queries):
+    material = shelves["silk"].attribute_id
+
+    def found(**chosen):
+        return names(queries.product_list(filters=finding.Filters(**chosen)))
+
+    with django_assert_num_queries(1):
+        both = found(
+            category_id=shelves["clothes"].pk, values={material: (shelves["silk"].pk, shelves["linen"].pk)}
+        )
+    assert both == {"法式雾蓝连衣裙", "森系亚麻长裙", "百褶半裙"}
+    assert found(brand_ids=(shelves["pond"].pk,), values={material: (shelves["linen"].pk,)}) == {"百褶半裙"}
+    assert found(values={shelves["blue"].attribute_id: (shelves["blue"].pk,)}) == {
+        "法式雾蓝连衣裙"
+    }  # from its SKU
+    assert found(low_fen=30_000, high_fen=60_000) == {"森系亚麻长裙", "百褶半裙"}
+    assert found(low_fen=30_000, high_fen=60_000, in_stock=True) == {"百褶半裙"}
+    assert found(brand_ids=(10**17,)) == set()
+
+
+def test_counts_leave_their_own_filter_out(shelves, django_assert_num_queries):
+    chosen = finding.Filters(brand_ids=(shelves["pond"].pk,))
+    with django_assert_num_queries(1):
+        counts = queries.facets(search="裙", filters=chosen)
+    assert (counts.total, counts.is_capped, counts.in_stock) == (2, False, 2)
+    assert (counts.least_fen, counts.most_fen) == (39_900, 129_900)
+    shown = {group.key: {value.name: value.count for value in group.values} for group in counts.groups}
+    material, colour = f"a{shelves['silk'].attribute_id}", f"a{shelves['blue'].attribute_id}"
+    assert shown == {"brand": {"池塘": 2, "荷": 1}, material: {"真丝": 1, "亚麻": 1}, colour: {"雾蓝": 1}}
+    assert queries.facets(search="！！").total == 0
+
+
+def test_what_is_left_is_counted_again(shelves):
+    dress = Product.objects.get(name="法式雾蓝连衣裙")
+    services.adjust_stock(sku_id=dress.skus.get().pk, change=-10, cause="gone")
+    assert services.refresh_stock_marks() == 1
+    assert services.refresh_stock_marks() == 0
+    assert "法式雾蓝连衣裙" not in names(queries.product_list(filters=finding.Filters(in_stock=True)))
+
+
+def test_renaming_a_brand_or_moving_a_category_is_found_at_once(shelves, admin_client):
+    brand = shelves["pond"]
+    form = {"name": "涟漪", "aliases": "", "position": 0, "is_active": "on", "story": ""}
+    assert admin_client.post(reverse("admin:shop_brand_change", args=[brand.pk]), form).status_code == 302
+    assert names(queries.product_list(search="lianyi 半裙")) == {"百褶半裙"}
+    moved = {"name": "连衣裙", "parent": "", "position": 0, "is_active": "on"}
+    address = reverse("admin:shop_category_change", args=[shelves["dresses"].pk])
+    assert admin_client.post(address, moved).status_code == 302
+    assert names(queries.product_list(category=shelves["clothes"].pk)) == {"百褶半裙"}
+
+
+def test_suggestions_name_brands_shelves_and_goods(shelves, client, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        found = queries.suggestions("连衣")
+    assert [(one.kind, one.name) for one in found[:2]] == [
+        ("category", "连衣裙"),
+        ("product", "法式雾蓝连衣裙"),
+    ]
+    assert [(one.kind, one.name) for one in queries.suggestions("po")][:1] == [("brand", "池塘")]
+    assert queries.suggestions("%") == []
+    page = client.get(reverse("shop:suggest"), {"q": "wulan"})
+    assert "法式雾蓝连衣裙" in page.content.decode()
+
+
+def test_the_filters_stay_in_the_address(shelves, client):
+    material = shelves["silk"].attribute_id
+    chosen = {
+        "q": "裙",
+        f"a{material}": shelves["linen"].pk,
+        "brand": shelves["pond"].pk,
+        "low": "100",
+        "stock": "1",
+    }
+    page = client.get(reverse("shop:search"), chosen).content.decode()
+    assert "百褶半裙" in page
+    assert "法式雾蓝连衣裙" not in page
+    assert page.count('data-test="filter-on"') == 4
+    assert f"brand={shelves['pond'].pk}&amp;a{material}={shelves['linen'].pk}&amp;low=100&amp;stock=1" in page
+    drawer = client.get(reverse("shop:filters"), chosen, headers={"HX-Request": "true"}).content.decode()
+    assert "<html" not in drawer
+    assert drawer.count(" checked") == 3
+    assert 'value="100"' in drawer
+    alone = client.get(
+        reverse("shop:filters"), {"category": shelves["dresses"].pk, "high": "700"}
+    ).content.decode()
+    assert "<html" in alone
+    assert f'action="/category/{shelves["dresses"].pk}/"' in alone
+    shelf = client.get(
+        reverse("shop:category", args=[shelves["dresses"].pk]), {"high": "700"}
+    ).content.decode()
+    assert "森系亚麻长裙" in shelf
+    assert "法式雾蓝连衣裙" not in shelf
+    empty = client.get(reverse("shop:search"), {"q": "裙", "low": "9999"}).content.decode()
+    assert "没有同时符合" in empty
+
+
+def test_nonsense_in_the_address_is_left_out(shelves, client):
+    nonsense = {"q": "裙", "brand": ["-1", "x", "9" * 18, "😀"], "a99999999999": "1", "a1": "'; DROP", "low": "-5",
+                "high": "1e9", "stock": "yes", "page": "-1", "sort": "evil"}  # fmt: skip
+    page = client.get(reverse("shop:search"), nonsense)
+    assert page.status_code == 200
+    assert client.get(reverse("shop:filters"), nonsense).status_code == 200
+    assert (
+        client.get(reverse("shop:search"), {"q": "长" * 10_000, "low": "8", "high": "3"}).status_code == 200
+    )
+    assert client.get(reverse("shop:filters"), {"category": "9" * 30}).status_code == 200
+
+
+def test_a_wrong_word_leads_on(shelves, client):
+    heard = client.get(reverse("shop:search"), {"q": "莲衣群"}).content.decode()
+    assert "法式雾蓝连衣裙" in heard
+    assert "读音" in heard
+    guessed = client.get(reverse("shop:search"), {"q": "wulanlianyqun"}).content.decode()
+    assert 'data-test="meant"' in guessed
+    assert "法式雾蓝连衣裙" in guessed
+
+
+def test_the_shelf_opens_and_closes_when_its_time_has_come(shelves):
+    dress, skirt = Product.objects.get(name="法式雾蓝连衣裙"), Product.objects.get(name="百褶半裙")
+    moment = clock.now()
+    Product.objects.filter(pk=dress.pk).update(status="draft", on_shelf_at=moment)
+    Product.objects.filter(pk=skirt.pk).update(off_shelf_at=moment)
+    empty = Product.objects.create(
+        name="没有规格", status="draft", on_shelf_at=moment, created_at=moment, updated_at=moment
+    )
+    assert services.shelve_due_products() == 2
+    assert services.shelve_due_products() == 0
+    dress.refresh_from_db(), skirt.refresh_from_db(), empty.refresh_from_db()
+    assert (dress.status, dress.on_shelf_at, skirt.status) == ("on_sale", None, "off")
+    assert (empty.status, empty.on_shelf_at) == ("draft", moment)  # waits for a SKU
+
+
+def test_what_goes_with_a_product_is_chosen_or_from_its_shelf(shelves):
+    dress, skirt = Product.objects.get(name="法式雾蓝连衣裙"), Product.objects.get(name="百褶半裙")
+    assert [row.name for row in queries.goes_with(dress.pk)] == ["森系亚麻长裙"]
+    dress.related.set([skirt])
+    assert [row.name for row in queries.goes_with(dress.pk)] == ["百褶半裙"]
+    assert queries.goes_with(0) == []
+
+
+@given(st.text(max_size=60), st.text(max_size=20))
+def test_what_contains_the_typed_text_has_all_its_words(name, typed):
+    name, typed = (
+        text.replace("子", "").replace("儿", "") for text in (name, typed)
+    )  # 裙子 also asks for 裙
+    tokens = set(rules.search_tokens([f"{name} {typed}"]))
+    wanted = [part.strip("'") for part in finding.words_query(typed).replace(":*", "").split(" & ") if part]
+    if len(wanted) < 8:
+        assert set(wanted) <= tokens
+
+
+@given(st.text())
+def test_a_query_is_made_of_harmless_words_only(typed):
+    for query in (finding.words_query(typed), finding.sounds_query(typed)):
+        bare = query.replace("(", "").replace(")", "").replace(" | ", " & ")
+        for part in bare.split(" & "):
+            word = part.removesuffix(":*")
+            assert word == "" or (word[0] == word[-1] == "'" and len(word) > 2)
+            assert not set(word[1:-1]) & set("'\\&|!():* ")
