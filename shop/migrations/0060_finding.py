@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('pghistory', '0007_auto_20250421_0444'),
-        ('shop', '0010_pricing'),
+        ('shop', '0082_logistics_words'),
     ]
 
     operations = [
