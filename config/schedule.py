@@ -42,6 +42,10 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
             max(sweep * 4, 60), "shop.tasks.refresh_stock_marks", "bulk"
         ),
         "count what was sold": every(3600, "shop.tasks.refresh_sold_counts", "bulk"),
+        "make the slots of the days ahead": every(600, "shop.tasks.plan_slots", "bulk"),
+        "remind of bookings": every(max(sweep, 10), "shop.tasks.send_booking_reminders"),
+        "tell who waits that it is back in stock": every(max(sweep * 5, 60), "shop.tasks.send_stock_notices"),
+        "close bookings and queues that are over": every(600, "shop.tasks.close_past_bookings", "bulk"),
         "send WeCom welcomes that no wake-up sent": every(min(sweep, 3), "crm.tasks.send_welcomes", "fast"),
         "look up who new followers are": every(sweep, "crm.tasks.look_up"),
         "make the QR codes that are missing": every(60, "crm.tasks.make_qr_codes"),

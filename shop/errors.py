@@ -149,3 +149,63 @@ class BadTracking(Refusal):
     """What was typed about a parcel cannot be kept."""
 
     code = "bad_tracking"
+
+
+class NoSuchService(NotFound):
+    code = "no_such_service"
+
+
+class NoSuchBooking(NotFound):
+    code = "no_such_booking"
+
+
+class NotBookable(Conflict):
+    """The slot is full, over, closed, or the member has enough bookings already."""
+
+    code = "not_bookable"
+
+
+class SlotFull(NotBookable):
+    code = "slot_full"
+
+
+class TooLate(Conflict):
+    """What was asked was possible until a moment that has passed, or is not possible yet."""
+
+    code = "too_late"
+
+
+class QueueRefused(Conflict):
+    """No number can be given or called now."""
+
+    code = "queue_refused"
+
+
+class NoSuchTicket(NotFound):
+    code = "no_such_ticket"
+
+
+class Enough(Conflict):
+    """She has as many of these as one person may."""
+
+    code = "enough"
+
+
+class NotReviewable(Conflict):
+    code = "not_reviewable"
+
+
+class BadReview(Refusal):
+    code = "bad_review"
+
+
+class NoSuchReview(NotFound):
+    code = "no_such_review"
+
+
+class BadQuestion(Refusal):
+    code = "bad_question"
+
+
+class NoSuchQuestion(NotFound):
+    code = "no_such_question"

@@ -77,3 +77,18 @@ class OfferFreed:
     offer_id: int
     places: int
     at: datetime
+
+
+@dataclass(frozen=True)
+class BookingMade:
+    booking_id: int
+    member_id: int
+    starts_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True)
+class BookingCancelled:
+    booking_id: int
+    member_id: int
+    at: datetime

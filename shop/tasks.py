@@ -53,3 +53,23 @@ def shelve_due_products() -> int:
 @shared_task(name="shop.tasks.refresh_stock_marks")
 def refresh_stock_marks() -> int:
     return services.refresh_stock_marks()
+
+
+@shared_task(name="shop.tasks.plan_slots")
+def plan_slots() -> int:
+    return services.plan_all_slots()
+
+
+@shared_task(name="shop.tasks.send_booking_reminders")
+def send_booking_reminders() -> int:
+    return services.send_booking_reminders()
+
+
+@shared_task(name="shop.tasks.send_stock_notices")
+def send_stock_notices() -> int:
+    return services.send_stock_notices()
+
+
+@shared_task(name="shop.tasks.close_past_bookings")
+def close_past_bookings() -> int:
+    return services.mark_no_shows() + services.close_past_queues()

@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from shop.pages import browse, cart, checkout, finding, me, orders, pickup, tracking
+from shop.pages import (
+    booking,
+    browse,
+    cart,
+    checkout,
+    favourites,
+    finding,
+    me,
+    orders,
+    pickup,
+    questions,
+    queueing,
+    reviews,
+    tracking,
+)
 
 urlpatterns = [
     path("", browse.home, name="home"),
@@ -32,4 +46,28 @@ urlpatterns = [
     path("addresses/<int:pk>/", me.address, name="address"),
     path("addresses/<int:pk>/default/", me.address_default, name="address_default"),
     path("addresses/<int:pk>/delete/", me.address_delete, name="address_delete"),
+    path("favourites/", favourites.favourites, name="favourites"),
+    path("viewed/", favourites.viewed, name="viewed"),
+    path("p/<int:pk>/favourite/", favourites.favourite, name="favourite"),
+    path("p/<int:pk>/notice/", favourites.stock_notice, name="stock_notice"),
+    path("p/<int:pk>/reviews/", reviews.reviews, name="reviews"),
+    path("orders/<str:number>/review/", reviews.reviews_order, name="reviews_order"),
+    path("reviews/write/<int:pk>/", reviews.reviews_write, name="reviews_write"),
+    path("p/<int:pk>/questions/", questions.questions, name="questions"),
+    path("p/<int:pk>/questions/ask/", questions.questions_ask, name="questions_ask"),
+    path("book/", booking.booking, name="booking"),
+    path("book/<int:pk>/", booking.booking_service, name="booking_service"),
+    path("book/slots/<int:pk>/", booking.booking_confirm, name="booking_confirm"),
+    path("bookings/", booking.bookings, name="bookings"),
+    path("bookings/<str:code>/", booking.booking_card, name="booking_card"),
+    path("bookings/<str:code>/cancel/", booking.booking_cancel, name="booking_cancel"),
+    path("bookings/<str:code>/check-in/", booking.booking_check_in, name="booking_check_in"),
+    path("q/<slug:code>/", queueing.queueing_store, name="queueing_store"),
+    path("q/<slug:code>/take/", queueing.queueing_take, name="queueing_take"),
+    path("tickets/<int:pk>/", queueing.queueing_ticket, name="queueing_ticket"),
+    path("tickets/<int:pk>/leave/", queueing.queueing_leave, name="queueing_leave"),
+    path("staff/queue/", queueing.queueing_staff, name="queueing_staff"),
+    path("staff/queue/call/", queueing.queueing_call, name="queueing_call"),
+    path("staff/queue/arrive/", queueing.queueing_arrive, name="queueing_arrive"),
+    path("staff/queue/<int:pk>/", queueing.queueing_number, name="queueing_number"),
 ]

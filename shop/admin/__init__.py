@@ -2,6 +2,7 @@
 
 from shop.admin import (
     attributes,
+    booking,
     brands,
     catalogue,
     fulfilment,
@@ -11,8 +12,11 @@ from shop.admin import (
     payments,
     pricing,
     promotions,
+    questions,
+    queueing,
     recovery,
     rehearsals,
+    reviews,
     stock,
     stocktaking,
     tracking,
@@ -22,6 +26,7 @@ from shop.imports import admin as imports
 
 __all__ = [
     "attributes",
+    "booking",
     "brands",
     "catalogue",
     "fulfilment",
@@ -32,8 +37,11 @@ __all__ = [
     "payments",
     "pricing",
     "promotions",
+    "questions",
+    "queueing",
     "recovery",
     "rehearsals",
+    "reviews",
     "stock",
     "stocktaking",
     "tracking",

@@ -1,10 +1,19 @@
 """The shop's tables, by noun."""
 
 from shop.models.attributes import Attribute, AttributeValue
+from shop.models.booking import (
+    BookableService,
+    Booking,
+    BookingReminder,
+    BookingSlot,
+    ServiceDay,
+    ServiceOpening,
+)
 from shop.models.brands import Brand
 from shop.models.cart import Address, CartLine
 from shop.models.catalogue import Category, Product, ProductImage, Sku
 from shop.models.coupons import Coupon, CouponGrant
+from shop.models.favourites import Favourite, StockNotice
 from shop.models.fulfilment import Fulfilment
 from shop.models.funnel import FunnelStep
 from shop.models.imports import ImportLine, ImportRun
@@ -14,8 +23,11 @@ from shop.models.orders import EffectReversal, Order, OrderDiscount, OrderLine, 
 from shop.models.payments import Payment, Refund, Shipment
 from shop.models.pricing import CostPrice, MemberPrice, PointsPolicy
 from shop.models.promotions import Promotion, PromotionExtra
+from shop.models.questions import Question
+from shop.models.queueing import QueueDay, QueueTicket
 from shop.models.recovery import PaymentReminder, ServiceRules
 from shop.models.rehearsals import Rehearsal
+from shop.models.reviews import ProductRating, Review, ReviewPhoto
 from shop.models.shipping_rates import ShippingRate
 from shop.models.stock import LowStock, Stock, StockMovement
 from shop.models.stocktaking import Stocktake, StocktakeLine
@@ -25,6 +37,10 @@ __all__ = [
     "Address",
     "Attribute",
     "AttributeValue",
+    "BookableService",
+    "Booking",
+    "BookingReminder",
+    "BookingSlot",
     "Brand",
     "Carrier",
     "CartLine",
@@ -33,6 +49,7 @@ __all__ = [
     "Coupon",
     "CouponGrant",
     "EffectReversal",
+    "Favourite",
     "Fulfilment",
     "FunnelStep",
     "ImportLine",
@@ -53,16 +70,25 @@ __all__ = [
     "PointsPolicy",
     "Product",
     "ProductImage",
+    "ProductRating",
     "Promotion",
     "PromotionExtra",
+    "Question",
+    "QueueDay",
+    "QueueTicket",
     "Refund",
     "Rehearsal",
+    "Review",
+    "ReviewPhoto",
+    "ServiceDay",
+    "ServiceOpening",
     "ServiceRules",
     "Shipment",
     "ShippingRate",
     "Sku",
     "Stock",
     "StockMovement",
+    "StockNotice",
     "Stocktake",
     "StocktakeLine",
     "TrackingEvent",

@@ -7,6 +7,17 @@ from shop.services.addresses import (
     save_address,
     set_default_address,
 )
+from shop.services.booking import (
+    book_slot,
+    cancel_booking,
+    change_slot,
+    mark_no_show,
+    mark_no_shows,
+    move_bookings,
+    plan_all_slots,
+    plan_slots,
+    send_booking_reminders,
+)
 from shop.services.carts import add_to_cart, remove_cart_line, select_cart_lines, set_cart_line
 from shop.services.catalogue import (
     check_video,
@@ -19,14 +30,15 @@ from shop.services.catalogue import (
     set_products_status,
     shelve_due_products,
 )
-from shop.services.coupons import (
-    claim_coupon,
-    expire_coupons,
-    grant_coupon,
-    grant_coupons,
-    revoke_coupons,
-)
+from shop.services.coupons import claim_coupon, expire_coupons, grant_coupon, grant_coupons, revoke_coupons
 from shop.services.effects import reverse_effects, settle_effects, undo_effects
+from shop.services.favourites import (
+    ask_stock_notice,
+    move_favourites,
+    send_stock_notices,
+    set_favourite,
+    withdraw_stock_notice,
+)
 from shop.services.finding import refresh_below, refresh_described, refresh_products, refresh_stock_marks
 from shop.services.fulfilment import (
     confirm_receipt,
@@ -53,24 +65,24 @@ from shop.services.pickup import pickup_code, redeem_pickup
 from shop.services.placing import payment_time, place_order
 from shop.services.pricing import quote
 from shop.services.promotions import switch_promotions
+from shop.services.questions import answer_question, ask_question, hide_question, move_questions
+from shop.services.queueing import (
+    call_again,
+    call_next,
+    check_in,
+    close_past_queues,
+    finish_number,
+    leave_queue,
+    move_tickets,
+    skip_number,
+    take_number,
+)
 from shop.services.recovery import remind_of_payment, remind_unpaid
-from shop.services.refunds import (
-    confirm_refund,
-    refund_mismatch,
-    refund_order,
-    retry_refunds,
-    send_refunds,
-)
+from shop.services.refunds import confirm_refund, refund_mismatch, refund_order, retry_refunds, send_refunds
 from shop.services.rehearsals import start_rehearsal
+from shop.services.reviews import answer_review, decide_review, move_reviews, refresh_rating, write_review
 from shop.services.routing import Serving, order_elsewhere, reason_words
-from shop.services.stock import (
-    Move,
-    adjust_stock,
-    move_stock,
-    set_safety_stock,
-    set_stock,
-    warehouse_id,
-)
+from shop.services.stock import Move, adjust_stock, move_stock, set_safety_stock, set_stock, warehouse_id
 from shop.services.stocktaking import book_stocktake, cancel_stocktake, count_skus, open_stocktake
 from shop.services.tracking import add_usual_carriers, ask_again, ask_carriers, note_steps, type_step
 from shop.services.transfers import cancel_transfer, create_transfer, receive_transfer, send_transfer
@@ -85,33 +97,55 @@ __all__ = [
     "address_input",
     "adjust_stock",
     "answer_chat",
+    "answer_question",
+    "answer_review",
     "ask_again",
     "ask_carriers",
+    "ask_question",
+    "ask_stock_notice",
+    "book_slot",
     "book_stocktake",
     "buyer_of_sale",
+    "call_again",
+    "call_next",
+    "cancel_booking",
     "cancel_order",
     "cancel_stocktake",
     "cancel_transfer",
+    "change_slot",
     "change_stocks",
+    "check_in",
     "check_payment",
     "check_video",
     "claim_coupon",
     "clean_detail",
+    "close_past_queues",
     "confirm_payment",
     "confirm_receipt",
     "confirm_refund",
     "count_skus",
     "create_transfer",
+    "decide_review",
     "delete_address",
     "duplicate_product",
     "expire_coupons",
     "expire_orders",
+    "finish_number",
     "grant_coupon",
     "grant_coupons",
+    "hide_question",
+    "leave_queue",
     "make_thumbnail",
+    "mark_no_show",
+    "mark_no_shows",
     "mark_ready",
+    "move_bookings",
+    "move_favourites",
     "move_member",
+    "move_questions",
+    "move_reviews",
     "move_stock",
+    "move_tickets",
     "note_step",
     "note_steps",
     "open_stocktake",
@@ -119,6 +153,8 @@ __all__ = [
     "payment_time",
     "pickup_code",
     "place_order",
+    "plan_all_slots",
+    "plan_slots",
     "query_lost_payments",
     "quote",
     "reason_words",
@@ -130,6 +166,7 @@ __all__ = [
     "refresh_below",
     "refresh_described",
     "refresh_products",
+    "refresh_rating",
     "refresh_sold_counts",
     "refresh_stock_marks",
     "refund_mismatch",
@@ -145,25 +182,32 @@ __all__ = [
     "save_product_image",
     "schedule_products",
     "select_cart_lines",
+    "send_booking_reminders",
     "send_order_message",
     "send_refunds",
+    "send_stock_notices",
     "send_transfer",
     "set_cart_line",
     "set_default_address",
+    "set_favourite",
     "set_products_status",
     "set_safety_stock",
     "set_stock",
     "settle_effects",
     "shelve_due_products",
     "ship_order",
+    "skip_number",
     "start_payment",
     "start_rehearsal",
     "stop_waiting",
     "switch_promotions",
+    "take_number",
     "tell_order",
     "tell_waiting",
     "type_step",
     "undo_effects",
     "wait_for_offer",
     "warehouse_id",
+    "withdraw_stock_notice",
+    "write_review",
 ]

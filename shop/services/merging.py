@@ -7,8 +7,13 @@ from django.db.models.functions import Least
 from core.locks import advisory_lock
 from shop import rules
 from shop.models import Address, CartLine, FunnelStep, Order
+from shop.services.booking import move_bookings
 from shop.services.coupons import move_coupons
+from shop.services.favourites import move_favourites
 from shop.services.offers import move_offers
+from shop.services.questions import move_questions
+from shop.services.queueing import move_tickets
+from shop.services.reviews import move_reviews
 
 
 @transaction.atomic
@@ -22,6 +27,11 @@ def move_member(*, kept_id: int, merged_id: int) -> int:
     advisory_lock("shop.addresses", max(kept_id, merged_id))
     keys = Order.objects.filter(member_id=kept_id, idempotency_key__isnull=False).values("idempotency_key")
     Order.objects.filter(member_id=merged_id, idempotency_key__in=keys).update(idempotency_key=None)
+    move_bookings(kept_id=kept_id, merged_id=merged_id)
+    move_tickets(kept_id=kept_id, merged_id=merged_id)
+    move_favourites(kept_id=kept_id, merged_id=merged_id)
+    move_questions(kept_id=kept_id, merged_id=merged_id)
+    move_reviews(kept_id=kept_id, merged_id=merged_id)
     moved = Order.objects.filter(member_id=merged_id).update(member_id=kept_id)
 
     move_coupons(kept_id=kept_id, merged_id=merged_id)

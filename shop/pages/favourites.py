@@ -1,0 +1,80 @@
+"""Hearts, what she looked at, and the wish to hear when something is back."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from core.errors import Refusal
+from shop import queries, services
+from shop.forms import whole_number
+from shop.pages.browse import card, product_shown
+from shop.pages.frame import members_only, show, show_part
+
+
+@require_GET
+@members_only
+def favourites(request: HttpRequest) -> HttpResponse:
+    """Her list of hearts; the next pages arrive as bare cards when htmx asks."""
+    number = min(max(whole_number(request.GET.get("page"), 1), 1), 500)
+    rows, has_next = queries.favourites_of(request.member.pk, page=number)  # type: ignore[attr-defined]
+    here = reverse("shop:favourites")
+    cards: dict[str, Any] = {
+        "products": [card(row) for row in rows],
+        "page": number,
+        "more": f"{here}?page={number + 1}" if has_next else "",
+    }
+    if request.headers.get("HX-Request"):
+        return show_part(request, "shop/cards.html", **cards)
+    return show(request, "shop/favourites.html", tab="me", title=_("My favourites"), is_viewed=False, **cards)
+
+
+@require_GET
+@members_only
+def viewed(request: HttpRequest) -> HttpResponse:
+    """What she looked at lately."""
+    rows = queries.viewed_by(request.member.pk)  # type: ignore[attr-defined]
+    return show(
+        request,
+        "shop/favourites.html",
+        tab="me",
+        title=_("Recently viewed"),
+        is_viewed=True,
+        products=[card(row) for row in rows],
+        page=1,
+        more="",
+    )
+
+
+@require_POST
+@members_only
+def favourite(request: HttpRequest, pk: int) -> HttpResponse:
+    """Mark or unmark; htmx gets the heart alone."""
+    try:
+        wanted = services.set_favourite(
+            member_id=request.member.pk,  # type: ignore[attr-defined]
+            product_id=pk,
+            wanted=request.POST.get("wanted") == "1",
+        )
+    except Refusal as refusal:
+        return product_shown(request, pk, refusal=refusal.message, status=refusal.status)
+    if request.headers.get("HX-Request"):
+        return show_part(request, "shop/favourites_heart.html", product_id=pk, is_favourite=wanted)
+    return HttpResponseRedirect(reverse("shop:product", args=[pk]))
+
+
+@require_POST
+@members_only
+def stock_notice(request: HttpRequest, pk: int) -> HttpResponse:
+    """Tell me when it is back; `wanted` 0 takes the wish away."""
+    member_id = request.member.pk  # type: ignore[attr-defined]
+    try:
+        if request.POST.get("wanted") == "0":
+            services.withdraw_stock_notice(member_id=member_id, product_id=pk)
+        else:
+            services.ask_stock_notice(member_id=member_id, product_id=pk)
+    except Refusal as refusal:
+        return product_shown(request, pk, refusal=refusal.message, status=refusal.status)
+    return HttpResponseRedirect(reverse("shop:product", args=[pk]))

@@ -1,0 +1,64 @@
+"""A member's hearts, and what she looked at lately (from her timeline: no table of its own)."""
+
+from collections.abc import Sequence
+
+from django.core.files.storage import default_storage
+from django.db import connection
+
+from crm import queries as crm_queries
+from shop.models import Favourite
+from shop.queries.catalogue import ProductRow
+
+PAGE = 20
+MOST_VIEWED = 60
+
+
+def favourites_of(member_id: int, *, page: int = 1) -> tuple[list[ProductRow], bool]:
+    """Newest heart first, and whether there are more: two statements. What is no longer sold stays, marked."""
+    start = (min(max(page, 1), 500) - 1) * PAGE
+    hearts = Favourite.objects.filter(member_id=member_id).order_by("-added_at", "-pk")
+    ids = list(hearts.values_list("product_id", flat=True)[start : start + PAGE + 1])
+    return products_in_order(ids[:PAGE]), len(ids) > PAGE
+
+
+def viewed_by(member_id: int) -> list[ProductRow]:
+    """The products of her latest views, each once, newest first: two statements."""
+    facts = crm_queries.timeline_of(member_id, kinds=["viewed_product"], limit=200).rows
+    ids: dict[int, None] = {}
+    for fact in facts:
+        kind, _colon, number = fact.subject.partition(":")
+        if kind == "product" and number.isascii() and number.isdigit():
+            ids.setdefault(int(number))
+    return products_in_order(list(ids)[:MOST_VIEWED])
+
+
+def products_in_order(ids: Sequence[int]) -> list[ProductRow]:
+    """These products, in this order, drafts left out. One statement."""
+    if not ids:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT p.id, p.name, p.subtitle, p.min_price_fen, p.max_price_fen, k.list_price_fen,
+                   coalesce(i.file, ''), coalesce(i.width, 0), coalesce(i.height, 0), p.sold_count,
+                   p.status <> 'on_sale' OR coalesce(k.available, 0) <= 0
+            FROM unnest(%s::bigint[]) WITH ORDINALITY AS w(id, place)
+            JOIN shop_product p ON p.id = w.id AND p.status <> 'draft'
+            LEFT JOIN LATERAL (
+                SELECT coalesce(nullif(i.thumbnail, ''), i.image) AS file, i.width, i.height
+                FROM shop_productimage i WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
+            ) i ON true
+            LEFT JOIN LATERAL (
+                SELECT sum(greatest(st.on_hand - st.reserved, 0)) AS available,
+                       max(s.list_price_fen) FILTER (
+                           WHERE s.price_fen = p.min_price_fen AND s.list_price_fen > s.price_fen
+                       ) AS list_price_fen
+                FROM shop_sku s LEFT JOIN shop_stock st ON st.sku_id = s.id
+                WHERE s.product_id = p.id AND s.is_active
+            ) k ON true
+            ORDER BY w.place
+            """,
+            [list(ids)],
+        )
+        rows = cursor.fetchall()
+    return [ProductRow(*(*row[:6], default_storage.url(row[6]) if row[6] else "", *row[7:])) for row in rows]

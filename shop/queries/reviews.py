@@ -1,0 +1,160 @@
+"""What others say about a product: all that its page shows of it in one statement, and the long list."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.core.files.storage import default_storage
+from django.db import connection
+from django.db.models import Exists, OuterRef
+
+from shop.errors import NoSuchOrder
+from shop.models import Order, OrderLine, Review, ReviewPhoto
+from shop.queries.orders import order_for
+
+PAGE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRow:
+    """A review as shoppers see it; `photos` are (thumbnail, full size) addresses."""
+
+    stars: int
+    text: str
+    name: str  # as much of it as others may see; "" for nobody's
+    variant: str
+    written_at: datetime
+    answer: str
+    photos: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionRow:
+    text: str
+    answer: str
+    answered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Voices:
+    """Everything about a product that others said, and what this member marked."""
+
+    reviews_count: int
+    stars_tenths: int  # 47 is 4.7 stars; 0 without reviews
+    good_percent: int
+    photos_count: int
+    questions_count: int
+    is_favourite: bool
+    is_awaited: bool
+    reviews: list[ReviewRow]
+    questions: list[QuestionRow]
+
+
+VOICES = """
+SELECT coalesce(r.reviews_count, 0), coalesce(r.stars_sum, 0), coalesce(r.good_count, 0), coalesce(r.photos_count, 0),
+       (SELECT count(*) FROM shop_question q WHERE q.product_id = p.id AND q.state = 'shown'),
+       EXISTS (SELECT 1 FROM shop_favourite f WHERE f.product_id = p.id AND f.member_id = %(member)s),
+       EXISTS (SELECT 1 FROM shop_stocknotice n
+               WHERE n.product_id = p.id AND n.member_id = %(member)s AND n.state = 'waiting'),
+       (SELECT coalesce(json_agg(x), '[]')::text FROM (
+            SELECT v.stars, v.text, CASE WHEN v.is_anonymous THEN '' ELSE m.name END AS name, l.sku_name AS variant,
+                   v.written_at, v.answer,
+                   (SELECT coalesce(json_agg(json_build_array(h.thumbnail, h.image) ORDER BY h.position), '[]')
+                    FROM shop_reviewphoto h WHERE h.review_id = v.id) AS photos
+            FROM shop_review v JOIN crm_member m ON m.id = v.member_id JOIN shop_orderline l ON l.id = v.line_id
+            WHERE v.product_id = p.id AND v.state = 'shown' ORDER BY v.written_at DESC, v.id DESC LIMIT 2) x),
+       (SELECT coalesce(json_agg(y), '[]')::text FROM (
+            SELECT q.text, q.answer, q.answered_at FROM shop_question q
+            WHERE q.product_id = p.id AND q.state = 'shown' ORDER BY q.answered_at DESC LIMIT 2) y)
+FROM (SELECT %(product)s::bigint AS id) p LEFT JOIN shop_productrating r ON r.product_id = p.id
+"""
+
+
+def voices_of(product_id: int, *, member_id: int | None) -> Voices:
+    """What a product's page shows of reviews, questions and her own marks. One statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(VOICES, {"product": product_id, "member": member_id or 0})
+        count, stars, good, photos, asked, favourite, awaited, reviews, questions = cursor.fetchone()
+    return Voices(
+        reviews_count=count,
+        stars_tenths=(stars * 10 + count // 2) // count if count else 0,
+        good_percent=good * 100 // count if count else 0,
+        photos_count=photos,
+        questions_count=asked,
+        is_favourite=favourite,
+        is_awaited=awaited,
+        reviews=[
+            ReviewRow(
+                stars=row["stars"],
+                text=row["text"],
+                name=shown_name(row["name"]),
+                variant=row["variant"],
+                written_at=datetime.fromisoformat(row["written_at"]),
+                answer=row["answer"],
+                photos=[(_url(small), _url(large)) for small, large in row["photos"]],
+            )
+            for row in json.loads(reviews)
+        ],
+        questions=[
+            QuestionRow(row["text"], row["answer"], datetime.fromisoformat(row["answered_at"]))
+            for row in json.loads(questions)
+        ],
+    )
+
+
+def reviews_of(product_id: int, *, page: int = 1, with_photos: bool = False) -> tuple[list[ReviewRow], bool]:
+    """Shown reviews, newest first, and whether there are more: two statements."""
+    rows = Review.objects.filter(product_id=product_id, state=Review.SHOWN)
+    if with_photos:
+        rows = rows.filter(Exists(ReviewPhoto.objects.filter(review=OuterRef("pk"))))
+    start = (min(max(page, 1), 500) - 1) * PAGE
+    found = list(
+        rows.select_related("member", "line")
+        .prefetch_related("photos")
+        .order_by("-written_at", "-pk")[start : start + PAGE + 1]
+    )
+    return [
+        ReviewRow(
+            stars=review.stars,
+            text=review.text,
+            name="" if review.is_anonymous else shown_name(review.member.name),
+            variant=review.line.sku_name,
+            written_at=review.written_at,
+            answer=review.answer,
+            photos=[
+                (_url(photo.thumbnail.name or ""), _url(photo.image.name or ""))
+                for photo in review.photos.all()
+            ],
+        )
+        for review in found[:PAGE]
+    ], len(found) > PAGE
+
+
+def lines_to_review(number: str, *, member_id: int) -> tuple[Order, list[tuple[Any, Review | None]]]:
+    """Her order's lines, each with her review of it: four statements. Raises NoSuchOrder."""
+    order = order_for(number, member_id=member_id)
+    lines = list(order.lines.all())
+    written = {review.line_id: review for review in Review.objects.filter(line__order=order)}
+    return order, [(line, written.get(line.pk)) for line in lines]
+
+
+def line_to_review(line_id: int, *, member_id: int) -> OrderLine:
+    """A line of her own order. Raises NoSuchOrder, also for another member's."""
+    line = (
+        OrderLine.objects.filter(pk=line_id, order__member_id=member_id)
+        .select_related("order", "sku")
+        .first()
+    )
+    if line is None:
+        raise NoSuchOrder("")
+    return line
+
+
+def shown_name(name: str) -> str:
+    """The first character of a name, the rest covered: reviews are read by strangers."""
+    return f"{name[0]}**" if name else ""
+
+
+def _url(name: str) -> str:
+    return default_storage.url(name) if name else ""
