@@ -141,10 +141,10 @@ def priced_cart(asked: dict[str, Any]) -> dict[str, Any]:
             for note in queries.notes_of(quote)
         ],
         "sums": [
-            (_("goods"), money.yuan(quote.items_fen)),
-            (_("discount"), money.yuan(-quote.discount_fen)),
-            (_("shipping"), money.yuan(quote.shipping_fen)),
-            (_("total"), money.yuan(quote.total_fen)),
+            (_("goods"), f"¥{money.yuan(quote.items_fen)}"),
+            (_("discount"), f"−¥{money.yuan(quote.discount_fen)}"),
+            (_("shipping"), f"¥{money.yuan(quote.shipping_fen)}"),
+            (_("total"), f"¥{money.yuan(quote.total_fen)}"),
         ],
     }
 

@@ -160,7 +160,7 @@ class PromotionAdmin(BaseAdmin):
     inlines = [ExtraInline]
     autocomplete_fields = ["products", "categories", "except_products"]
     fieldsets = [
-        (None, {"fields": ["title", ("kind", "is_active"), ("starts_at", "ends_at")]}),
+        (None, {"fields": ["title", ("kind", "is_active"), "starts_at", "ends_at"]}),
         (
             _("Which goods"),
             {

@@ -250,10 +250,20 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
         promises=[
             _("Genuine, from the brand"),
             _("Sent within 48 hours"),
-            _("Free shipping"),
+            *_shipping_promise(),
             _("Help from a person"),
         ],
     )
+
+
+def _shipping_promise() -> list[Markup]:
+    """What the shop promises of every parcel, at most two seconds old; nothing when it promises nothing."""
+
+    def promise() -> dict[str, Any]:
+        return {"promise": queries.shipping_promise()}
+
+    text = kept_fragment(("shipping_promise",), "shop/shipping_rates_promise.html", promise).text.strip()
+    return [Markup(text)] if text else []  # noqa: S704  escaped by Jinja
 
 
 def _promotions(pk: int) -> Markup:

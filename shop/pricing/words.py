@@ -62,8 +62,6 @@ WORDS: dict[str, str] = {
 HINTS = frozenset(
     key
     for key in WORDS
-    if key.startswith("short_of_")
-    or key
-    in ("add_on_possible", "bundle_incomplete", "points_possible", "not_with_offer", "not_with_promotion")
+    if key.startswith("short_of_") or key in ("add_on_possible", "bundle_incomplete", "not_with_offer")
 )
 """Reasons that help a shopper; the others are for operators."""

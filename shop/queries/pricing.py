@@ -132,6 +132,19 @@ def skus_in_words(sku_ids: Iterable[int]) -> dict[int, str]:
         return dict(cursor.fetchall())
 
 
+def shipping_promise() -> str:
+    """What every product may promise of its parcel: free, free from an amount, or nothing. One statement."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT province, base_fen, free_from_fen FROM shop_shippingrate ORDER BY province")
+        rates = cursor.fetchall()
+    if all(base_fen == 0 for _province, base_fen, _free in rates):
+        return _("Free shipping")
+    usual = next((rate for rate in rates if not rate[0]), None)
+    if usual is None or usual[2] is None:
+        return ""
+    return _("Free shipping from ¥%(from_fen)s") % {"from_fen": _value("from_fen", usual[2])}
+
+
 def promotion_badges(product_id: int) -> list[str]:
     """Titles of the promotions that run now for a product, the most important first. One statement."""
     moment = clock.now()

@@ -257,7 +257,11 @@ def test_cart_and_checkout_say_what_was_taken_off_and_what_is_missing_for_more(
     checkout = text_of(phone.get("/checkout/?from=cart"))
     assert "− ¥ 20" in checkout
     assert "共优惠 ¥20" in checkout
-    assert 'data-test="promotions"' in phone.get(f"/p/{sku.product_id}/").content.decode()
+    product = phone.get(f"/p/{sku.product_id}/").content.decode()
+    assert "满 ¥300 包邮" in product
+    assert 'data-test="promotions"' in product
+    ShippingRate.objects.all().delete()
+    assert "全场包邮" in phone.get(f"/p/{sku.product_id}/").content.decode()
 
 
 def test_gifts_and_the_fee_stand_in_the_checkout(phone: Client) -> None:
