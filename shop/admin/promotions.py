@@ -158,14 +158,14 @@ class PromotionAdmin(BaseAdmin):
     search_fields = ["title"]
     ordering = ["-starts_at", "-pk"]
     inlines = [ExtraInline]
-    autocomplete_fields = ["products", "categories", "except_products"]
+    autocomplete_fields = ["products", "categories", "brands", "except_products"]
     fieldsets = [
         (None, {"fields": ["title", ("kind", "is_active"), "starts_at", "ends_at"]}),
         (
             _("Which goods"),
             {
-                "fields": ["products", "categories", "except_products"],
-                "description": _("Without products and categories: all goods."),
+                "fields": ["products", "categories", "brands", "except_products"],
+                "description": _("Without products, categories and brands: all goods."),
             },
         ),
         (

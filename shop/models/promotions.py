@@ -50,6 +50,7 @@ class Promotion(models.Model):
     categories = models.ManyToManyField(
         "shop.Category", blank=True, related_name="+", verbose_name=_("categories")
     )
+    brands = models.ManyToManyField("shop.Brand", blank=True, related_name="+", verbose_name=_("brands"))
     except_products = models.ManyToManyField(
         "shop.Product", blank=True, related_name="+", verbose_name=_("products left out")
     )

@@ -170,7 +170,10 @@ def promotion_badges(product_id: int) -> list[str]:
                              WHERE x.promotion_id = p.id AND x.product_id = %(product)s)
                   OR EXISTS (SELECT FROM shop_promotion_categories x JOIN up ON up.id = x.category_id
                              WHERE x.promotion_id = p.id)
+                  OR EXISTS (SELECT FROM shop_promotion_brands x JOIN shop_product g ON g.brand_id = x.brand_id
+                             WHERE x.promotion_id = p.id AND g.id = %(product)s)
                   OR NOT (EXISTS (SELECT FROM shop_promotion_products x WHERE x.promotion_id = p.id)
+                          OR EXISTS (SELECT FROM shop_promotion_brands x WHERE x.promotion_id = p.id)
                           OR EXISTS (SELECT FROM shop_promotion_categories x WHERE x.promotion_id = p.id))
               END
             ORDER BY p.priority DESC, p.id LIMIT 6

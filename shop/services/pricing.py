@@ -97,6 +97,7 @@ SELECT jsonb_build_object(
     'starts_at', extract(epoch FROM p.starts_at), 'ends_at', extract(epoch FROM p.ends_at),
     'products', ARRAY(SELECT product_id FROM shop_promotion_products WHERE promotion_id = p.id),
     'categories', ARRAY(SELECT category_id FROM shop_promotion_categories WHERE promotion_id = p.id),
+    'brands', ARRAY(SELECT brand_id FROM shop_promotion_brands WHERE promotion_id = p.id),
     'except', ARRAY(SELECT product_id FROM shop_promotion_except_products WHERE promotion_id = p.id),
     'extras', (
         SELECT jsonb_agg(jsonb_build_object(
@@ -148,7 +149,7 @@ SELECT jsonb_build_array(
             WHERE up.depth < 8
         ) SELECT id FROM up
     ),
-    m.price_fen
+    m.price_fen, p.brand_id, p.kind IN ('virtual', 'service')
 )
 FROM shop_sku s
 JOIN shop_product p ON p.id = s.product_id
@@ -208,6 +209,8 @@ def read_ground(
                 weight_grams=row[3],
                 name=row[4],
                 category_ids=frozenset(row[5]),
+                brand_id=row[7],
+                is_virtual=row[8],
             )
             for row in rows
         ],
@@ -250,6 +253,7 @@ def _promotion_rule(row: Mapping[str, Any]) -> PromotionRule:
         scope=Scope(
             product_ids=frozenset(row["products"]),
             category_ids=frozenset(row["categories"]),
+            brand_ids=frozenset(row["brands"]),
             except_product_ids=frozenset(row["except"]),
         ),
         extras=tuple(_extra(extra) for extra in row["extras"] or ()),

@@ -143,10 +143,11 @@ def _orders_after(rehearsal: Rehearsal, order_id: int) -> list[dict[str, Any]]:
                                          AND e.paid_at IS NOT NULL AND e.id < o.id),
                 'lines', (
                     SELECT jsonb_agg(jsonb_build_array(l.sku_id, s.product_id, l.price, l.quantity, p.categories,
-                                                       c.cost_fen) ORDER BY l.sku_id)
+                                                       c.cost_fen, g.brand_id) ORDER BY l.sku_id)
                     FROM (SELECT sku_id, max(unit_price_fen) AS price, sum(quantity) AS quantity
                           FROM shop_orderline WHERE order_id = o.id AND kind = 'goods' GROUP BY sku_id) l
                     JOIN shop_sku s ON s.id = l.sku_id
+                    JOIN shop_product g ON g.id = s.product_id
                     LEFT JOIN shop_costprice c ON c.sku_id = l.sku_id
                     CROSS JOIN LATERAL (SELECT ARRAY(
                         WITH RECURSIVE up AS (
@@ -180,8 +181,9 @@ def _replay(
             unit_price_fen=fen,
             quantity=pieces,
             category_ids=frozenset(categories),
+            brand_id=brand,
         )
-        for sku, product, fen, pieces, categories, _cost in lines
+        for sku, product, fen, pieces, categories, _cost, brand in lines
     ]
     at = datetime.fromisoformat(order["at"])
     buyer = Buyer(member_id=order["member_id"], is_new=order["was_first"])
@@ -205,7 +207,7 @@ def _replay(
     sums.after_fen += after.total_fen
     sums.gifts_fen += gifts_fen
     totals = {line.sku_id: line.total_fen for line in after.lines if line.kind == "goods"}
-    for sku, _product, _fen, pieces, _categories, cost in lines:
+    for sku, _product, _fen, pieces, _categories, cost, _brand in lines:
         if cost is None:
             sums.uncosted_fen += totals.get(sku, 0)
         else:

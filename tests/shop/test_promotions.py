@@ -18,6 +18,7 @@ from crm import sessions
 from crm.services import prepare_months_ahead
 from shop import queries, services
 from shop.models import (
+    Brand,
     Category,
     CostPrice,
     Coupon,
@@ -25,6 +26,7 @@ from shop.models import (
     MemberPrice,
     Offer,
     PointsPolicy,
+    Product,
     Promotion,
     PromotionExtra,
     Rehearsal,
@@ -78,6 +80,10 @@ def test_only_running_promotions_of_these_goods_count_and_time_may_be_chosen() -
     assert services.quote(member_id=None, lines=lines, at=in_time).discount_fen == 2_000
     assert services.quote(member_id=None, lines=[(outside.pk, 1)], at=in_time).discount_fen == 0
     later.products.clear()
+    Product.objects.filter(pk=inside.product_id).update(brand=Brand.objects.create(name="池塘"))
+    later.brands.set(Brand.objects.all())
+    assert services.quote(member_id=None, lines=lines, at=in_time).discount_fen == 2_000
+    assert services.quote(member_id=None, lines=[(outside.pk, 1)], at=in_time).discount_fen == 0
     later.except_products.add(inside.product)
     assert services.quote(member_id=None, lines=lines, at=in_time).discount_fen == 0
 
