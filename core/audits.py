@@ -1,6 +1,6 @@
 """`manage.py audit`: every app registers the checks that prove its values right; a finding names what is wrong."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,7 @@ def run_audit() -> tuple[list[str], list[Finding]]:
     ]
 
 
-def rows(sql: str, params: Sequence[Any] | None = None) -> list[tuple[object, ...]]:
+def rows(sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[tuple[object, ...]]:
     """Rows of a read-only audit query."""
     with connection.cursor() as cursor:
         cursor.execute(sql, params)

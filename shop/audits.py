@@ -6,6 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.audits import Finding, audit_check, rows
+from shop import tenders_audits as tenders_audits
 from shop import booking_audits, reviews_audits  # noqa: F401  their checks register themselves
 from shop import fulfilment_audits as fulfilment_audits
 from shop import logistics_audits as logistics_audits

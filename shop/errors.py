@@ -209,3 +209,21 @@ class BadQuestion(Refusal):
 
 class NoSuchQuestion(NotFound):
     code = "no_such_question"
+
+
+class BadAmount(Refusal):
+    """An amount or a word that cannot be; nothing was written."""
+
+    code, status = "bad_amount", 422
+
+
+class GiftCardRefused(Refusal):
+    """The card does not exist, is not hers, is used up, void or expired."""
+
+    code, status = "gift_card_refused", 422
+
+
+class TooManyGuesses(Refusal):
+    """Too many wrong gift card codes within the hour."""
+
+    code, status = "too_many_guesses", 429

@@ -25,6 +25,11 @@ def receive_due_orders() -> int:
     return services.receive_due_orders()
 
 
+@shared_task(name="shop.tasks.reconcile")
+def reconcile() -> int:
+    return services.reconcile()
+
+
 @shared_task(name="shop.tasks.refresh_sold_counts")
 def refresh_sold_counts() -> int:
     return services.refresh_sold_counts()

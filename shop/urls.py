@@ -3,6 +3,7 @@
 from django.urls import path
 
 from shop.pages import (
+    stored_value,
     booking,
     browse,
     cart,
@@ -41,6 +42,8 @@ urlpatterns = [
     path("orders/<str:number>/receive/", orders.order_receive, name="order_receive"),
     path("staff/pickup/", pickup.pickup, name="pickup"),
     path("me/", me.me, name="me"),
+    path("me/balance/", stored_value.balance, name="balance"),
+    path("me/balance/card/", stored_value.card_bind, name="card_bind"),
     path("addresses/", me.addresses, name="addresses"),
     path("addresses/new/", me.address_new, name="address_new"),
     path("addresses/<int:pk>/", me.address, name="address"),

@@ -20,6 +20,11 @@ def find_account(kind: str, key: str | None = None) -> Account | None:
     return accounts.order_by("pk").first()
 
 
+def active_accounts(kind: str) -> list[Account]:
+    """Every active account of this kind."""
+    return list(Account.objects.filter(kind=kind, is_active=True).order_by("pk"))
+
+
 def account(pk: int) -> Account:
     """Raises NoSuchAccount."""
     found = Account.objects.filter(pk=pk).first()

@@ -1,6 +1,9 @@
 """The shop's admin pages, by noun."""
 
 from shop.admin import (
+    gift_cards,
+    reconciliation,
+    stored_value,
     attributes,
     booking,
     brands,
@@ -31,6 +34,7 @@ __all__ = [
     "catalogue",
     "fulfilment",
     "funnel",
+    "gift_cards",
     "imports",
     "logistics",
     "orders",
@@ -39,11 +43,13 @@ __all__ = [
     "promotions",
     "questions",
     "queueing",
+    "reconciliation",
     "recovery",
     "rehearsals",
     "reviews",
     "stock",
     "stocktaking",
+    "stored_value",
     "tracking",
     "transfers",
 ]

@@ -104,7 +104,15 @@ class LogInline(FactInline):
 class PaymentInline(FactInline):
     model = Payment
     show_change_link = True
-    fields = readonly_fields = ["out_trade_no", "amount", "status", "transaction_id", "paid_at", "difference"]
+    fields = readonly_fields = [
+        "out_trade_no",
+        "kind",
+        "amount",
+        "status",
+        "transaction_id",
+        "paid_at",
+        "difference",
+    ]
     amount = yuan_column("amount_fen", _("sum of money"))
 
 

@@ -33,8 +33,17 @@ class DifferenceFilter(admin.SimpleListFilter):
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyAdmin):
-    list_display = ["out_trade_no", "order", "amount", "state", "difference", "transaction_id", "created_at"]
-    list_filter = ["status", DifferenceFilter]
+    list_display = [
+        "out_trade_no",
+        "order",
+        "kind",
+        "amount",
+        "state",
+        "difference",
+        "transaction_id",
+        "created_at",
+    ]
+    list_filter = ["status", "kind", DifferenceFilter]
     list_select_related = ["order"]
     search_fields = ["out_trade_no"]
     search_help_text = _("Payment number, WeChat's number or order number")
@@ -43,7 +52,8 @@ class PaymentAdmin(ReadOnlyAdmin):
     fields = [
         ("out_trade_no", "order"),
         ("amount", "paid"),
-        ("status", "account"),
+        ("status", "kind"),
+        ("account", "gift_card"),
         "difference",
         ("transaction_id", "openid"),
         ("created_at", "expires_at"),

@@ -16,6 +16,9 @@ from shop.models.coupons import Coupon, CouponGrant
 from shop.models.favourites import Favourite, StockNotice
 from shop.models.fulfilment import Fulfilment
 from shop.models.funnel import FunnelStep
+from shop.models.gift_cards import GiftCard, GiftCardBatch, GiftCardGuess
+from shop.models.reconciliation import Bill, BillDifference, BillLine
+from shop.models.stored_value import StoredValueCredit
 from shop.models.imports import ImportLine, ImportRun
 from shop.models.logistics import Carrier, OrderMessage, TrackingEvent
 from shop.models.offers import Offer, OfferTake, OfferTally, OfferWaiting
@@ -37,6 +40,9 @@ __all__ = [
     "Address",
     "Attribute",
     "AttributeValue",
+    "Bill",
+    "BillDifference",
+    "BillLine",
     "BookableService",
     "Booking",
     "BookingReminder",
@@ -52,6 +58,9 @@ __all__ = [
     "Favourite",
     "Fulfilment",
     "FunnelStep",
+    "GiftCard",
+    "GiftCardBatch",
+    "GiftCardGuess",
     "ImportLine",
     "ImportRun",
     "LowStock",
@@ -91,6 +100,7 @@ __all__ = [
     "StockNotice",
     "Stocktake",
     "StocktakeLine",
+    "StoredValueCredit",
     "TrackingEvent",
     "Transfer",
     "TransferLine",

@@ -1,8 +1,8 @@
-"""Money in and out at WeChat Pay, and the parcels."""
+"""Money in and out, and the parcels."""
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from core import clock
@@ -10,11 +10,25 @@ from shop import logistics
 
 
 class Payment(models.Model):
-    """One out_trade_no at WeChat Pay. Committed before the platform is called; amount and payer are frozen.
+    """A part of an order's money, from one source. Its amount and payer are frozen when it is made.
 
+    At WeChat Pay (`WECHAT`) it is one out_trade_no, committed before the platform is called. From the shop's own
+    ledger (`INTERNAL`: stored value, a gift card) it stands on holds that are captured when the order is paid.
+    `none` is the proof that an order of nothing was paid. An order is paid when its paid payments sum to its total.
     `difference` says what did not match when a notice came: such money is not booked, an operator decides.
     """
 
+    JSAPI, NATIVE, H5 = "jsapi", "native", "h5"
+    STORED_VALUE, GIFT_CARD, NONE = "stored_value", "gift_card", "none"
+    WECHAT, INTERNAL = (JSAPI, NATIVE, H5), (STORED_VALUE, GIFT_CARD)
+    KINDS = [
+        (JSAPI, _("WeChat Pay")),
+        (NATIVE, _("WeChat Pay by QR code")),
+        (H5, _("WeChat Pay from a browser")),
+        (STORED_VALUE, _("stored value")),
+        (GIFT_CARD, _("gift card")),
+        (NONE, _("nothing to pay")),
+    ]
     OPEN, PAID, CLOSED, MISMATCH = "open", "paid", "closed", "mismatch"
     STATUSES = [
         (OPEN, _("to be paid")),
@@ -24,11 +38,25 @@ class Payment(models.Model):
     ]
 
     order = models.ForeignKey("shop.Order", models.PROTECT, related_name="payments", verbose_name=_("order"))
+    kind = models.CharField(_("paid by"), max_length=12, choices=KINDS, default=JSAPI, db_default=JSAPI)
     account = models.ForeignKey(
-        "wechat.Account", models.PROTECT, related_name="+", verbose_name=_("pay account")
+        "wechat.Account",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("pay account"),
+    )
+    gift_card = models.ForeignKey(
+        "shop.GiftCard",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="payments",
+        verbose_name=_("gift card"),
     )
     out_trade_no = models.CharField(_("merchant's payment number"), max_length=32, unique=True)
-    openid = models.CharField(_("payer (openid)"), max_length=64)
+    openid = models.CharField(_("payer (openid)"), max_length=64, blank=True)
     amount_fen = models.BigIntegerField(_("amount"))
     status = models.CharField(_("status"), max_length=8, choices=STATUSES, default=OPEN)
     transaction_id = models.CharField(_("WeChat's number"), max_length=64, null=True, blank=True, unique=True)
@@ -45,14 +73,50 @@ class Payment(models.Model):
         verbose_name = _("payment")
         verbose_name_plural = _("payments")
         constraints = [
+            # Two open sheets could both take money, and two holds could both be captured.
             models.UniqueConstraint(
-                fields=["order"], condition=Q(status="open"), name="one_open_payment_per_order"
+                fields=["order"],
+                condition=Q(status="open", kind__in=["jsapi", "native", "h5"]),
+                name="one_open_wechat_payment_per_order",
+            ),
+            models.UniqueConstraint(
+                fields=["order", "kind"],
+                condition=Q(status="open", kind__in=["stored_value", "gift_card", "none"]),
+                name="one_open_tender_per_order_and_kind",
             ),
             models.CheckConstraint(
-                condition=~Q(status="paid") | Q(transaction_id__isnull=False),
+                condition=~Q(status="paid", kind__in=["jsapi", "native", "h5"])
+                | Q(transaction_id__isnull=False),
                 name="paid_payment_has_its_number",
             ),
-            models.CheckConstraint(condition=Q(amount_fen__gt=0), name="payment_is_positive"),
+            models.CheckConstraint(
+                condition=Q(kind__in=["jsapi", "native", "h5"], account__isnull=False)
+                | Q(
+                    kind__in=["stored_value", "gift_card", "none"],
+                    account__isnull=True,
+                    transaction_id__isnull=True,
+                    openid="",
+                ),
+                name="wechat_payment_has_its_account",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="jsapi") | ~Q(openid=""), name="payment_inside_wechat_has_its_payer"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="gift_card", gift_card__isnull=False)
+                | (~Q(kind="gift_card") & Q(gift_card__isnull=True)),
+                name="gift_card_payment_has_its_card",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="none", amount_fen=0) | (~Q(kind="none") & Q(amount_fen__gt=0)),
+                name="payment_is_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=["jsapi", "native", "h5"])
+                | Q(status="paid", paid_fen=F("amount_fen"))
+                | (Q(paid_fen=0) & ~Q(status__in=["paid", "mismatch"])),
+                name="tender_is_paid_in_full_or_not_at_all",
+            ),
         ]
         indexes = [
             models.Index(fields=["next_query_at"], name="payments_to_ask_about", condition=Q(status="open")),
@@ -62,6 +126,10 @@ class Payment(models.Model):
 
     def __str__(self) -> str:
         return self.out_trade_no
+
+    @property
+    def is_wechat(self) -> bool:
+        return self.kind in self.WECHAT
 
 
 class Refund(models.Model):

@@ -16,7 +16,7 @@ from shop import logistics, queries, rules, services
 from shop.errors import BadAddress, NoSuchOrder, PriceChanged, SoldOut
 from shop.forms import order_key, order_lines, whole_number
 from shop.models import Address, Order
-from shop.pages import words
+from shop.pages import tenders, words
 from shop.pages.frame import members_only, note_once, problem, sdk_for, show
 from shop.pages.funnel import LEFT_REASONS, note_checkout, note_step
 from shop.pages.me import shown_address
@@ -213,22 +213,54 @@ def pay(request: HttpRequest, number: str) -> HttpResponse:
 
 
 def _start(request: HttpRequest, order: Order) -> HttpResponse:
+    """Answers scripts in JSON: {"paid"}, {"parameters"} for WeChat's sheet, {"qr"} as SVG or {"h5_url"} to go to."""
     wants_json = "application/json" in request.headers.get("Accept", "")
-    if not wants_json:
-        message = _("To pay, open this page inside WeChat with scripts switched on.")
-        return _till(request, order, refusal=message, status=409)
+    chosen = tenders.choice_of(request)
+    member_id = request.member.pk  # type: ignore[attr-defined]
+    balance_fen = tenders.means_of(order, member_id)["balance"] if chosen.use_balance else 0
     try:
-        parameters = services.start_payment(order_id=order.pk, member_id=request.member.pk)  # type: ignore[attr-defined]
+        started = services.start_payment(
+            order_id=order.pk,
+            member_id=member_id,
+            stored_value_fen=balance_fen,
+            gift_card_id=chosen.gift_card_id,
+            gift_card_code=chosen.gift_card_code,
+            way=chosen.way,
+            client_ip=tenders.client_ip(request),
+        )
     except Refusal as refusal:
         current = queries.find_order(order.pk)
         if current is not None and _state_of(current) == "paid":
-            return JsonResponse({"paid": True})
-        return JsonResponse({"message": refusal.message, "code": refusal.code}, status=refusal.status)
+            started = {"paid": True}
+        elif wants_json:
+            return JsonResponse({"message": refusal.message, "code": refusal.code}, status=refusal.status)
+        else:
+            return _till(request, order, refusal=refusal.message, status=refusal.status)
     note_step(request, logistics.SHEET, order_id=order.pk)
-    return JsonResponse({"parameters": parameters})
+    if started.get("paid"):
+        here = reverse("shop:pay", args=[order.number])
+        return JsonResponse({"paid": True}) if wants_json else HttpResponseRedirect(here)
+    if "code_url" in started:
+        picture = tenders.drawn(started["code_url"])
+        return JsonResponse({"qr": picture}) if wants_json else _till(request, order, picture=picture)
+    if "h5_url" in started:
+        address = f"{started['h5_url']}&{urlencode({'redirect_url': request.build_absolute_uri('?back=1')})}"
+        return JsonResponse({"h5_url": address}) if wants_json else _till(request, order, h5_url=address)
+    if not wants_json:
+        message = _("To pay, open this page inside WeChat with scripts switched on.")
+        return _till(request, order, refusal=message, status=409)
+    return JsonResponse({"parameters": started})
 
 
-def _till(request: HttpRequest, order: Order, *, refusal: str = "", status: int = 200) -> HttpResponse:
+def _till(
+    request: HttpRequest,
+    order: Order,
+    *,
+    refusal: str = "",
+    status: int = 200,
+    picture: str = "",
+    h5_url: str = "",
+) -> HttpResponse:
     state = _state_of(order)
     asked = _asked(order) if state == "paid" else []
     closed = order.cancel_reason or _("The time for payment is over. Nothing was charged.")
@@ -237,8 +269,13 @@ def _till(request: HttpRequest, order: Order, *, refusal: str = "", status: int 
         "shop/pay.html",
         status=status,
         cart_count=0,
-        state=state,
+        state="scan" if picture else state,
         refusal=refusal,
+        picture=picture,
+        h5_url=h5_url,
+        came_back=bool(request.GET.get("back")),
+        way=tenders.way_for(request),
+        means=tenders.means_of(order, request.member.pk) if state == "ready" else None,  # type: ignore[attr-defined]
         order={
             "number": order.number,
             "total_fen": order.total_fen,

@@ -89,7 +89,18 @@ from shop.queries.recovery import current_rules, guarantees
 from shop.queries.reviews import ReviewRow, Voices, line_to_review, lines_to_review, reviews_of, voices_of
 from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, parcels_of
 
+from shop.queries.stored_value import (
+    Balance,
+    Held,
+    Movement,
+    OwnCard,
+    balance_for,
+    balance_statement,
+    gift_cards_of,
+    held_for,
+)
 __all__ = [
+    "Balance",
     "CartPage",
     "CartRow",
     "CategoryRow",
@@ -98,9 +109,12 @@ __all__ = [
     "Facet",
     "FacetValue",
     "Facets",
+    "Held",
     "Hint",
     "ImageRow",
+    "Movement",
     "OrderPage",
+    "OwnCard",
     "ParcelRow",
     "Place",
     "ProductPage",
@@ -117,6 +131,8 @@ __all__ = [
     "address_for",
     "addresses_of",
     "asked_templates",
+    "balance_for",
+    "balance_statement",
     "booking_for",
     "bookings_of",
     "bookings_today",
@@ -138,10 +154,12 @@ __all__ = [
     "fulfilments_of",
     "funnel_counts",
     "funnel_reasons",
+    "gift_cards_of",
     "gifts_of",
     "goes_with",
     "goods_fen",
     "guarantees",
+    "held_for",
     "hints_of",
     "latest_parcels",
     "line_to_review",

@@ -49,6 +49,15 @@ from shop.services.fulfilment import (
 )
 from shop.services.funnel import note_step
 from shop.services.logistics import answer_chat, send_order_message, tell_order
+from shop.services.gift_cards import (
+    bind_gift_card,
+    export_gift_cards,
+    make_gift_cards,
+    void_gift_cards,
+)
+from shop.services.reconciliation import compare_bill, open_bill, reconcile, resolve_difference
+from shop.services.stored_value import credit_stored_value
+from shop.services.tenders import give_back, move_stored_value
 from shop.services.merging import move_member
 from shop.services.offers import stop_waiting, tell_waiting, wait_for_offer
 from shop.services.oms import SoldLine, buyer_of_sale, change_stocks, record_sale
@@ -59,6 +68,7 @@ from shop.services.payments import (
     confirm_payment,
     expire_orders,
     query_lost_payments,
+    settle_free_order,
     start_payment,
 )
 from shop.services.pickup import pickup_code, redeem_pickup
@@ -103,6 +113,7 @@ __all__ = [
     "ask_carriers",
     "ask_question",
     "ask_stock_notice",
+    "bind_gift_card",
     "book_slot",
     "book_stocktake",
     "buyer_of_sale",
@@ -120,21 +131,26 @@ __all__ = [
     "claim_coupon",
     "clean_detail",
     "close_past_queues",
+    "compare_bill",
     "confirm_payment",
     "confirm_receipt",
     "confirm_refund",
     "count_skus",
     "create_transfer",
+    "credit_stored_value",
     "decide_review",
     "delete_address",
     "duplicate_product",
     "expire_coupons",
     "expire_orders",
+    "export_gift_cards",
     "finish_number",
+    "give_back",
     "grant_coupon",
     "grant_coupons",
     "hide_question",
     "leave_queue",
+    "make_gift_cards",
     "make_thumbnail",
     "mark_no_show",
     "mark_no_shows",
@@ -145,9 +161,11 @@ __all__ = [
     "move_questions",
     "move_reviews",
     "move_stock",
+    "move_stored_value",
     "move_tickets",
     "note_step",
     "note_steps",
+    "open_bill",
     "open_stocktake",
     "order_elsewhere",
     "payment_time",
@@ -161,6 +179,7 @@ __all__ = [
     "receive_due_orders",
     "receive_order",
     "receive_transfer",
+    "reconcile",
     "record_sale",
     "redeem_pickup",
     "refresh_below",
@@ -175,6 +194,7 @@ __all__ = [
     "remind_of_payment",
     "remind_unpaid",
     "remove_cart_line",
+    "resolve_difference",
     "retry_refunds",
     "reverse_effects",
     "revoke_coupons",
@@ -194,6 +214,7 @@ __all__ = [
     "set_safety_stock",
     "set_stock",
     "settle_effects",
+    "settle_free_order",
     "shelve_due_products",
     "ship_order",
     "skip_number",
@@ -206,6 +227,7 @@ __all__ = [
     "tell_waiting",
     "type_step",
     "undo_effects",
+    "void_gift_cards",
     "wait_for_offer",
     "warehouse_id",
     "withdraw_stock_notice",

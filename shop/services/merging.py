@@ -6,22 +6,23 @@ from django.db.models.functions import Least
 
 from core.locks import advisory_lock
 from shop import rules
-from shop.models import Address, CartLine, FunnelStep, Order
 from shop.services.booking import move_bookings
+from shop.models import Address, CartLine, FunnelStep, GiftCard, Order
 from shop.services.coupons import move_coupons
 from shop.services.favourites import move_favourites
 from shop.services.offers import move_offers
 from shop.services.questions import move_questions
 from shop.services.queueing import move_tickets
 from shop.services.reviews import move_reviews
+from shop.services.tenders import move_stored_value
 
 
 @transaction.atomic
 def move_member(*, kept_id: int, merged_id: int) -> int:
-    """Give orders, coupons, offers, cart and addresses of the merged member to the kept one; returns how many orders
-    moved.
+    """Give orders, coupons, offers, cart, addresses, stored value and gift cards of the merged member to the kept one;
+    returns how many orders moved.
 
-    Locks: orders, cart lines, addresses of both. Idempotent.
+    Locks: orders, cart lines, addresses of both, ledger accounts. Idempotent.
     """
     advisory_lock("shop.addresses", min(kept_id, merged_id))
     advisory_lock("shop.addresses", max(kept_id, merged_id))
@@ -33,6 +34,7 @@ def move_member(*, kept_id: int, merged_id: int) -> int:
     move_questions(kept_id=kept_id, merged_id=merged_id)
     move_reviews(kept_id=kept_id, merged_id=merged_id)
     moved = Order.objects.filter(member_id=merged_id).update(member_id=kept_id)
+    GiftCard.objects.filter(member_id=merged_id).update(member_id=kept_id)
 
     move_coupons(kept_id=kept_id, merged_id=merged_id)
     move_offers(kept_id=kept_id, merged_id=merged_id)
@@ -70,4 +72,5 @@ def move_member(*, kept_id: int, merged_id: int) -> int:
             """,
             [kept_id],
         )
+    move_stored_value(kept_id=kept_id, merged_id=merged_id)
     return moved

@@ -13,15 +13,15 @@ def tell_buyer(order: Order, payment: Payment, *, key: str, text: str) -> bool:
     Idempotent on: (order, key). Call inside the transaction of the fact it tells. This is about her own order and
     money, so the touch policy is not asked.
     """
-    account_id = _account_of(order, payment.openid)
+    account_id, openid = _buyer_of(order, payment.openid)
     if account_id is None:
         return False
-    if not wechat_queries.open_reply_windows(account_id, clock.now()).filter(openid=payment.openid).exists():
+    if not wechat_queries.open_reply_windows(account_id, clock.now()).filter(openid=openid).exists():
         return False
     wechat_services.enqueue_message(
         account_id=account_id,
         channel="custom",
-        to=payment.openid,
+        to=openid,
         body={"kind": "text", "text": text},
         origin=f"shop-{key}",
         origin_id=order.pk,
@@ -30,11 +30,11 @@ def tell_buyer(order: Order, payment: Payment, *, key: str, text: str) -> bool:
     return True
 
 
-def _account_of(order: Order, openid: str) -> int | None:
-    """The official account in which this openid names the buyer."""
+def _buyer_of(order: Order, openid: str) -> tuple[int | None, str]:
+    """The official account in which this openid names the buyer; without one (paid by QR code) the one she uses."""
     if order.member_id is None:
-        return None
+        return None, ""
     for identity in crm_queries.identities_of(order.member_id):
-        if identity.kind == "openid" and identity.value == openid:
-            return identity.account_id
-    return None
+        if identity.kind == "openid" and identity.value == (openid or identity.value):
+            return identity.account_id, identity.value
+    return None, ""

@@ -13,6 +13,7 @@ from shop.events import OrderCancelled
 from shop.models import Fulfilment, Order, OrderLine, OrderLog, Payment, StockMovement
 from shop.services.effects import has_effects, undo_effects
 from shop.services.stock import Move, move_stock
+from shop.services.tenders import release_tenders_of
 
 
 @transaction.atomic
@@ -31,7 +32,7 @@ def release_order(*, order_id: int, reason: str, actor: str, user_id: int | None
     if order.status != Order.PENDING_PAYMENT:
         raise WrongState(_("This order is paid and cannot be cancelled any more."))
     # Read after the lock: a payment started meanwhile must be seen, or its money would come for released goods.
-    if Payment.objects.filter(order_id=order_id, status=Payment.OPEN).exists():
+    if Payment.objects.filter(order_id=order_id, status=Payment.OPEN, kind__in=Payment.WECHAT).exists():
         raise WrongState(
             _("A payment of this order is under way. Please try again in a moment."), code="payment_open"
         )
@@ -48,6 +49,7 @@ def release_order(*, order_id: int, reason: str, actor: str, user_id: int | None
             OrderCancelled(order_id=order.pk, member_id=order.member_id, reason=reason[:200], at=moment),
             key=f"order:{order.pk}",
         )
+    release_tenders_of(order.pk, member_id=order.member_id)
     return order
 
 

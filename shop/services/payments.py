@@ -1,9 +1,12 @@
 """Money for orders. The row is committed before WeChat is called, and no call happens inside a transaction.
 
 Whatever comes, in whatever order and however often, ends in the same state: an order is paid once, money without an
-order goes back, money that does not match waits for an operator.
+order goes back, money that does not match waits for an operator. An order may be paid from several sources: what the
+shop itself keeps for the member (stored value, a gift card) is held while the rest is at WeChat, and spent in the
+transaction that marks the order paid.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,11 +24,21 @@ from core.wakeups import wake
 from crm import queries as crm_queries
 from crm import services as crm_services
 from shop import rules
-from shop.errors import NoSuchOrder, PaymentNotPossible, PlatformBusy, WrongState
+from shop.errors import (
+    BadAmount,
+    GiftCardRefused,
+    NoSuchOrder,
+    PaymentNotPossible,
+    PlatformBusy,
+    WrongState,
+)
 from shop.events import OrderPaid
 from shop.models import Order, Payment, Refund
+from shop.queries.stored_value import gift_cards_of
+from shop.services import tenders
 from shop.services.effects import settle_effects
 from shop.services.fulfilment import create_fulfilments
+from shop.services.gift_cards import bind_gift_card
 from shop.services.messages import tell_buyer
 from shop.services.orders import release_order, reserve_again, write_log
 from wechat import errors as wechat_errors
@@ -40,33 +53,74 @@ DEAD_STATES = ("CLOSED", "REVOKED", "PAYERROR")
 
 @dataclass(frozen=True)
 class Payer:
+    """Where WeChat takes the money: a merchant, and inside WeChat (`jsapi`) whose."""
+
     account_id: int
     account_key: str
     openid: str
+    kind: str = Payment.JSAPI
 
 
-def start_payment(*, order_id: int, member_id: int) -> dict[str, Any]:
-    """The parameters with which the page opens WeChat's payment sheet.
+@dataclass(frozen=True)
+class Wish:
+    """How she wants to pay: so much stored value at most (fen), this card of hers, the rest at WeChat in this way."""
 
-    The same order gets the same payment number and amount again, so that two open sheets cannot both take money.
-    Locks: order (briefly, before the network call). Idempotent on: the order's open payment.
-    Raises NoSuchOrder, WrongState (paid or cancelled), PaymentNotPossible, PlatformBusy.
+    stored_value_fen: int = 0
+    gift_card_id: int | None = None
+    way: str = Payment.JSAPI
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """What WeChat shall take (`payment`, None: nothing); `fits` False: this older one must end first."""
+
+    order: Order
+    payment: Payment | None
+    fits: bool = True
+
+
+def start_payment(
+    *,
+    order_id: int,
+    member_id: int,
+    stored_value_fen: int = 0,
+    gift_card_code: str = "",
+    gift_card_id: int | None = None,
+    way: str = Payment.JSAPI,
+    client_ip: str = "",
+) -> dict[str, Any]:
+    """Hold stored value (at most so many fen of it) and a gift card, and start the rest at WeChat.
+
+    Returns {"paid": True} when nothing was left to pay, else by `way`: the parameters of WeChat's payment sheet
+    (jsapi), {"code_url": …} to draw as a QR code (native), {"h5_url": …} to open in a phone's browser (h5).
+    The same wish gets the same payment number and amount again, so that two open sheets cannot both take money; another
+    wish first ends the payment that is open at WeChat. A code binds its card to the member.
+    Locks: order, memberstats, ledger (briefly, before the network call). Idempotent on: the order's open payments.
+    Raises NoSuchOrder, WrongState (paid or cancelled), PaymentNotPossible, BalanceTooLow, GiftCardRefused,
+    TooManyGuesses, PlatformBusy.
     """
-    payer = _payer_of(member_id)
-    parameters = None
-    for _attempt in range(2):
-        payment = open_payment(order_id=order_id, member_id=member_id, payer=payer)
-        if (payment.account_id, payment.openid) == (payer.account_id, payer.openid):
-            parameters = _prepay(payment, payer)
+    if gift_card_code.strip():
+        gift_card_id = bind_gift_card(member_id=member_id, code=gift_card_code).pk
+    wish = Wish(stored_value_fen=stored_value_fen, gift_card_id=gift_card_id, way=way)
+    parameters: dict[str, Any] | None = None
+    payment: Payment | None = None
+    for _attempt in range(3):
+        arranged = arrange_payment(order_id=order_id, member_id=member_id, wish=wish)
+        if arranged.order.status == Order.PAID:
+            return {"paid": True}
+        payment = arranged.payment
+        assert payment is not None, "an unpaid order has something to pay"
+        if arranged.fits:
+            parameters = _prepay(payment, client_ip)
         if parameters is not None:
             break
-        # WeChat has closed this number, or another account of the member froze it: end it, and take a new one.
+        # WeChat has closed this number, or another wish or account of the member froze it: end it, take a new one.
         if _settled(payment) == Payment.PAID:
             break
     order = Order.objects.get(pk=order_id)
     if order.status == Order.PENDING_PAYMENT and parameters is not None:
         return parameters
-    if order.status == Order.CANCELLED:
+    if order.status == Order.CANCELLED and payment is not None:
         _settled(payment)  # cancelled while WeChat was being asked: nobody may pay it now
         raise WrongState(_("This order is cancelled. Please order again."))
     if order.status != Order.PENDING_PAYMENT:
@@ -74,11 +128,13 @@ def start_payment(*, order_id: int, member_id: int) -> dict[str, Any]:
     raise PlatformBusy(_("WeChat Pay could not start the payment. Please try again."))
 
 
-def _payer_of(member_id: int) -> Payer:
-    """The member's openid at the official account that the merchant is bound to."""
+def _payer_of(member_id: int, way: str) -> Payer:
+    """The merchant; inside WeChat also the member's openid at the official account that it is bound to."""
     account = wechat_queries.find_account("pay")
     if account is None:
         raise PaymentNotPossible(_("This shop cannot take payments yet. Please contact customer service."))
+    if way != Payment.JSAPI:
+        return Payer(account_id=account.pk, account_key=account.key, openid="", kind=way)
     for identity in crm_queries.identities_of(member_id):
         if (
             identity.kind == "openid"
@@ -90,46 +146,146 @@ def _payer_of(member_id: int) -> Payer:
 
 
 @transaction.atomic
-def open_payment(*, order_id: int, member_id: int, payer: Payer) -> Payment:
-    """The order's open payment, made when there is none; amount, payer and time are frozen from then on.
+def arrange_payment(*, order_id: int, member_id: int, wish: Wish, payer: Payer | None = None) -> Arranged:
+    """Split an order's total as wished: hold the member's own value, and make WeChat's payment of the rest.
 
-    Locks: order. Idempotent. Raises NoSuchOrder, WrongState, PaymentNotPossible (its time is up).
+    What is held otherwise for this order is released. Without a rest the order is paid at once. Amount, payer and time
+    of each payment are frozen. A WeChat payment that does not fit the wish is returned with `fits` False, and nothing
+    is changed: its money may be on the way.
+    Locks: order, then memberstats, ledger accounts. Idempotent. Publishes: OrderPaid.
+    Raises NoSuchOrder, WrongState, PaymentNotPossible (its time is up), BadAmount, GiftCardRefused, BalanceTooLow.
     """
+    if wish.stored_value_fen < 0 or wish.way not in Payment.WECHAT:
+        raise BadAmount(_("Choose how to pay once more, please."))
     order = lock_row(Order.objects.filter(pk=order_id, member_id=member_id))
     if order is None:
         raise NoSuchOrder(_("This order does not exist."))
     if order.status != Order.PENDING_PAYMENT:
         raise WrongState(_("This order cannot be paid; it is: %(status)s.") % {"status": order.status_label})
-    moment = clock.now()
-    if not order.can_pay(moment) or order.expires_at is None:
+    if order.total_fen == 0:
+        return Arranged(_book_nothing(order), None)
+    if not order.can_pay(clock.now()) or order.expires_at is None:
         raise PaymentNotPossible(_("The time for paying this order is over. Please order again."))
-    payment = Payment.objects.filter(order=order, status=Payment.OPEN).first()
-    if payment is None:
-        payment = Payment.objects.create(
-            order=order,
-            account_id=payer.account_id,
-            out_trade_no=f"{order.number}-{Payment.objects.filter(order=order).count() + 1}",
-            openid=payer.openid,
-            amount_fen=order.total_fen,
-            expires_at=order.expires_at,
-            created_at=moment,
-            next_query_at=rules.next_query_at(moment, 0),
-        )
+    opened = {payment.kind: payment for payment in order.payments.filter(status=Payment.OPEN)}
+    at_wechat = next((payment for payment in opened.values() if payment.is_wechat), None)
+    card_fen = _card_part(order, member_id, wish, opened.get(Payment.GIFT_CARD))
+    stored_fen = min(wish.stored_value_fen, order.total_fen - card_fen)
+    rest = order.total_fen - card_fen - stored_fen
+    if rest and payer is None:
+        payer = _payer_of(member_id, wish.way)
+    if at_wechat is not None and (payer is None or not rest or not _fits(at_wechat, payer, rest)):
+        return Arranged(order, at_wechat, fits=False)
+    kept, gone = [], []
+    for kind, amount in ((Payment.GIFT_CARD, card_fen), (Payment.STORED_VALUE, stored_fen)):
+        tender = opened.get(kind)
+        card_id = wish.gift_card_id if kind == Payment.GIFT_CARD else None
+        if tender is not None and (tender.amount_fen, tender.gift_card_id) != (amount, card_id):
+            tenders.close_tender(tender)
+            gone.append(tender)
+            tender = None
+        if amount:
+            kept.append(tender or _new_payment(order, kind=kind, amount_fen=amount, gift_card_id=card_id))
+    if rest and at_wechat is None and payer is not None:
+        at_wechat = _new_payment(order, kind=payer.kind, amount_fen=rest, payer=payer)
+    if not rest:
+        _book(order, action="paid", at=clock.now(), capture=kept, release=gone, member_id=member_id)
+        return Arranged(order, None)
+    for tender in gone:  # the ledger comes last in the order of locks
+        tenders.release_tender(tender, member_id=member_id)
+    for tender in kept:
+        tenders.hold_tender(tender, member_id=member_id)
+    return Arranged(order, at_wechat)
+
+
+def _fits(payment: Payment, payer: Payer, amount_fen: int) -> bool:
+    mine = (payment.kind, payment.account_id, payment.openid, payment.amount_fen)
+    return mine == (payer.kind, payer.account_id, payer.openid, amount_fen)
+
+
+def _card_part(order: Order, member_id: int, wish: Wish, held: Payment | None) -> int:
+    """How much of the total her chosen card covers. Raises GiftCardRefused when it is not hers or empty."""
+    if wish.gift_card_id is None:
+        return 0
+    own = held.amount_fen if held is not None and held.gift_card_id == wish.gift_card_id else 0
+    card = next((one for one in gift_cards_of(member_id) if one.pk == wish.gift_card_id), None)
+    spendable = own + (card.spendable if card is not None else 0)
+    if not spendable:
+        raise GiftCardRefused(_("This gift card cannot be used: it is empty, expired or not yours."))
+    return min(order.total_fen, spendable)
+
+
+def _new_payment(
+    order: Order,
+    *,
+    kind: str,
+    amount_fen: int,
+    payer: Payer | None = None,
+    gift_card_id: int | None = None,
+) -> Payment:
+    moment = clock.now()
+    payment = Payment.objects.create(
+        order=order,
+        kind=kind,
+        account_id=payer.account_id if payer else None,
+        gift_card_id=gift_card_id,
+        out_trade_no=f"{order.number}-{Payment.objects.filter(order=order).count() + 1}",
+        openid=payer.openid if payer else "",
+        amount_fen=amount_fen,
+        expires_at=order.expires_at or moment,
+        created_at=moment,
+        next_query_at=rules.next_query_at(moment, 0) if payer else None,
+    )
+    if payer:
         write_log(order, "payment_started", actor="member", note=payment.out_trade_no)
     return payment
 
 
-def _prepay(payment: Payment, payer: Payer) -> dict[str, Any] | None:
+@transaction.atomic
+def open_payment(*, order_id: int, member_id: int, payer: Payer) -> Payment:
+    """The order's open WeChat payment of its whole total, made when there is none. See `arrange_payment`."""
+    wish = Wish(way=payer.kind)
+    payment = arrange_payment(order_id=order_id, member_id=member_id, wish=wish, payer=payer).payment
+    if payment is None:
+        raise WrongState(_("This order is already paid."))
+    return payment
+
+
+@transaction.atomic
+def settle_free_order(*, order_id: int) -> Order:
+    """Mark an order of nothing paid. Locks: order, memberstats. Idempotent. Publishes: OrderPaid.
+
+    Raises NoSuchOrder, WrongState (it costs something, or is cancelled).
+    """
+    order = lock_row(Order.objects.filter(pk=order_id))
+    if order is None:
+        raise NoSuchOrder(_("This order does not exist."))
+    if order.total_fen or order.status == Order.CANCELLED:
+        raise WrongState(_("This order cannot be paid; it is: %(status)s.") % {"status": order.status_label})
+    return _book_nothing(order) if order.status == Order.PENDING_PAYMENT else order
+
+
+def _book_nothing(order: Order) -> Order:
+    moment = clock.now()
+    payment = _new_payment(order, kind=Payment.NONE, amount_fen=0)
+    Payment.objects.filter(pk=payment.pk).update(status=Payment.PAID, paid_at=moment)
+    _book(order, action="paid", at=moment, note=payment.out_trade_no)
+    return order
+
+
+def _prepay(payment: Payment, client_ip: str) -> dict[str, Any] | None:
     """None when this number cannot be paid any more. Raises PlatformBusy."""
+    assert payment.account is not None
     try:
         return wechat_services.start_payment(
-            account_id=payment.account_id,
+            account_id=payment.account.pk,
+            way=payment.kind,
             out_trade_no=payment.out_trade_no,
             amount_fen=payment.amount_fen,
             description=_("Order %(number)s") % {"number": payment.order.number},
             openid=payment.openid,
+            client_ip=client_ip,
             expires_at=payment.expires_at,
-            notify_url=notify_url(payer.account_key),
+            notify_url=notify_url(payment.account.key),
         )
     except (wechat_errors.AlreadyPaid, wechat_errors.InvalidRequest) as error:
         log.warning("prepay refused", payment=payment.pk, code=error.code, detail=error.detail)
@@ -156,10 +312,10 @@ def notify_url(account_key: str) -> str:
 
 def check_payment(*, order_id: int) -> Order:
     """Ask WeChat about the order's latest payment, when the shopper returns from the sheet. Silent when WeChat is."""
-    payment = Payment.objects.filter(order_id=order_id).order_by("-pk").first()
+    payment = Payment.objects.filter(order_id=order_id, kind__in=Payment.WECHAT).order_by("-pk").first()
     if payment is not None and payment.status == Payment.OPEN:
         try:
-            _learn(payment)
+            learn_payment(payment)
         except wechat_errors.PlatformError as error:
             log.warning("payment query failed", payment=payment.pk, code=error.code)
     return Order.objects.get(pk=order_id)
@@ -176,12 +332,15 @@ def confirm_payment(
 ) -> Order:
     """Book money that WeChat says was paid, once.
 
-    Locks: order, payment, then stock or memberstats. Idempotent on: transaction_id. Publishes: OrderPaid.
-    An amount or merchant other than ours: not booked, the payment shows the difference. A cancelled order is
-    revived when its goods are still there, else the money goes back; a second payment of an order goes back.
+    Locks: order, payment, then stock, memberstats, ledger. Idempotent on: transaction_id. Publishes: OrderPaid.
+    An amount or merchant other than ours: not booked, the payment shows the difference. What is held from other
+    sources is spent in the same transaction. A cancelled order is revived when its goods are still there and this
+    money alone pays it, else the money goes back: what was held from her balance is free again since it was
+    cancelled. A second payment of an order goes back, and so does one of a split that she has given up.
     Raises NoSuchOrder when the number is not ours.
     """
-    order_id = Payment.objects.filter(out_trade_no=out_trade_no).values_list("order_id", flat=True).first()
+    ours = Payment.objects.filter(out_trade_no=out_trade_no, kind__in=Payment.WECHAT)
+    order_id = ours.values_list("order_id", flat=True).first()
     if order_id is None:
         raise NoSuchOrder(_("No payment has the number %(number)s.") % {"number": out_trade_no})
     order = lock_row(Order.objects.filter(pk=order_id))
@@ -200,8 +359,31 @@ def confirm_payment(
     payment.save(
         update_fields=["status", "transaction_id", "paid_fen", "paid_at", "next_query_at", "difference"]
     )
-    if order.status == Order.PENDING_PAYMENT:
-        _book(order, payment, "paid")
+    held = tenders.open_tenders_of(order.pk)
+    covers_with_held = paid_fen + sum(tender.amount_fen for tender in held) == order.total_fen
+    covers = covers_with_held or paid_fen == order.total_fen
+    if order.status == Order.PENDING_PAYMENT and covers:
+        _book(
+            order,
+            action="paid",
+            at=moment,
+            note=transaction_id,
+            capture=held if covers_with_held else [],
+            release=[] if covers_with_held else held,
+            member_id=order.member_id,
+        )
+    elif order.status == Order.PENDING_PAYMENT:
+        write_log(order, "paid_late", actor="system", note=_("of a split given up, the money goes back"))
+        request_refund(order, payment, kind=Refund.LATE, reason=_("Paid in another way"), actor="system")
+        tell_buyer(
+            order,
+            payment,
+            key="split",
+            text=_(
+                "You chose another way to pay order %(number)s meanwhile. ¥%(amount)s is being returned to you."
+            )
+            % {"number": order.number, "amount": money.yuan(paid_fen)},
+        )
     elif order.status != Order.CANCELLED:
         write_log(order, "duplicate", actor="system", note=transaction_id)
         request_refund(order, payment, kind=Refund.DUPLICATE, reason=_("Paid twice"), actor="system")
@@ -214,8 +396,23 @@ def confirm_payment(
             )
             % {"number": order.number, "amount": money.yuan(paid_fen)},
         )
-    elif reserve_again(order, cause="reallocate", actor="system"):
-        _book(order, payment, "paid_late")
+    elif covers and reserve_again(order, cause="reallocate", actor="system"):
+        _book(order, action="paid_late", at=moment, note=transaction_id)
+    elif not covers:
+        write_log(
+            order, "paid_late", actor="system", note=_("the rest is not held any more, the money goes back")
+        )
+        request_refund(order, payment, kind=Refund.LATE, reason=_("Paid after cancellation"), actor="system")
+        tell_buyer(
+            order,
+            payment,
+            key="late",
+            text=_(
+                "Your payment for order %(number)s came after the order was cancelled. "
+                "¥%(amount)s is being returned to you."
+            )
+            % {"number": order.number, "amount": money.yuan(paid_fen)},
+        )
     else:
         write_log(order, "paid_late", actor="system", note=_("sold out meanwhile, the money goes back"))
         request_refund(order, payment, kind=Refund.LATE, reason=_("Sold out meanwhile"), actor="system")
@@ -268,29 +465,46 @@ def _note_difference(
     log.error("payment does not match", payment=payment.pk, order=order.pk)
 
 
-def _book(order: Order, payment: Payment, action: str) -> None:
-    """Pending or cancelled → paid, with everything that follows from it in the same transaction."""
-    at = payment.paid_at or clock.now()
-    order.status, order.paid_at, order.paid_fen, order.due_at = Order.PAID, at, payment.paid_fen, None
+def _book(
+    order: Order,
+    *,
+    action: str,
+    at: datetime,
+    note: str = "",
+    capture: Sequence[Payment] = (),
+    release: Sequence[Payment] = (),
+    member_id: int | None = None,
+) -> None:
+    """Pending or cancelled → paid, with everything that follows from it in the same transaction.
+
+    `capture` are the tenders that pay it (held here when they are not yet), `release` those that do not any more.
+    The ledger is last in the order of locks.
+    """
+    order.status, order.paid_at, order.paid_fen, order.due_at = Order.PAID, at, order.total_fen, None
     order.cancelled_at, order.cancel_reason = None, ""
     order.save(update_fields=["status", "paid_at", "paid_fen", "due_at", "cancelled_at", "cancel_reason"])
-    write_log(order, action, actor="system", note=payment.transaction_id or "")
-    settle_effects(order)
+    write_log(order, action, actor="system", note=note or (capture[0].out_trade_no if capture else ""))
     create_fulfilments(order_id=order.pk)
-    if order.member_id is None:
-        return
-    crm_services.book_purchase(member_id=order.member_id, paid_fen=payment.paid_fen, at=at)
-    crm_services.record_activity(
-        member_id=order.member_id,
-        kind="paid",
-        at=at,
-        subject=f"order:{order.pk}",
-        amount_fen=payment.paid_fen,
-    )
-    publish(
-        OrderPaid(order_id=order.pk, member_id=order.member_id, paid_fen=payment.paid_fen, at=at),
-        key=f"order:{order.pk}",
-    )
+    if order.member_id is not None:
+        crm_services.book_purchase(member_id=order.member_id, paid_fen=order.paid_fen, at=at)
+        crm_services.record_activity(
+            member_id=order.member_id,
+            kind="paid",
+            at=at,
+            subject=f"order:{order.pk}",
+            amount_fen=order.paid_fen,
+        )
+        publish(
+            OrderPaid(order_id=order.pk, member_id=order.member_id, paid_fen=order.paid_fen, at=at),
+            key=f"order:{order.pk}",
+        )
+    settle_effects(order)
+    for tender in release:
+        tenders.release_tender(tender, member_id=member_id)
+    for tender in capture:
+        if member_id is not None:
+            tenders.hold_tender(tender, member_id=member_id)
+        tenders.capture_tender(tender, at=at)
 
 
 def request_refund(
@@ -383,28 +597,28 @@ def settle_payments(*, order_id: int) -> None:
 
     Network, outside transactions. Raises wechat's PlatformError when WeChat does not say.
     """
-    for payment in Payment.objects.filter(order_id=order_id, status=Payment.OPEN):
+    for payment in Payment.objects.filter(order_id=order_id, status=Payment.OPEN, kind__in=Payment.WECHAT):
         _settle(payment)
 
 
 def _settle(payment: Payment) -> str:
     """Query, then close: WeChat demands this order. Returns the payment's status, no longer open."""
-    if _learn(payment) == Payment.OPEN:
+    if learn_payment(payment) == Payment.OPEN:
         try:
-            wechat_services.close_payment(account_id=payment.account_id, out_trade_no=payment.out_trade_no)
+            wechat_services.close_payment(account_id=_account_id(payment), out_trade_no=payment.out_trade_no)
         except wechat_errors.AlreadyPaid:  # paid between the question and the closing
-            if _learn(payment) == Payment.OPEN:
+            if learn_payment(payment) == Payment.OPEN:
                 raise
         else:
             _mark_closed(payment)
     return Payment.objects.values_list("status", flat=True).get(pk=payment.pk)
 
 
-def _learn(payment: Payment) -> str:
+def learn_payment(payment: Payment) -> str:
     """Ask WeChat once and write down what it says; returns the payment's status. Raises PlatformError."""
     try:
         state = wechat_services.query_payment(
-            account_id=payment.account_id, out_trade_no=payment.out_trade_no
+            account_id=_account_id(payment), out_trade_no=payment.out_trade_no
         )
     except wechat_errors.NoSuchOrder:
         return payment.status  # the prepay call never arrived there
@@ -418,6 +632,11 @@ def _learn(payment: Payment) -> str:
     elif state.trade_state in DEAD_STATES:
         _mark_closed(payment)
     return Payment.objects.values_list("status", flat=True).get(pk=payment.pk)
+
+
+def _account_id(payment: Payment) -> int:
+    assert payment.account_id is not None, "only payments at WeChat are asked about"
+    return payment.account_id
 
 
 def _mark_closed(payment: Payment) -> None:
@@ -445,7 +664,7 @@ def query_lost_payments(*, limit: int = 100) -> int:
             continue
         try:
             if payment.order.status == Order.PENDING_PAYMENT:
-                found += _learn(payment) == Payment.PAID
+                found += learn_payment(payment) == Payment.PAID
             else:
                 found += _settle(payment) == Payment.PAID
         except wechat_errors.PlatformError as error:

@@ -29,6 +29,7 @@ from shop.models import Order
 from shop.pricing.types import Choices, Discount, Quote, QuotedLine
 from shop.services import pricing, routing
 from shop.services.addresses import AddressInput
+from shop.services.payments import settle_free_order
 from shop.services.routing import Serving
 from shop.services.stock import WAREHOUSE
 
@@ -88,7 +89,7 @@ def place_order(
     for attempt in range(_ATTEMPTS):
         try:
             with transaction.atomic():
-                return _place(
+                order = _place(
                     member_id,
                     wanted,
                     receiver,
@@ -98,6 +99,7 @@ def place_order(
                     from_cart,
                     expected_total_fen,
                 )
+                return order if order.total_fen else settle_free_order(order_id=order.pk)
         except _PlacedBefore:
             return Order.objects.get(member_id=member_id, idempotency_key=idempotency_key)
         except (
@@ -149,8 +151,6 @@ def _place(
     _refuse_what_was_not_applied(choices, quote)
     goods = _with_gifts(ground.goods, quote)
     quote, servings = _route(quote, receiver.region, choices)
-    if quote.total_fen <= 0 and not quote_may_be_free():
-        raise EmptyOrder(_("There is nothing to pay for in this order."))
     if expected_total_fen is not None and quote.total_fen != expected_total_fen:
         raise PriceChanged(
             _("The price has changed: this order is now ¥%(total)s.") % {"total": money.yuan(quote.total_fen)}
@@ -168,11 +168,6 @@ def _place(
         from_cart=from_cart,
         moment=moment,
     )
-
-
-def quote_may_be_free() -> bool:
-    """Whether an order of ¥0 can be settled."""
-    return False
 
 
 def _read(member_id: int, sku_ids: Sequence[int], idempotency_key: str) -> _Ground:

@@ -37,7 +37,10 @@ def refund_order(*, order_id: int, reason: str, by: str = "", user_id: int | Non
     under_way = order.refunds.filter(kind=Refund.ORDER).exclude(status=Refund.CLOSED).first()
     if under_way is not None:
         return under_way
-    payment = order.payments.filter(status=Payment.PAID).exclude(refunds__in=_live_refunds(order)).first()
+    paid = order.payments.filter(status=Payment.PAID, kind__in=Payment.WECHAT)
+    payment = paid.exclude(refunds__in=_live_refunds(order)).first()
+    if payment is not None and payment.paid_fen != order.paid_fen:
+        payment = None  # paid from several sources
     if order.status not in (Order.PAID, Order.SHIPPED, Order.RECEIVED) or payment is None:
         raise WrongState(
             _("Only orders paid by WeChat Pay can be refunded; this one is: %(status)s.")
@@ -92,14 +95,15 @@ def send_refunds(*, limit: int = 50) -> int:
 
 def _send(refund: Refund) -> bool:
     payment = refund.payment
+    assert payment.account is not None, "only money at WeChat is sent back through it"
     try:
         if refund.status == Refund.PROCESSING:
             state = wechat_services.query_refund(
-                account_id=payment.account_id, out_refund_no=refund.out_refund_no
+                account_id=payment.account.pk, out_refund_no=refund.out_refund_no
             )
         else:
             state = wechat_services.refund_payment(
-                account_id=payment.account_id,
+                account_id=payment.account.pk,
                 out_trade_no=payment.out_trade_no,
                 out_refund_no=refund.out_refund_no,
                 refund_fen=refund.amount_fen,

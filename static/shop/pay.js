@@ -30,8 +30,12 @@
     if (["paying", "waiting"].includes(till.dataset.state)) return;
     become("paying");
     try {
+      // Inside WeChat its own sheet is the only way, whatever the server took the browser for.
+      if (window.WeixinJSBridge) start.elements.way.value = "jsapi";
       const answer = await ask(start.action, { method: "POST", body: new FormData(start) });
       if (answer.paid) return location.replace(till.dataset.done);
+      if (answer.h5_url) return location.assign(answer.h5_url);
+      if (answer.qr) return scan(answer.qr);
       if (!answer.parameters) return become("failed", answer.message);
       const outcome = await window.pond.wechat.pay(answer.parameters);
       if (outcome === "ok") return wait(0);
@@ -48,6 +52,40 @@
     }
   }
 
+  /** Draw the code, and look every three seconds whether it was paid, until the order's time runs out. */
+  async function scan(picture) {
+    if (picture) {
+      const drawn = new DOMParser().parseFromString(picture, "text/html").body.firstElementChild;
+      till.querySelector("[data-code]").replaceChildren(document.importNode(drawn, true));
+      const rest = till.querySelector("[data-rest]");
+      if (rest) till.querySelector("[data-code-rest]").textContent = rest.textContent;
+      become("scan");
+    }
+    for (let round = 1; till.dataset.state === "scan"; round += 1) {
+      await new Promise((next) => setTimeout(next, 3000));
+      if (till.dataset.state !== "scan" || document.hidden) continue;
+      const truth = await ask(till.dataset.ask + (round % 5 ? "" : "?look=1")).catch(() => ({}));
+      if (truth.paid) return location.replace(till.dataset.done);
+      if (truth.closed) return location.reload();
+    }
+  }
+
+  /** What is left for WeChat after the card and the balance that are ticked; the words of the button follow. */
+  function count() {
+    const means = till.querySelector("[data-means]");
+    if (!means) return;
+    let rest = Number(means.dataset.total);
+    const card = means.querySelector("input[name=gift_card]:checked");
+    const balance = means.querySelector("input[name=use_balance]");
+    for (const [input, used] of [[card, card && card.value !== ""], [balance, balance && balance.checked]]) {
+      if (!used) continue;
+      rest -= Math.min(rest, Number(input.dataset.fen));
+    }
+    means.querySelector("[data-rest]").textContent = `¥${(rest / 100).toFixed(2)}`;
+    const button = start.querySelector("[data-wechat]");
+    button.textContent = rest > 0 ? button.dataset.wechat : button.dataset.own;
+  }
+
   async function wait(round) {
     become("waiting");
     try {
@@ -62,7 +100,14 @@
     setTimeout(() => wait(round + 1), Math.min(3000, 500 + round * 250));
   }
 
-  if (start) start.addEventListener("submit", pay);
+  if (start) {
+    start.addEventListener("submit", pay);
+    start.addEventListener("change", count);
+  }
+  const other = till.querySelector("[data-other]");
+  if (other) other.addEventListener("click", () => become("ready"));
+  if (till.dataset.state === "scan") scan("");
+  else if (start && "cameBack" in till.dataset) wait(0);
   const again = till.querySelector("[data-again]");
   if (again) again.addEventListener("click", () => wait(0));
 })();

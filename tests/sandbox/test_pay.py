@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import requests
+from wechatpayv3 import WeChatPayType
 
 from tests.sandbox.conftest import Sandbox, Shop
 
@@ -387,3 +388,32 @@ def test_pay_can_fail_on_demand(
     with pytest.raises(requests.ConnectionError):
         place(client, brand, buyer, "order-0001")
     assert query(client, "order-0001")["trade_state"] == "NOTPAY"
+
+
+def test_codes_and_browsers_are_paid_by_the_phone_and_stand_on_tomorrows_bill(
+    sandbox: Sandbox, client: Any, brand: dict[str, Any], buyer: dict[str, Any]
+) -> None:
+    native = place(client, brand, buyer, "order-0001", pay_type=WeChatPayType.NATIVE, payer=None)[1][
+        "code_url"
+    ]
+    assert sandbox.act(buyer, "scan", code=native) == {"kind": "pay", "code": native}
+    assert sandbox.act(buyer, "pay", code=native, outcome="look")["amount_fen"] == 12_900
+    assert sandbox.act(buyer, "pay", code=native)["err_msg"] == "get_brand_wcpay_request:ok"
+    assert sandbox.act(buyer, "pay", code=native)["reason"] == "该订单已支付"
+    scene = {"payer_client_ip": "127.0.0.1", "h5_info": {"type": "Wap"}}
+    address = place(
+        client, brand, buyer, "order-0002", pay_type=WeChatPayType.H5, payer=None, scene_info=scene
+    )[1]["h5_url"]
+    asked = f"{address}&sandbox_person={buyer['id']}&redirect_url=http%3A%2F%2Fshop%2Fback"
+    assert "¥129.00" in requests.get(asked, timeout=10).text
+    assert "href='http://shop/back'" in requests.post(asked, timeout=10).text
+    assert query(client, "order-0002")["trade_state"] == "SUCCESS"
+    today = sandbox.get("clock")["beijing"][:10]
+    assert client.trade_bill(today)[0] == 400  # only tomorrow
+    sandbox.advance(2 * 86_400)
+    status, text = client.trade_bill(today, tar_type="")
+    assert status == 200
+    status, bill = client.download_bill(json.loads(text)["download_url"])
+    text = bill.decode() if isinstance(bill, bytes) else bill
+    assert (status, text.count("`SUCCESS"), text.count("`order-000")) == (200, 2, 2)
+    assert client.trade_bill("2020-01-01")[0] == 400

@@ -103,7 +103,9 @@ def pay(of: Order) -> Order:
 
 def release(of: Order, reason: str = "未在规定时间内付款") -> Order:
     """As the time-out does after WeChat has closed the payment."""
-    Payment.objects.filter(order=of, status=Payment.OPEN).update(status=Payment.CLOSED)
+    Payment.objects.filter(order=of, status=Payment.OPEN, kind__in=Payment.WECHAT).update(
+        status=Payment.CLOSED
+    )
     return services.release_order(order_id=of.pk, reason=reason, actor="system")
 
 

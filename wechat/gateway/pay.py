@@ -4,11 +4,13 @@ wechatpayv3 builds the calls and verifies the answers; sending is ours, because 
 signs with a clock that the sandbox cannot move.
 """
 
+import hashlib
 import re
 import secrets
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from django.utils.translation import gettext as _
@@ -21,12 +23,14 @@ from wechat.errors import (
     InvalidRequest,
     NoSuchOrder,
     OutcomeUnknown,
+    PlatformBusy,
     WrongCredentials,
 )
 from wechat.gateway import addresses, errcodes, http
 from wechat.gateway.answers import PaymentState, RefundState
 from wechat.models import Account
 
+WAYS = {"jsapi": WeChatPayType.JSAPI, "native": WeChatPayType.NATIVE, "h5": WeChatPayType.H5}
 TRADE_NUMBER = re.compile(r"[0-9A-Za-z_\-*|]{6,32}")
 USER_AGENT = "Pond/1 (+wechatpayv3)"
 
@@ -51,8 +55,9 @@ class PayClient:
             addresses.base_of(account, addresses.PAY),
         )
 
-    def start_jsapi(
+    def start(
         self,
+        way: str,
         *,
         out_trade_no: str,
         amount_fen: int,
@@ -60,22 +65,54 @@ class PayClient:
         openid: str,
         expires_at: datetime | None,
         notify_url: str,
+        client_ip: str = "",
     ) -> dict[str, str]:
-        """Order at WeChat Pay and sign the parameters that the page hands to WeChat. Same number, same parameters:
-        a fresh prepay_id. Raises AlreadyPaid, InvalidRequest, …"""
+        """Order at WeChat Pay. `way` jsapi: the signed parameters that the page hands to WeChat; native:
+        {"code_url"}; h5: {"h5_url"}. Same number, same parameters: a fresh prepay_id. Raises AlreadyPaid,
+        InvalidRequest, …"""
         if not TRADE_NUMBER.fullmatch(out_trade_no):
             raise InvalidRequest("PARAM_ERROR", _("The order number does not follow WeChat Pay's rule."))
+        scene = {"payer_client_ip": client_ip or "127.0.0.1", "h5_info": {"type": "Wap"}}
         answer = self._answer(
             self.sdk.pay(
                 description=description[:127],
                 out_trade_no=out_trade_no,
                 amount={"total": amount_fen, "currency": "CNY"},
-                payer={"openid": openid},
+                payer={"openid": openid} if way == "jsapi" else None,
+                scene_info=scene if way == "h5" else None,
                 time_expire=clock.local(expires_at).isoformat(timespec="seconds") if expires_at else None,
                 notify_url=notify_url,
+                pay_type=WAYS[way],
             )
         )
-        return self.jsapi_parameters(str(answer["prepay_id"]))
+        if way == "jsapi":
+            return self.jsapi_parameters(str(answer["prepay_id"]))
+        name = "code_url" if way == "native" else "h5_url"
+        return {name: str(answer[name])}
+
+    def trade_bill(self, day: date) -> str | None:
+        """The bill of a day as CSV text, None when nothing happened. Raises PlatformBusy while it is being made.
+
+        Only the path of the download's address is taken: wherever it points, the signed request goes to WeChat Pay.
+        """
+        try:
+            answer = self._answer(
+                self.sdk._core.request(f"/v3/bill/tradebill?bill_date={day.isoformat()}&bill_type=ALL")
+            )
+        except InvalidRequest as error:
+            if error.code == "NO_STATEMENT_EXIST":
+                return None
+            if error.code == "STATEMENT_CREATING":
+                raise PlatformBusy(error.code, _("The bill is not ready yet."), retry_after=1800) from None
+            raise
+        place = urlsplit(str(answer["download_url"]))
+        status, text = self.sdk._core.request(f"{place.path}?{place.query}", skip_verify=True)
+        if status != 200:
+            self._answer((status, text))
+        digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        if digest != str(answer.get("hash_value") or "").lower():
+            raise OutcomeUnknown("bad_hash", _("The bill did not arrive whole."))
+        return str(text)
 
     def jsapi_parameters(self, prepay_id: str) -> dict[str, str]:
         timestamp, nonce = str(int(clock.now().timestamp())), secrets.token_hex(16)
@@ -208,7 +245,12 @@ class _Transport:
         self.core, self.base = core, base
 
     def __call__(
-        self, path: str, method: RequestType = RequestType.GET, data: Any = None, **_unused: Any
+        self,
+        path: str,
+        method: RequestType = RequestType.GET,
+        data: Any = None,
+        skip_verify: bool = False,
+        **_unused: Any,
     ) -> tuple[int, str]:
         body = orjson.dumps(data).decode() if data is not None else ""
         timestamp, nonce = str(int(clock.now().timestamp())), secrets.token_hex(16).upper()
@@ -235,6 +277,7 @@ class _Transport:
         text = response.content.decode("utf-8", "replace")
         # Successes are always signed; a refusal that carries a signature must carry a right one.
         signed = response.status_code < 300 or "Wechatpay-Signature" in response.headers
+        signed = signed and not skip_verify  # downloads of bills are not signed, their hash is
         if signed and response.status_code < 500 and not self._is_genuine(response.headers, text):
             raise OutcomeUnknown(
                 "bad_signature",

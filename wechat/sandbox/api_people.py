@@ -140,6 +140,8 @@ def scan_anything(world: World, person: Row, code: str) -> Row:
                 raise Refused("二维码已过期", 410)
             row = people.add_contact(world, person, world.account(way["account"]), config_id=way["config_id"])
             return {"kind": "guide", "account": row["account"], "userid": row["userid"]}
+    if code.startswith(pay.PAY_CODES):
+        return {"kind": "pay", "code": code}
     if code.startswith(("http://", "https://")):
         return {"kind": "link", "url": code}
     raise Refused("这不是微信能识别的二维码", 404)
@@ -415,6 +417,13 @@ def codes_get(ask: Ask) -> list[Row]:
                       "note": note, "code": row["config_id"], "picture": picture,
                       "expired": bool(row["expires"] and row["expires"] <= world.clock.now()),
                       "created": row["created"]})  # fmt: skip
+    for row in world.prepays:  # what a desktop's page shows to be paid
+        order = world.orders.rows[row["order"]]
+        if order["kind"] == "NATIVE" and order["state"] == "NOTPAY":
+            codes.append({"kind": "pay", "name": "付款码", "note": order["description"],
+                          "code": f"{pay.PAY_CODES}{row['prepay_id']}",
+                          "picture": f"/sandbox/qr/pay/{row['prepay_id']}.png",
+                          "expired": row["expires"] <= world.clock.now(), "created": order["created"]})  # fmt: skip
     return sorted(codes, key=lambda one: -one["created"])[:300]
 
 
@@ -422,6 +431,7 @@ def codes_get(ask: Ask) -> list[Row]:
 def person_pay(ask: Ask) -> Row:
     """The payment sheet: the JSAPI parameters and {"outcome": "look" | "success" | "cancel" | "fail"}.
 
+    Instead of the parameters {"code"}: what a QR code said, or an h5_url that a browser opened.
     Answers {"err_msg": "get_brand_wcpay_request:ok|cancel|fail", "amount_fen", "merchant", …}; a wrong
     signature or a closed order is "fail" with "reason".
     """
@@ -430,7 +440,10 @@ def person_pay(ask: Ask) -> Row:
         raise Refused("outcome must be look, success, cancel or fail.")
     person = ask.person()
     try:
-        order, account = pay.checked_sheet(ask.world, person, ask.body)
+        if "code" in ask.body:
+            order, account = pay.checked_code(ask.world, person, ask.text("code"))
+        else:
+            order, account = pay.checked_sheet(ask.world, person, ask.body)
     except Refused as refused:
         return {"err_msg": "get_brand_wcpay_request:fail", "reason": refused.message}
     shown = {

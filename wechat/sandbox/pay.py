@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SKEW_SECONDS = 300
 PREPAY_SECONDS = 7200
+PAY_CODES = "weixin://wxpay/bizpayurl?pr="
+H5_PATH = "/sandbox/h5pay"
 DEFAULT_EXPIRY_SECONDS = 7 * 86400
 OUT_TRADE_NO = re.compile(r"[0-9A-Za-z_\-*|]{6,32}")
 AUTHORIZATION = re.compile(r'(\w+)="([^"]*)"')
@@ -64,7 +66,7 @@ class PayCall:
         return document
 
 
-Answer = tuple[int, Row | None]
+Answer = tuple[int, Row | str | None]  # a text is not signed
 ROUTES: list[tuple[str, re.Pattern[str], Callable[[PayCall], Answer]]] = []
 
 
@@ -300,9 +302,9 @@ def _prepaid(call: PayCall, order: Row, key: str) -> Row:
     life = 300 if order["kind"] == "MWEB" else PREPAY_SECONDS
     call.world.prepays.put(prepay_id, {"prepay_id": prepay_id, "order": key, "expires": now + life})
     if order["kind"] == "NATIVE":
-        return {"code_url": f"weixin://wxpay/bizpayurl?pr={prepay_id}"}
+        return {"code_url": f"{PAY_CODES}{prepay_id}"}
     if order["kind"] == "MWEB":
-        return {"h5_url": f"{call.world.base}/sandbox/h5pay?prepay_id={prepay_id}"}
+        return {"h5_url": f"{call.world.base}{H5_PATH}?prepay_id={prepay_id}"}
     return {"prepay_id": prepay_id}
 
 
@@ -402,6 +404,17 @@ def checked_sheet(world: World, person: Row, given: Row) -> tuple[Row, Row]:
         raise Refused("支付验证签名失败")
     _may_pay(world, person, order, prepay)
     return order, account
+
+
+def checked_code(world: World, person: Row, code: str) -> tuple[Row, Row]:
+    """The order behind a scanned QR code or an opened h5 address; raises Refused."""
+    by_address = parse_qs(urlsplit(code).query).get("prepay_id", [""])[0]
+    prepay = world.prepays.get(code.removeprefix(PAY_CODES) if code.startswith(PAY_CODES) else by_address)
+    if prepay is None:
+        raise Refused("二维码或链接无效")
+    order = world.orders.rows[prepay["order"]]
+    _may_pay(world, person, order, prepay)
+    return order, world.by_mchid[order["mchid"]]
 
 
 def _may_pay(world: World, person: Row, order: Row, prepay: Row) -> None:

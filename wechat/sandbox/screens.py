@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import segno
 from aiohttp import web
 
-from wechat.sandbox import oauth
+from wechat.sandbox import h5pay, oauth, pay
 from wechat.sandbox.errors import Refused
 from wechat.sandbox.store import Row
 
@@ -40,6 +40,10 @@ class Screens:
             return self._file("jweixin.js", cross_origin=True)
         if path == "/connect/oauth2/authorize":
             return await self._authorize(request)
+        if path == pay.H5_PATH:
+            query = {name: value for name, value in request.query.items() if name != "sandbox_person"}
+            person = self._who(request, dict(request.query))
+            return self._login_page(h5pay.page(self.world, query, person, confirmed=request.method == "POST"))
         parts = path.removeprefix("/sandbox/").split("/")
         if parts[0] == "static" and len(parts) == 2:
             return self._file(parts[1])
@@ -89,6 +93,8 @@ class Screens:
         return self._png(row["url"])
 
     def _picture_of_code(self, kind: str, code: str) -> web.Response:
+        if kind == "pay" and code in self.world.prepays.rows:
+            return self._png(f"{pay.PAY_CODES}{code}")
         row = self.world.tickets.get(code) if kind == "oa" else self.world.contact_ways.get(code)
         if row is None:
             raise Refused("There is no such code.", 404)

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from wechat.sandbox import control, oa_mass, oauth, pay, pay_refunds, screens, tokens, work_mass, work_tags
+from wechat.sandbox import pay_bills as pay_bills  # its routes
 from wechat.sandbox.callbacks import Callbacks
 from wechat.sandbox.errors import ApiError, PayError, Refused
 from wechat.sandbox.faults import Faults
@@ -247,7 +248,7 @@ class Server:
         header = request.headers.get("Authorization", "")
         account = pay.merchant_of_header(self.world, header)
         status: int
-        document: Row | None
+        document: Row | str | None
         try:
             account = pay.authenticate(
                 self.world, method=request.method, target=request.raw_path, body=raw, header=header
@@ -268,6 +269,9 @@ class Server:
             status, document = self._pay_call(request, path, account, raw)
         except PayError as error:
             status, document = error.status, error.document()
+        if isinstance(document, str):
+            self._count(account["key"] if account else "", path, None)
+            return web.Response(status=status, text=document, content_type="text/plain")
         refusal = None if status < 300 else (document or {}).get("code")
         self._count(account["key"] if account else "", path, refusal)
         body = "" if document is None else as_json(document)
@@ -276,7 +280,7 @@ class Server:
             headers["Content-Type"] = "application/json; charset=utf-8"
         return web.Response(status=status, body=body.encode() if body else None, headers=headers)
 
-    def _pay_call(self, request: web.Request, path: str, account: Row, raw: bytes) -> tuple[int, Row | None]:
+    def _pay_call(self, request: web.Request, path: str, account: Row, raw: bytes) -> pay.Answer:
         for method, pattern, handler in pay.ROUTES:
             found = pattern.fullmatch(path)
             if found and method == request.method:

@@ -80,6 +80,7 @@ class World:
         self.prepays = table("prepays")  # by prepay_id
         self.refunds = table("refunds")  # "mchid|out_refund_no"
         self.call_counts = table("call_counts")  # "account|path"
+        self.bills: dict[str, Row] = {}  # by token, for five minutes
         self.recent_calls: list[Row] = []
         self.listeners: dict[str, set[asyncio.Queue[Row]]] = defaultdict(set)
         self.actions: dict[str, Callable[..., None]] = {}

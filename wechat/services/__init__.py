@@ -48,6 +48,7 @@ from wechat.services.payments import (
     query_refund,
     refund_payment,
     start_payment,
+    trade_bill,
 )
 from wechat.services.work import (
     create_contact_way,
@@ -104,6 +105,7 @@ __all__ = [
     "tag_followers",
     "tell_sandbox",
     "test_connection",
+    "trade_bill",
     "work_contact",
     "work_contacts",
     "work_follow_users",

@@ -1,6 +1,6 @@
 """WeChat Pay. Amounts are fen. None of these may stand inside a transaction."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from wechat.gateway.answers import PaymentState, RefundState
 from wechat.gateway.pay import PayClient
@@ -16,19 +16,29 @@ def start_payment(
     openid: str,
     expires_at: datetime | None,
     notify_url: str,
+    way: str = "jsapi",
+    client_ip: str = "",
 ) -> dict[str, str]:
-    """Order at WeChat Pay; the JSAPI parameters appId, timeStamp, nonceStr, package, signType, paySign.
+    """Order at WeChat Pay, by `way`: the JSAPI parameters appId, timeStamp, nonceStr, package, signType, paySign;
+    {"code_url"} to draw as a QR code (native); {"h5_url"} to open in a phone's browser (h5, needs her `client_ip`).
 
     Idempotent on: out_trade_no with the same parameters. Raises AlreadyPaid, InvalidRequest, OutcomeUnknown, …
     """
-    return PayClient(account(account_id)).start_jsapi(
+    return PayClient(account(account_id)).start(
+        way,
         out_trade_no=out_trade_no,
         amount_fen=amount_fen,
         description=description,
         openid=openid,
         expires_at=expires_at,
         notify_url=notify_url,
+        client_ip=client_ip,
     )
+
+
+def trade_bill(*, account_id: int, day: date) -> str | None:
+    """WeChat's trade bill of one day as CSV text; None: nothing happened that day. Raises PlatformBusy (not ready)."""
+    return PayClient(account(account_id)).trade_bill(day)
 
 
 def query_payment(*, account_id: int, out_trade_no: str) -> PaymentState:

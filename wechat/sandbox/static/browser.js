@@ -101,8 +101,9 @@ function showTitle(title) {
   if (head && title) head.textContent = String(title).slice(0, 40);
 }
 
-function paySheet(given) {
-  const parameters = {
+// `given` is what a page asked with, or {code}: a scanned QR code.
+export function paySheet(given) {
+  const parameters = given.code ? { code: given.code } : {
     appId: given.appId, timeStamp: given.timeStamp, nonceStr: given.nonceStr,
     package: given.package, signType: given.signType, paySign: given.paySign,
   };

@@ -1,7 +1,7 @@
 // The phone: who holds it, its tabs and pages, and the news that arrives.
 import { call, clockText, el, fullText, get, icon, post } from "/sandbox/static/dom.js";
 import { chatKey, chatPage, chatWith, follow, listChats, markRead, openChat, portrait, summary, unread } from "/sandbox/static/chats.js";
-import { closePage, learnTemplates, openPage } from "/sandbox/static/browser.js";
+import { closePage, learnTemplates, openPage, paySheet } from "/sandbox/static/browser.js";
 import { guideScreen, loadGuide } from "/sandbox/static/guide.js";
 import { act, box, closeSheet, face, go, load, now, openSheet, phone, sheetHead, toast, top, tryTo } from "/sandbox/static/state.js";
 
@@ -249,6 +249,7 @@ async function scanned(code) {
   if (!found) return;
   await load();
   if (found.kind === "link") { go(null); openPage(found.url); }
+  else if (found.kind === "pay") { go(null); paySheet({ code: found.code }); }
   else openChat(found.kind === "guide" ? `guide:${found.account}:${found.userid}` : found.account);
 }
 

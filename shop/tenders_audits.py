@@ -1,0 +1,107 @@
+"""Proof that stored value, gift cards and what they paid agree with the ledger."""
+
+from collections.abc import Iterator
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from core.audits import Finding, audit_check, rows
+from shop.queries.reconciliation import DIFFERENCES
+
+
+@audit_check(
+    "shop.tenders_stand_on_their_holds",
+    gettext_lazy("Payments from stored value and gift cards stand on their holds"),
+)
+def tenders_stand_on_their_holds() -> Iterator[Finding]:
+    """Open ↔ held, paid ↔ spent, closed ↔ free, to the fen; and only orders that wait for payment hold anything."""
+    for subject, detail in rows(
+        """
+        SELECT coalesce(p.out_trade_no, h.cause), format('%s %s, order %s, held %s, spent %s', p.status,
+                   p.amount_fen, o.status, coalesce(h.open, 0), coalesce(h.spent, 0))
+        FROM shop_payment p
+        JOIN shop_order o ON o.id = p.order_id
+        FULL JOIN (
+            SELECT split_part(h.cause, ':', 4) AS payment, max(h.cause) AS cause,
+                   coalesce(sum(h.amount) FILTER (WHERE h.status = 'open'), 0) AS open,
+                   coalesce(sum(t.amount), 0) AS spent
+            FROM core_ledgerhold h
+            LEFT JOIN core_ledgertransfer t ON t.cause = 'capture:' || h.cause AND h.status = 'captured'
+            WHERE h.cause LIKE 'order:%:stored_value%:%' OR h.cause LIKE 'order:%:gift_card:%'
+            GROUP BY split_part(h.cause, ':', 4)
+        ) h ON h.payment = p.id::text
+        WHERE (p.kind IN ('stored_value', 'gift_card') OR p.id IS NULL) AND (
+            p.id IS NULL
+            OR coalesce(h.open, 0) <> CASE WHEN p.status = 'open' THEN p.amount_fen ELSE 0 END
+            OR coalesce(h.spent, 0) <> CASE WHEN p.status = 'paid' THEN p.amount_fen ELSE 0 END
+            OR (p.status = 'open' AND o.status <> 'pending_payment')
+        )
+        """
+    ):
+        problem = _("the payment and what the ledger holds for it do not agree")
+        yield Finding("shop.tenders_stand_on_their_holds", f"payment {subject}", f"{problem} ({detail})")
+
+
+@audit_check(
+    "shop.differences_are_in_the_queue", gettext_lazy("Differences to WeChat's bills are in the queue")
+)
+def differences_are_in_the_queue() -> Iterator[Finding]:
+    """Of every bill that was compared: what differs now is in the queue, explained or not."""
+    for day, kind, number, ours, theirs in rows(
+        f"""
+        SELECT bill.day, f.kind, f.number, f.ours_fen, f.theirs_fen
+        FROM ({DIFFERENCES}) f JOIN shop_bill bill ON bill.id = f.bill_id
+        WHERE NOT EXISTS (
+            SELECT 1 FROM shop_billdifference d
+            WHERE (d.bill_id, d.kind, d.is_refund, d.number) = (f.bill_id, f.kind, f.is_refund, f.number))
+        """,  # noqa: S608  a statement of ours
+        {"bill": None},
+    ):
+        problem = _("%(kind)s: ours %(ours)s, the bill's %(theirs)s, and nobody was told") % {
+            "kind": kind,
+            "ours": ours,
+            "theirs": theirs,
+        }
+        yield Finding("shop.differences_are_in_the_queue", f"{day} {number}", problem)
+
+
+@audit_check(
+    "shop.credits_stand_in_the_ledger", gettext_lazy("Stored value credits stand in the ledger as they are")
+)
+def credits_stand_in_the_ledger() -> Iterator[Finding]:
+    for credit, kind, said, posted in rows(
+        """
+        SELECT c.id, part.kind, part.amount, coalesce(t.amount, 0)
+        FROM shop_storedvaluecredit c
+        CROSS JOIN LATERAL (
+            VALUES ('stored_value', c.principal_fen), ('stored_value.bonus', c.bonus_fen)
+        ) AS part (kind, amount)
+        LEFT JOIN core_ledgertransfer t ON t.cause = format('credit:%s:%s', c.id, part.kind)
+        WHERE part.amount <> coalesce(t.amount, 0)
+        """
+    ):
+        problem = _("%(kind)s %(said)d, in the ledger %(posted)d") % {
+            "kind": kind,
+            "said": said,
+            "posted": posted,
+        }
+        yield Finding("shop.credits_stand_in_the_ledger", f"credit {credit}", problem)
+
+
+@audit_check(
+    "shop.bound_cards_stand_in_the_ledger", gettext_lazy("Bound gift cards stand in the ledger once")
+)
+def bound_cards_stand_in_the_ledger() -> Iterator[Finding]:
+    for card, state, value, posted in rows(
+        """
+        SELECT c.id, c.state, c.value_fen, coalesce(t.amount, 0)
+        FROM shop_giftcard c LEFT JOIN core_ledgertransfer t ON t.cause = format('gift_card:%s', c.id)
+        WHERE CASE WHEN c.state = 'bound' THEN c.value_fen ELSE 0 END <> coalesce(t.amount, 0)
+        """
+    ):
+        problem = _("%(state)s, worth %(value)d, in the ledger %(posted)d") % {
+            "state": state,
+            "value": value,
+            "posted": posted,
+        }
+        yield Finding("shop.bound_cards_stand_in_the_ledger", f"gift card {card}", problem)
