@@ -6,11 +6,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.audits import Finding, audit_check, rows
-from shop import tenders_audits as tenders_audits
 from shop import booking_audits, reviews_audits  # noqa: F401  their checks register themselves
 from shop import fulfilment_audits as fulfilment_audits
 from shop import logistics_audits as logistics_audits
 from shop import pricing_audits as pricing_audits
+from shop import tenders_audits as tenders_audits
 
 
 def _findings(check: str, sql: str, problem: str) -> Iterator[Finding]:

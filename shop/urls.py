@@ -3,7 +3,6 @@
 from django.urls import path
 
 from shop.pages import (
-    stored_value,
     booking,
     browse,
     cart,
@@ -16,6 +15,7 @@ from shop.pages import (
     questions,
     queueing,
     reviews,
+    stored_value,
     tracking,
 )
 

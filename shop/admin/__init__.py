@@ -1,15 +1,13 @@
 """The shop's admin pages, by noun."""
 
 from shop.admin import (
-    gift_cards,
-    reconciliation,
-    stored_value,
     attributes,
     booking,
     brands,
     catalogue,
     fulfilment,
     funnel,
+    gift_cards,
     logistics,
     orders,
     payments,
@@ -17,11 +15,13 @@ from shop.admin import (
     promotions,
     questions,
     queueing,
+    reconciliation,
     recovery,
     rehearsals,
     reviews,
     stock,
     stocktaking,
+    stored_value,
     tracking,
     transfers,
 )

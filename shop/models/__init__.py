@@ -17,8 +17,6 @@ from shop.models.favourites import Favourite, StockNotice
 from shop.models.fulfilment import Fulfilment
 from shop.models.funnel import FunnelStep
 from shop.models.gift_cards import GiftCard, GiftCardBatch, GiftCardGuess
-from shop.models.reconciliation import Bill, BillDifference, BillLine
-from shop.models.stored_value import StoredValueCredit
 from shop.models.imports import ImportLine, ImportRun
 from shop.models.logistics import Carrier, OrderMessage, TrackingEvent
 from shop.models.offers import Offer, OfferTake, OfferTally, OfferWaiting
@@ -28,12 +26,14 @@ from shop.models.pricing import CostPrice, MemberPrice, PointsPolicy
 from shop.models.promotions import Promotion, PromotionExtra
 from shop.models.questions import Question
 from shop.models.queueing import QueueDay, QueueTicket
+from shop.models.reconciliation import Bill, BillDifference, BillLine
 from shop.models.recovery import PaymentReminder, ServiceRules
 from shop.models.rehearsals import Rehearsal
 from shop.models.reviews import ProductRating, Review, ReviewPhoto
 from shop.models.shipping_rates import ShippingRate
 from shop.models.stock import LowStock, Stock, StockMovement
 from shop.models.stocktaking import Stocktake, StocktakeLine
+from shop.models.stored_value import StoredValueCredit
 from shop.models.transfers import Transfer, TransferLine
 
 __all__ = [

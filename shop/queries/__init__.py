@@ -87,8 +87,6 @@ from shop.queries.queueing import (
 )
 from shop.queries.recovery import current_rules, guarantees
 from shop.queries.reviews import ReviewRow, Voices, line_to_review, lines_to_review, reviews_of, voices_of
-from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, parcels_of
-
 from shop.queries.stored_value import (
     Balance,
     Held,
@@ -99,6 +97,8 @@ from shop.queries.stored_value import (
     gift_cards_of,
     held_for,
 )
+from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, parcels_of
+
 __all__ = [
     "Balance",
     "CartPage",

@@ -48,16 +48,13 @@ from shop.services.fulfilment import (
     ship_order,
 )
 from shop.services.funnel import note_step
-from shop.services.logistics import answer_chat, send_order_message, tell_order
 from shop.services.gift_cards import (
     bind_gift_card,
     export_gift_cards,
     make_gift_cards,
     void_gift_cards,
 )
-from shop.services.reconciliation import compare_bill, open_bill, reconcile, resolve_difference
-from shop.services.stored_value import credit_stored_value
-from shop.services.tenders import give_back, move_stored_value
+from shop.services.logistics import answer_chat, send_order_message, tell_order
 from shop.services.merging import move_member
 from shop.services.offers import stop_waiting, tell_waiting, wait_for_offer
 from shop.services.oms import SoldLine, buyer_of_sale, change_stocks, record_sale
@@ -87,6 +84,7 @@ from shop.services.queueing import (
     skip_number,
     take_number,
 )
+from shop.services.reconciliation import compare_bill, open_bill, reconcile, resolve_difference
 from shop.services.recovery import remind_of_payment, remind_unpaid
 from shop.services.refunds import confirm_refund, refund_mismatch, refund_order, retry_refunds, send_refunds
 from shop.services.rehearsals import start_rehearsal
@@ -94,6 +92,8 @@ from shop.services.reviews import answer_review, decide_review, move_reviews, re
 from shop.services.routing import Serving, order_elsewhere, reason_words
 from shop.services.stock import Move, adjust_stock, move_stock, set_safety_stock, set_stock, warehouse_id
 from shop.services.stocktaking import book_stocktake, cancel_stocktake, count_skus, open_stocktake
+from shop.services.stored_value import credit_stored_value
+from shop.services.tenders import give_back, move_stored_value
 from shop.services.tracking import add_usual_carriers, ask_again, ask_carriers, note_steps, type_step
 from shop.services.transfers import cancel_transfer, create_transfer, receive_transfer, send_transfer
 

@@ -6,8 +6,8 @@ from django.db.models.functions import Least
 
 from core.locks import advisory_lock
 from shop import rules
-from shop.services.booking import move_bookings
 from shop.models import Address, CartLine, FunnelStep, GiftCard, Order
+from shop.services.booking import move_bookings
 from shop.services.coupons import move_coupons
 from shop.services.favourites import move_favourites
 from shop.services.offers import move_offers
