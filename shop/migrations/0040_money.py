@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('crm', '0002_timeline_partitions'),
-        ('shop', '0082_logistics_words'),
+        ('shop', '0011_promotion_brands'),
         ('wechat', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
