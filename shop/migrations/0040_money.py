@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(choices=[('missing_here', 'WeChat has it, the shop does not'), ('missing_there', 'the shop has it, WeChat does not'), ('amount', 'the amounts differ')], max_length=16, verbose_name='what')),
                 ('is_refund', models.BooleanField(verbose_name='refund')),
-                ('number', models.CharField(help_text="The merchant's number of the payment or refund.", max_length=64, verbose_name='number')),
+                ('number', models.CharField(help_text="The merchant's number of the payment or refund.", max_length=64, verbose_name="merchant's number")),
                 ('ours_fen', models.BigIntegerField(blank=True, null=True, verbose_name='in the shop')),
                 ('theirs_fen', models.BigIntegerField(blank=True, null=True, verbose_name='on the bill')),
                 ('found_at', models.DateTimeField(verbose_name='found at')),

@@ -95,7 +95,7 @@ class BillDifference(models.Model):
     kind = models.CharField(_("what"), max_length=16, choices=KINDS)
     is_refund = models.BooleanField(_("refund"))
     number = models.CharField(
-        _("number"), max_length=64, help_text=_("The merchant's number of the payment or refund.")
+        _("merchant's number"), max_length=64, help_text=_("The merchant's number of the payment or refund.")
     )
     payment = models.ForeignKey(
         "shop.Payment", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("payment")
