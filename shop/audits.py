@@ -9,6 +9,7 @@ from core.audits import Finding, audit_check, rows
 from shop import booking_audits, reviews_audits  # noqa: F401  their checks register themselves
 from shop import fulfilment_audits as fulfilment_audits
 from shop import logistics_audits as logistics_audits
+from shop import offers_audits as offers_audits
 from shop import pricing_audits as pricing_audits
 from shop import tenders_audits as tenders_audits
 

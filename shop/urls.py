@@ -3,6 +3,8 @@
 from django.urls import path
 
 from shop.pages import (
+    offers,
+    coupons,
     booking,
     browse,
     cart,
@@ -29,6 +31,9 @@ urlpatterns = [
     path("search/forget/", finding.forget_words, name="forget_words"),
     path("p/<int:pk>/", browse.product, name="product"),
     path("p/<int:pk>/choose/", cart.choose, name="choose"),
+    path("p/<int:pk>/offers/<int:offer_id>/", offers.offer_waiting, name="offer_waiting"),
+    path("coupons/", coupons.coupons, name="coupons"),
+    path("coupons/<slug:code>/", coupons.coupon, name="coupon"),
     path("cart/", cart.cart, name="cart"),
     path("cart/lines/<int:sku_id>/", cart.cart_line, name="cart_line"),
     path("cart/checkout/", cart.cart_checkout, name="cart_checkout"),

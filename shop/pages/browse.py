@@ -15,7 +15,8 @@ from shop.forms import whole_number
 from shop.models import Product
 from shop.pages import finding_filters, words
 from shop.pages.finding_filters import Frame
-from shop.pages.frame import greeted, kept_fragment, member_id_of, note_once, problem, show
+from shop.pages.frame import greeted, kept_fragment, member_id_of, note_once, problem, show, show_part
+from shop.pages.offers_shown import shown_offers
 from shop.pages.pictures import Picture, of_image, of_url
 
 SORTS = ("default", "sold", "new", "price", "-price")
@@ -247,6 +248,7 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
         refusal=refusal,
         promotions=_promotions(pk),
         voices=queries.voices_of(pk, member_id=member_id_of(request)),
+        offers=shown_offers(pk, member_id_of(request)),
         promises=[
             _("Genuine, from the brand"),
             _("Sent within 48 hours"),

@@ -56,8 +56,20 @@ from shop.queries.fulfilment import (
     open_pickups,
     pickup_stores,
 )
+from shop.queries.coupons import TABS as COUPON_TABS
+from shop.queries.coupons import (
+    ClaimPage,
+    HeldCoupon,
+    claim_page,
+    condition_of,
+    coupons_named,
+    coupons_of,
+    usable_coupon_count,
+    validity_words,
+    worth_of,
 from shop.queries.funnel import Reminded, Why, funnel_counts, funnel_reasons, reminders_between
 from shop.queries.logistics import asked_templates, order_message
+from shop.queries.offers import LiveOffer, live_offers
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
 from shop.queries.pricing import (
     Hint,
@@ -101,6 +113,7 @@ from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, pa
 
 __all__ = [
     "Balance",
+    "COUPON_TABS",
     "CartPage",
     "CartRow",
     "CategoryRow",
@@ -111,8 +124,11 @@ __all__ = [
     "Facets",
     "Held",
     "Hint",
+    "ClaimPage",
+    "HeldCoupon",
     "ImageRow",
     "Movement",
+    "LiveOffer",
     "OrderPage",
     "OwnCard",
     "ParcelRow",
@@ -141,6 +157,10 @@ __all__ = [
     "cart_of",
     "categories",
     "checkout_of",
+    "claim_page",
+    "condition_of",
+    "coupons_named",
+    "coupons_of",
     "current_rules",
     "days_of",
     "default_address",
@@ -170,6 +190,7 @@ __all__ = [
     "meant",
     "notes_of",
     "open_booking_today",
+    "live_offers",
     "open_pickups",
     "open_questions_of",
     "order_counts",
@@ -202,4 +223,7 @@ __all__ = [
     "ticket_of_booking",
     "viewed_by",
     "voices_of",
+    "usable_coupon_count",
+    "validity_words",
+    "worth_of",
 ]

@@ -31,6 +31,14 @@ from shop.services.catalogue import (
     shelve_due_products,
 )
 from shop.services.coupons import claim_coupon, expire_coupons, grant_coupon, grant_coupons, revoke_coupons
+from shop.services.coupons import (
+    claim_coupon,
+    expire_coupons,
+    grant_coupon,
+    grant_coupons,
+    revoke_coupons,
+)
+from shop.services.coupons_in_batches import start_granting
 from shop.services.effects import reverse_effects, settle_effects, undo_effects
 from shop.services.favourites import (
     ask_stock_notice,
@@ -218,6 +226,7 @@ __all__ = [
     "shelve_due_products",
     "ship_order",
     "skip_number",
+    "start_granting",
     "start_payment",
     "start_rehearsal",
     "stop_waiting",

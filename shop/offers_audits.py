@@ -1,0 +1,144 @@
+"""Proof that coupons, offers and the discounts of orders agree with each other."""
+
+from collections.abc import Iterator
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from core.audits import Finding, audit_check, rows
+
+
+def _findings(check: str, sql: str, problem: str) -> Iterator[Finding]:
+    """The first column names the subject, the second explains."""
+    for subject, detail in rows(sql):
+        yield Finding(check=check, subject=str(subject), problem=f"{problem} ({detail})")
+
+
+@audit_check("shop.offers_are_the_sum_of_their_takes", gettext_lazy("Offers are the sum of their takes"))
+def offers_are_the_sum_of_their_takes() -> Iterator[Finding]:
+    return _findings(
+        "shop.offers_are_the_sum_of_their_takes",
+        """
+        SELECT 'offer ' || o.id, format('taken %s of %s, takes %s, members %s', o.taken, o.quota, coalesce(t.n, 0),
+                                        coalesce(m.n, 0))
+        FROM shop_offer o
+        LEFT JOIN (SELECT offer_id, sum(quantity) AS n FROM shop_offertake GROUP BY offer_id) t ON t.offer_id = o.id
+        LEFT JOIN (SELECT offer_id, sum(taken) AS n FROM shop_offertally GROUP BY offer_id) m ON m.offer_id = o.id
+        WHERE o.taken <> coalesce(t.n, 0) OR o.taken <> coalesce(m.n, 0) OR o.taken > o.quota
+        """,
+        _("the pieces taken are not those that orders and members have"),
+    )
+
+
+@audit_check(
+    "shop.offer_tallies_are_the_sum_of_takes",
+    gettext_lazy("What a member took of an offer is what her orders took"),
+)
+def offer_tallies_are_the_sum_of_takes() -> Iterator[Finding]:
+    return _findings(
+        "shop.offer_tallies_are_the_sum_of_takes",
+        """
+        SELECT format('offer %s, member %s', m.offer_id, m.member_id), format('tally %s, takes %s', m.taken,
+                                                                                coalesce(t.n, 0))
+        FROM shop_offertally m LEFT JOIN (
+            SELECT offer_id, member_id, sum(quantity) AS n FROM shop_offertake GROUP BY offer_id, member_id
+        ) t ON t.offer_id = m.offer_id AND t.member_id = m.member_id
+        WHERE m.taken <> coalesce(t.n, 0)
+        """,
+        _("the member's count differs from her orders"),
+    )
+
+
+@audit_check(
+    "shop.cancelled_orders_keep_nothing", gettext_lazy("Cancelled orders keep no offer, coupon or points")
+)
+def cancelled_orders_keep_nothing() -> Iterator[Finding]:
+    return _findings(
+        "shop.cancelled_orders_keep_nothing",
+        """
+        SELECT 'order ' || o.number, kept.what FROM shop_order o JOIN (
+            SELECT order_id, format('%s pieces of offer %s', quantity, offer_id) AS what FROM shop_offertake
+            WHERE released_at IS NULL
+            UNION ALL
+            SELECT g.order_id, format('coupon %s', g.id)
+            FROM shop_coupongrant g JOIN shop_coupon c ON c.id = g.coupon_id
+            WHERE g.state = 'used' AND c.returns_on_cancel
+            UNION ALL
+            SELECT p.id, format('%s points held', h.amount) FROM core_ledgerhold h
+            JOIN shop_order p ON h.cause = 'order:' || p.id || ':points' WHERE h.status = 'open'
+        ) kept ON kept.order_id = o.id
+        WHERE o.status = 'cancelled'
+        """,
+        _("a cancelled order still keeps something"),
+    )
+
+
+@audit_check("shop.used_coupons_have_their_order", gettext_lazy("Used coupons have their order"))
+def used_coupons_have_their_order() -> Iterator[Finding]:
+    """The order is of the same member; that it has taken something off or given something is in its discounts."""
+    return _findings(
+        "shop.used_coupons_have_their_order",
+        """
+        SELECT 'coupon ' || g.id, format('%s, order %s', g.state, coalesce(o.number, '–'))
+        FROM shop_coupongrant g LEFT JOIN shop_order o ON o.id = g.order_id
+        WHERE (g.state = 'used') <> (o.id IS NOT NULL)
+           OR (o.id IS NOT NULL AND o.member_id IS DISTINCT FROM g.member_id)
+           OR (g.state = 'used' AND NOT EXISTS (
+               SELECT FROM shop_orderdiscount d WHERE d.order_id = g.order_id AND d.source = 'coupon:' || g.id
+           ))
+        """,
+        _("a used coupon and its order do not agree"),
+    )
+
+
+@audit_check("shop.coupons_are_counted", gettext_lazy("Coupons given are those that members hold"))
+def coupons_are_counted() -> Iterator[Finding]:
+    return _findings(
+        "shop.coupons_are_counted",
+        """
+        SELECT 'coupon ' || c.code, format('granted %s, held %s, quota %s', c.granted_count, coalesce(g.n, 0),
+                                           coalesce(c.quota::text, '–'))
+        FROM shop_coupon c LEFT JOIN (
+            SELECT coupon_id, count(*) AS n FROM shop_coupongrant GROUP BY coupon_id
+        ) g ON g.coupon_id = c.id
+        WHERE c.granted_count <> coalesce(g.n, 0)
+        """,
+        _("the number given differs from what members hold"),
+    )
+
+
+@audit_check("shop.discounts_sum_to_their_lines", gettext_lazy("Discounts sum to their order lines"))
+def discounts_sum_to_their_lines() -> Iterator[Finding]:
+    """Of orders of the mall: imported history has sums without reasons."""
+    return _findings(
+        "shop.discounts_sum_to_their_lines",
+        """
+        SELECT 'order ' || o.number, format('line %s: discount %s, steps %s', l.id, l.discount_fen, coalesce(d.n, 0))
+        FROM shop_orderline l JOIN shop_order o ON o.id = l.order_id AND o.channel = 'mall'
+        LEFT JOIN (
+            SELECT line_id, sum(amount_fen) AS n FROM shop_orderdiscount WHERE line_id IS NOT NULL GROUP BY line_id
+        ) d ON d.line_id = l.id
+        WHERE l.discount_fen <> coalesce(d.n, 0)
+        """,
+        _("the steps do not sum to the line's discount"),
+    )
+
+
+@audit_check(
+    "shop.points_used_are_held_or_spent", gettext_lazy("Points used by orders are held, spent or given back")
+)
+def points_used_are_held_or_spent() -> Iterator[Finding]:
+    return _findings(
+        "shop.points_used_are_held_or_spent",
+        """
+        SELECT 'order ' || o.number, format('%s, points %s, hold %s %s, given back %s', o.status, o.points_used,
+                                            coalesce(h.amount, 0), coalesce(h.status, '–'), coalesce(r.n, 0))
+        FROM shop_order o
+        LEFT JOIN core_ledgerhold h ON h.cause = 'order:' || o.id || ':points'
+        LEFT JOIN (SELECT order_id, sum(points) AS n FROM shop_effectreversal GROUP BY order_id) r ON r.order_id = o.id
+        WHERE o.points_used <> coalesce(h.amount, 0) OR coalesce(r.n, 0) > o.points_used
+           OR (o.points_used > 0 AND h.status <> CASE WHEN o.status = 'pending_payment' THEN 'open'
+               WHEN o.status = 'cancelled' THEN 'released' ELSE 'captured' END)
+        """,
+        _("the order's points are not where they should be"),
+    )

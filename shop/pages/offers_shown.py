@@ -1,0 +1,40 @@
+"""Offers in the words and numbers of the product page."""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from core import clock
+from shop import queries
+from shop.pages import words
+
+
+def shown_offers(product_id: int, member_id: int | None) -> list[dict[str, Any]]:
+    """Values of `offers.html`, one per SKU that has a special price now or soon. One statement."""
+    kinds = {
+        "flash": _("Flash sale"),
+        "member": _("For members"),
+        "presale": _("Presale"),
+        "first_order": _("First order"),
+    }
+    shown = []
+    for one in queries.live_offers(product_id, member_id):
+        until = one.starts_at if one.state == "soon" else one.ends_at
+        shown.append(
+            {
+                "pk": one.offer_id,
+                "kind": kinds.get(one.kind, one.name),
+                "name": one.name,
+                "variant": one.sku_name,
+                "price_fen": one.price_fen,
+                "usual_fen": one.usual_fen if one.usual_fen > one.price_fen else None,
+                "state": one.state,
+                "left": one.left,
+                "quota": one.quota,
+                "limit": one.per_member_limit,
+                "is_waiting": one.is_waiting,
+                "seconds_left": words.seconds_left(until),
+                "starts": f"{clock.local(one.starts_at):%m-%d %H:%M}",
+            }
+        )
+    return shown
