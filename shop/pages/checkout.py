@@ -13,16 +13,17 @@ from django.views.decorators.http import require_GET, require_http_methods
 from core import clock
 from core.errors import Refusal
 from shop import logistics, queries, rules, services
-from shop.errors import BadAddress, NoSuchOrder, PriceChanged, SoldOut
+from shop.errors import BadAddress, CouponRefused, NoSuchOrder, PriceChanged, SoldOut
 from shop.forms import order_key, order_lines, whole_number
 from shop.models import Address, Order
 from shop.pages import tenders, words
+from shop.pages.coupons_choice import choice_panel, choices_in, chosen_pairs
 from shop.pages.frame import members_only, note_once, problem, sdk_for, show
 from shop.pages.funnel import LEFT_REASONS, note_checkout, note_step
 from shop.pages.me import shown_address
 from shop.pages.pictures import of_name, of_url
 from shop.pages.pricing import line_savings, shown_quote
-from shop.pricing.types import Quote
+from shop.pricing.types import Choices, Quote
 
 
 @require_http_methods(["GET", "POST"])
@@ -33,7 +34,11 @@ def checkout(request: HttpRequest) -> HttpResponse:
         return _place(request)
     lines = order_lines(request.GET)
     response = _shown(
-        request, lines=lines or None, address_id=whole_number(request.GET.get("address")), key=_new_key()
+        request,
+        lines=lines or None,
+        address_id=whole_number(request.GET.get("address")),
+        key=_new_key(),
+        choices=choices_in(request.GET),
     )
     note_once(request, "visited")
     return response
@@ -48,7 +53,9 @@ def _place(request: HttpRequest) -> HttpResponse:
     sent = request.POST
     lines, address_id, key = order_lines(sent), whole_number(sent.get("address")), order_key(sent)
     from_cart, note = sent.get("from") == "cart", sent.get("note", "")
+    choices = choices_in(sent)
     again: dict[str, Any] = {
+        "choices": choices,
         "lines": lines,
         "from_cart": from_cart,
         "address_id": address_id,
@@ -72,6 +79,7 @@ def _place(request: HttpRequest) -> HttpResponse:
             address=services.address_input(address),
             note=note,
             idempotency_key=key,
+            choices=choices,
             from_cart=from_cart,
             expected_total_fen=shown_fen if shown_fen >= 0 else None,
         )
@@ -88,12 +96,15 @@ def _place(request: HttpRequest) -> HttpResponse:
         return _shown(request, **again, key=key, status=422, address_error=refusal.message)
     except Refusal as refusal:
         note_step(request, logistics.REFUSED, reason=refusal.code)
+        if isinstance(refusal, CouponRefused):  # show what can be had without it
+            again["choices"] = Choices(points=choices.points)
         return _shown(request, **again, key=key, status=refusal.status, refusal=refusal.message)
     return HttpResponseRedirect(reverse("shop:pay", args=[order.number]))
 
 
-def _quote(member_id: int, lines: list[tuple[int, int]], address: Address | None) -> Quote:
-    return services.quote(member_id=member_id, lines=lines, region=address.province if address else "")
+def _quote(member_id: int, lines: list[tuple[int, int]], address: Address | None, choices: Choices) -> Quote:
+    region = address.province if address else ""
+    return services.quote(member_id=member_id, lines=lines, choices=choices, region=region)
 
 
 def _shown(
@@ -102,6 +113,7 @@ def _shown(
     lines: list[tuple[int, int]] | None,
     address_id: int,
     key: str,
+    choices: Choices,
     from_cart: bool | None = None,
     note: str = "",
     status: int = 200,
@@ -127,7 +139,11 @@ def _shown(
         else [("line", f"{line.sku_id}:{line.quantity}") for line in page.lines]
     )
     here = f"{reverse('shop:checkout')}?{urlencode([('from', origin), *chosen])}"
-    quote = _quote(member_id, [(line.sku_id, line.quantity) for line in page.lines], address)
+    quote = _quote(member_id, [(line.sku_id, line.quantity) for line in page.lines], address, choices)
+    panel = choice_panel(
+        quote, choices, member_id=member_id, here=f"{here}&address={address.pk}" if address else here
+    )
+    here = "&".join([here, *([urlencode(chosen_pairs(choices))] if chosen_pairs(choices) else [])])
     saved = line_savings(quote)
     blocked = [line for line in page.lines if line.problem]
     if blocked and not refusal:
@@ -144,6 +160,7 @@ def _shown(
             for line in page.lines
         ],
         quote=shown_quote(quote),
+        choice=panel,
         payable=not blocked,
         origin=origin,
         key=key,

@@ -67,6 +67,15 @@ from shop.queries.coupons import (
     usable_coupon_count,
     validity_words,
     worth_of,
+)
+from shop.queries.fulfilment import (
+    fulfilments_for,
+    fulfilments_of,
+    lines_of,
+    low_stocks,
+    open_pickups,
+    pickup_stores,
+)
 from shop.queries.funnel import Reminded, Why, funnel_counts, funnel_reasons, reminders_between
 from shop.queries.logistics import asked_templates, order_message
 from shop.queries.offers import LiveOffer, live_offers
@@ -126,6 +135,7 @@ __all__ = [
     "Hint",
     "ClaimPage",
     "HeldCoupon",
+    "Hint",
     "ImageRow",
     "Movement",
     "LiveOffer",
@@ -186,6 +196,7 @@ __all__ = [
     "lines_of",
     "lines_to_review",
     "live_tickets_of",
+    "live_offers",
     "low_stocks",
     "meant",
     "notes_of",

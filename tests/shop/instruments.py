@@ -7,7 +7,7 @@ from typing import Any
 from core import clock, ledger
 from shop.models import Coupon, Offer, Sku
 from shop.pricing.types import Discount, Quote, QuotedLine
-from shop.services import placing
+from shop.services import pricing
 
 _numbers = itertools.count(1)
 
@@ -66,9 +66,9 @@ def quote_with(
     A coupon takes ¥10 off, an offer's price is taken for its SKU, a point is one fen.
     """
 
-    def quote(member_id: int, wanted: Any, *_rest: Any) -> Quote:
-        lines, takes = [], []
-        for number, (sku_id, quantity) in enumerate(wanted):
+    def quote(*, lines: Any, **_rest: Any) -> Quote:
+        quoted, takes = [], []
+        for number, (sku_id, quantity) in enumerate(lines):
             price = Sku.objects.get(pk=sku_id).price_fen
             cuts = []
             for offer in offers:
@@ -80,7 +80,7 @@ def quote_with(
             if number == 0:
                 cuts += [Discount("coupon", f"coupon:{pk}", "券", 1_000) for pk in coupons]
                 cuts += [Discount("points", "points", "积分", points)] if points else []
-            lines.append(QuotedLine(sku_id, price, quantity, discounts=tuple(cuts)))
-        return Quote(tuple(lines), coupon_ids=coupons, points_used=points, offer_takes=tuple(takes))
+            quoted.append(QuotedLine(sku_id, price, quantity, discounts=tuple(cuts)))
+        return Quote(tuple(quoted), coupon_ids=coupons, points_used=points, offer_takes=tuple(takes))
 
-    monkeypatch.setattr(placing, "_quote", quote)
+    monkeypatch.setattr(pricing, "quote", quote)

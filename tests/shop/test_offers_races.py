@@ -117,6 +117,19 @@ def test_a_coupon_of_five_is_given_to_five_and_once_each() -> None:
     assert CouponGrant.objects.values("member_id").distinct().count() == 5
 
 
+def test_however_often_she_taps_she_gets_one() -> None:
+    many, buyer = instruments.coupon(), builders.member()
+    results = at_once(
+        *[
+            lambda turn=turn: services.claim_coupon(code=many.code, member_id=buyer.pk, token=f"turn-{turn}")
+            for turn in range(5)
+        ]
+    )
+    many.refresh_from_db()
+    assert kinds(results) == {"CouponGrant": 1, "CouponRefused": 4}
+    assert many.granted_count == 1
+
+
 def test_batches_and_claims_at_once_stay_within_quota_and_limit() -> None:
     few = instruments.coupon(quota=7)
     members = [builders.member() for _ in range(6)]
@@ -142,9 +155,6 @@ def test_pieces_return_once_however_often_the_order_is_released(monkeypatch: pyt
     instruments.quote_with(monkeypatch, offers=(flash,), coupons=(held.pk,), points=300)
     order = builders.order(buyer, (dress, 1))
     assert instruments.points_of(buyer) == (300, 300)
-    assert kinds(at_once(*[lambda: services.undo_effects(order, cause="now") for _ in range(4)])) == {
-        "NoneType": 4
-    }
     assert kinds(at_once(*[lambda: builders.release(order) for _ in range(4)])) == {"Order": 4}
     flash.refresh_from_db()
     held.refresh_from_db()
@@ -153,3 +163,13 @@ def test_pieces_return_once_however_often_the_order_is_released(monkeypatch: pyt
     again = builders.order(buyer, (dress, 1))  # everything can be used once more
     assert again.pk != order.pk
     assert run_audit()[1] == []
+
+
+def test_pieces_of_one_order_return_once_though_two_give_them_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    dress = builders.sku(stock=100)
+    flash = instruments.offer(dress)
+    instruments.quote_with(monkeypatch, offers=(flash,))
+    order, _other = buying((dress, 1))(), buying((dress, 1))()
+    results = at_once(*[lambda: services.undo_effects(order, cause="now") for _ in range(6)])
+    flash.refresh_from_db()
+    assert (kinds(results), flash.taken) == ({"NoneType": 6}, 1)
