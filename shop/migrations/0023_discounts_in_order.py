@@ -16,6 +16,6 @@ NOW = BEFORE.replace(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("shop", "0032_stock_lines_say_why")]
+    dependencies = [("shop", "0010_pricing")]
 
     operations = [migrations.RunSQL(NOW, BEFORE)]

@@ -11,9 +11,9 @@ from django.test import Client
 
 from core import clock, events
 from core.audits import run_audit
-from crm import services as crm_services
 from crm import sessions
 from crm.services import prepare_months_ahead
+from crm.services.arrivals import follow
 from shop import services
 from shop.errors import PriceChanged
 from shop.models import CouponGrant, OfferWaiting, Order, OrderDiscount
@@ -136,7 +136,7 @@ def test_an_order_with_everything_on_costs_at_most_twelve_round_trips(
 def test_the_offer_is_on_the_page_sold_out_and_the_first_who_waits_is_told(
     visitor: Client, shopper: Any, wechat_window: None, django_capture_on_commit_callbacks: Any
 ) -> None:
-    crm_services.follow(account_id=builders.official_account().pk, openid="o-test", scene="", at=clock.now())
+    follow(account_id=builders.official_account().pk, openid="o-test", scene="", at=clock.now())
     dress = builders.sku(price_fen=9_900, stock=5)
     flash = instruments.offer(dress, quota=1)
     assert "剩 1 / 1 件" in visitor.get(f"/p/{dress.product_id}/").content.decode()
