@@ -27,7 +27,7 @@ class Coupon(models.Model):
     ]
     ALL, PRODUCTS, CATEGORIES, BRANDS = "all", "products", "categories", "brands"
     SCOPES = [
-        (ALL, _("everything")),
+        (ALL, _("all goods")),
         (PRODUCTS, _("certain products")),
         (CATEGORIES, _("certain categories")),
         (BRANDS, _("certain brands")),
