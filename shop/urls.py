@@ -3,15 +3,15 @@
 from django.urls import path
 
 from shop.pages import (
-    offers,
-    coupons,
     booking,
     browse,
     cart,
     checkout,
+    coupons,
     favourites,
     finding,
     me,
+    offers,
     orders,
     pickup,
     questions,

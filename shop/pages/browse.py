@@ -15,7 +15,7 @@ from shop.forms import whole_number
 from shop.models import Product
 from shop.pages import finding_filters, words
 from shop.pages.finding_filters import Frame
-from shop.pages.frame import greeted, kept_fragment, member_id_of, note_once, problem, show, show_part
+from shop.pages.frame import greeted, kept_fragment, member_id_of, note_once, problem, show
 from shop.pages.offers_shown import shown_offers
 from shop.pages.pictures import Picture, of_image, of_url
 

@@ -36,26 +36,6 @@ from shop.queries.catalogue import (
     product_list,
     product_page,
 )
-from shop.queries.favourites import favourites_of, viewed_by
-from shop.queries.finding import (
-    Facet,
-    Facets,
-    FacetValue,
-    Suggestion,
-    facets,
-    filter_names,
-    goes_with,
-    meant,
-    suggestions,
-)
-from shop.queries.fulfilment import (
-    fulfilments_for,
-    fulfilments_of,
-    lines_of,
-    low_stocks,
-    open_pickups,
-    pickup_stores,
-)
 from shop.queries.coupons import TABS as COUPON_TABS
 from shop.queries.coupons import (
     ClaimPage,
@@ -67,6 +47,18 @@ from shop.queries.coupons import (
     usable_coupon_count,
     validity_words,
     worth_of,
+)
+from shop.queries.favourites import favourites_of, viewed_by
+from shop.queries.finding import (
+    Facet,
+    Facets,
+    FacetValue,
+    Suggestion,
+    facets,
+    filter_names,
+    goes_with,
+    meant,
+    suggestions,
 )
 from shop.queries.fulfilment import (
     fulfilments_for,
@@ -127,6 +119,7 @@ __all__ = [
     "CartRow",
     "CategoryRow",
     "CheckoutPage",
+    "ClaimPage",
     "DayRow",
     "Facet",
     "FacetValue",
@@ -195,13 +188,12 @@ __all__ = [
     "line_to_review",
     "lines_of",
     "lines_to_review",
-    "live_tickets_of",
     "live_offers",
+    "live_tickets_of",
     "low_stocks",
     "meant",
     "notes_of",
     "open_booking_today",
-    "live_offers",
     "open_pickups",
     "open_questions_of",
     "order_counts",
@@ -232,9 +224,9 @@ __all__ = [
     "suggestions",
     "ticket_for",
     "ticket_of_booking",
-    "viewed_by",
-    "voices_of",
     "usable_coupon_count",
     "validity_words",
+    "viewed_by",
+    "voices_of",
     "worth_of",
 ]

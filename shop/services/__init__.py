@@ -31,13 +31,6 @@ from shop.services.catalogue import (
     shelve_due_products,
 )
 from shop.services.coupons import claim_coupon, expire_coupons, grant_coupon, grant_coupons, revoke_coupons
-from shop.services.coupons import (
-    claim_coupon,
-    expire_coupons,
-    grant_coupon,
-    grant_coupons,
-    revoke_coupons,
-)
 from shop.services.coupons_in_batches import start_granting
 from shop.services.effects import reverse_effects, settle_effects, undo_effects
 from shop.services.favourites import (
