@@ -113,8 +113,8 @@ from shop.queries.stored_value import (
 from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, parcels_of
 
 __all__ = [
-    "Balance",
     "COUPON_TABS",
+    "Balance",
     "CartPage",
     "CartRow",
     "CategoryRow",
@@ -125,13 +125,11 @@ __all__ = [
     "FacetValue",
     "Facets",
     "Held",
-    "Hint",
-    "ClaimPage",
     "HeldCoupon",
     "Hint",
     "ImageRow",
-    "Movement",
     "LiveOffer",
+    "Movement",
     "OrderPage",
     "OwnCard",
     "ParcelRow",
