@@ -16,6 +16,6 @@ NOW = BEFORE.replace(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("shop", "0010_pricing")]
+    dependencies = [("shop", "0040_money")]
 
     operations = [migrations.RunSQL(NOW, BEFORE)]
