@@ -40,7 +40,7 @@ class OfferForm(forms.ModelForm):
 
 
 class RunningFilter(admin.SimpleListFilter):
-    title = _("when")
+    title = _("phase of the offer")
     parameter_name = "when"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -176,7 +176,7 @@ class OfferWaitingAdmin(ReadOnlyAdmin):
     @admin.display(description=_("outcome"))
     def outcome_words(self, waiting: OfferWaiting) -> str:
         words = {
-            "sent": _("told"),
+            "sent": _("she was told"),
             "no_window": _("could not be written to at that moment"),
             "touch_policy": _("held back by the touch policy"),
         }
