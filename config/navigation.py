@@ -52,6 +52,8 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
             (_("Member prices"), "loyalty", "shop_memberprice", "shop.view_memberprice"),
             (_("Shipping rates"), "local_post_office", "shop_shippingrate", "shop.view_shippingrate"),
             (_("Points as money"), "toll", "shop_pointspolicy", "shop.view_pointspolicy"),
+            (_("After-sales"), "assignment_return", "shop_aftersale", "shop.view_aftersale"),
+            (_("Invoices"), "request_quote", "shop_invoice", "shop.view_invoice"),
             (_("Shipments"), "local_shipping", "shop_shipment", "shop.view_shipment"),
             (_("Carriers"), "airport_shuttle", "shop_carrier", "shop.view_carrier"),
             (_("Order messages"), "mark_chat_read", "shop_ordermessage", "shop.view_ordermessage"),

@@ -42,6 +42,8 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
             max(sweep * 4, 60), "shop.tasks.refresh_stock_marks", "bulk"
         ),
         "compare yesterday with WeChat's bill": every(600, "shop.tasks.reconcile", "bulk"),
+        "take the due steps of after-sales": every(max(sweep * 10, 60), "shop.tasks.settle_due_aftersales"),
+        "ask for reviews of received orders": every(600, "shop.tasks.ask_for_reviews", "bulk"),
         "count what was sold": every(3600, "shop.tasks.refresh_sold_counts", "bulk"),
         "make the slots of the days ahead": every(600, "shop.tasks.plan_slots", "bulk"),
         "remind of bookings": every(max(sweep, 10), "shop.tasks.send_booking_reminders"),

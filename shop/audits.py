@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.audits import Finding, audit_check, rows
-from shop import booking_audits, reviews_audits  # noqa: F401  their checks register themselves
+from shop import aftersales_audits as aftersales_audits
 from shop import fulfilment_audits as fulfilment_audits
 from shop import logistics_audits as logistics_audits
 from shop import offers_audits as offers_audits
@@ -48,13 +48,23 @@ def reserved_is_what_open_orders_hold() -> Iterator[Finding]:
         SELECT 'stock ' || coalesce(s.id::text, format('of SKU %s', l.sku_id)),
                format('reserved %s, orders %s', coalesce(s.reserved, 0), coalesce(l.wanted, 0))
         FROM shop_stock s FULL JOIN (
-            SELECT l.sku_id, l.store_id, sum(l.quantity) AS wanted
-            FROM shop_orderline l JOIN shop_order o ON o.id = l.order_id
-            WHERE o.status IN ('pending_payment', 'paid') AND l.store_id IS NOT NULL AND NOT EXISTS (
-                SELECT FROM shop_fulfilment f
-                WHERE f.order_id = o.id AND f.store_id = l.store_id AND f.state IN ('shipped', 'handed_over')
-            )
-            GROUP BY l.sku_id, l.store_id
+            SELECT sku_id, store_id, sum(wanted) AS wanted FROM (
+                SELECT l.sku_id, l.store_id, l.quantity - coalesce((
+                    SELECT sum(b.quantity) FROM shop_refundline b JOIN shop_refund r ON r.id = b.refund_id
+                    WHERE b.line_id = l.id AND r.status = 'success'
+                ), 0) AS wanted
+                FROM shop_orderline l JOIN shop_order o ON o.id = l.order_id
+                WHERE o.status IN ('pending_payment', 'paid') AND l.store_id IS NOT NULL AND NOT EXISTS (
+                    SELECT FROM shop_fulfilment f
+                    WHERE f.order_id = o.id AND f.store_id = l.store_id AND f.state IN ('shipped', 'handed_over')
+                )
+                UNION ALL
+                SELECT e.new_sku_id, l.store_id, e.quantity
+                FROM shop_aftersaleline e JOIN shop_aftersale a ON a.id = e.aftersale_id
+                JOIN shop_orderline l ON l.id = e.line_id
+                WHERE a.kind = 'exchange' AND a.status IN ('approved', 'returned', 'received')
+                    AND l.store_id IS NOT NULL
+            ) w GROUP BY sku_id, store_id HAVING sum(wanted) <> 0
         ) l ON l.sku_id = s.sku_id AND l.store_id = s.store_id
         WHERE coalesce(s.reserved, 0) <> coalesce(l.wanted, 0)
         """,
@@ -119,7 +129,10 @@ def paid_orders_are_on_the_timeline() -> Iterator[Finding]:
         ) a ON a.subject = 'order:' || o.id
         WHERE o.channel = 'mall' AND o.member_id IS NOT NULL AND (
             coalesce(a.paid, 0) <> (o.paid_at IS NOT NULL)::int
-            OR coalesce(a.refunded, 0) <> (o.status = 'refunded')::int
+            OR coalesce(a.refunded, 0) <> (
+                SELECT count(*) FROM shop_refund r
+                WHERE r.order_id = o.id AND r.kind = 'order' AND r.status = 'success'
+            )
         )
         """,
         _("the timeline does not tell the order's payments once"),
@@ -139,8 +152,7 @@ def refunds_reversed_their_order() -> Iterator[Finding]:
         ) r ON r.order_id = o.id
         WHERE o.channel = 'mall' AND (
             o.refunded_fen <> coalesce(r.back, 0)
-            OR (o.status = 'refunded') <> (r.back IS NOT NULL)
-            OR (o.status = 'refunded' AND o.refunded_fen <> o.paid_fen)
+            OR (o.status = 'refunded') <> (r.back IS NOT NULL AND r.back = o.paid_fen)
         )
         """,
         _("the order and its refunds do not agree"),

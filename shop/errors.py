@@ -227,3 +227,33 @@ class TooManyGuesses(Refusal):
     """Too many wrong gift card codes within the hour."""
 
     code, status = "too_many_guesses", 429
+
+
+class NothingToRefund(WrongState):
+    """The pieces or the money asked for are already back, or on their way."""
+
+    code = "nothing_left"
+
+
+class NoSuchAfterSale(NotFound):
+    code = "no_such_aftersale"
+
+
+class AfterSaleRefused(Conflict):
+    """This cannot be applied for: too late, too many, or already applied for."""
+
+    code = "aftersale_refused"
+
+
+class BadPhoto(Refusal):
+    code, status = "bad_photo", 422
+
+
+class BadInvoice(Refusal):
+    """`fields`: name of the field → what is wrong with it."""
+
+    code, status = "bad_invoice", 422
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        self.fields = fields
+        super().__init__("；".join(fields.values()))

@@ -64,9 +64,49 @@ class OrderReceived:
 
 @dataclass(frozen=True)
 class OrderRefunded:
+    """Money of an order went back: once per refund. `refunded_fen` is the sum so far, `is_whole` that nothing is left.
+
+    What went back piece by piece: `RefundLine` rows of `refund_id`.
+    """
+
     order_id: int
     member_id: int
     refund_fen: int
+    at: datetime
+    refund_id: int = 0
+    refunded_fen: int = 0
+    is_whole: bool = True
+
+
+@dataclass(frozen=True)
+class AfterSaleMoved:
+    """An after-sale got a new `status` (a word of `aftersales_rules.STATUSES`)."""
+
+    aftersale_id: int
+    order_id: int
+    member_id: int
+    kind: str
+    status: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class OrderReviewDue:
+    """Some days after it was received: the moment to ask for a review, or to write the silent one."""
+
+    order_id: int
+    member_id: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class OrderPriceChanged:
+    """Staff changed what an unpaid order costs."""
+
+    order_id: int
+    member_id: int
+    old_total_fen: int
+    total_fen: int
     at: datetime
 
 

@@ -78,3 +78,13 @@ def send_stock_notices() -> int:
 @shared_task(name="shop.tasks.close_past_bookings")
 def close_past_bookings() -> int:
     return services.mark_no_shows() + services.close_past_queues()
+
+
+@shared_task(name="shop.tasks.settle_due_aftersales")
+def settle_due_aftersales() -> int:
+    return services.settle_due_aftersales()
+
+
+@shared_task(name="shop.tasks.ask_for_reviews")
+def ask_for_reviews() -> int:
+    return services.ask_for_reviews()

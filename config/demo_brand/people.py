@@ -37,6 +37,7 @@ from shop.models import (
     Payment,
     Product,
     Refund,
+    RefundLine,
     Shipment,
     Sku,
     Stock,
@@ -156,6 +157,17 @@ class Year:
             rows.shipments,
         ):
             copy_rows(part)
+        back = Refund.objects.filter(lines=None).values_list("pk", "order__lines")
+        whole = OrderLine.objects.in_bulk({line_id for _refund, line_id in back})
+        RefundLine.objects.bulk_create(
+            RefundLine(
+                refund_id=refund_id,
+                line_id=line_id,
+                quantity=whole[line_id].quantity,
+                amount_fen=whole[line_id].total_fen,
+            )
+            for refund_id, line_id in back
+        )
         self._write_stock()
 
     # One member
@@ -425,21 +437,23 @@ class Year:
         order.status, order.refunded_at, order.refunded_fen = Order.REFUNDED, at, order.paid_fen
         order.refund_requested_at = at - timedelta(hours=3)
         payment = self.rows.payments[-1]
-        self.rows.refunds.append(
-            Refund(
-                order=order,
-                payment=payment,
-                kind=Refund.ORDER,
-                out_refund_no=f"{payment.out_trade_no}R",
-                amount_fen=order.paid_fen,
-                status=Refund.SUCCESS,
-                refund_id=f"50300{payment.pk:023d}",
-                reason="七天无理由退货",
-                actor="客服",
-                requested_at=order.refund_requested_at,
-                refunded_at=at,
-            )
+        payment.refunded_fen = order.paid_fen
+        refund = Refund(
+            order=order,
+            payment=payment,
+            kind=Refund.ORDER,
+            out_refund_no=f"{payment.out_trade_no}R",
+            amount_fen=order.paid_fen,
+            status=Refund.SUCCESS,
+            refund_id=f"50300{payment.pk:023d}",
+            reason="七天无理由退货",
+            actor="客服",
+            requested_at=order.refund_requested_at,
+            refunded_at=at,
         )
+        self.rows.refunds.append(refund)
+        for line in self.rows.lines[-len(lines) :]:
+            line.refunded_quantity, line.refunded_fen = line.quantity, line.total_fen
         self._fact(order.member_id or 0, Activity.REFUNDED, at, f"order:{order.pk}", order.paid_fen)
         self._log(order.pk, "refund_requested", "客服", order.refund_requested_at)
         self._log(order.pk, "refunded", "system", at)

@@ -1,6 +1,7 @@
 """The shop's admin pages, by noun."""
 
 from shop.admin import (
+    aftersales,
     attributes,
     booking,
     brands,
@@ -9,6 +10,7 @@ from shop.admin import (
     fulfilment,
     funnel,
     gift_cards,
+    invoices,
     logistics,
     offers,
     orders,
@@ -30,6 +32,7 @@ from shop.admin import (
 from shop.imports import admin as imports
 
 __all__ = [
+    "aftersales",
     "attributes",
     "booking",
     "brands",
@@ -39,6 +42,7 @@ __all__ = [
     "funnel",
     "gift_cards",
     "imports",
+    "invoices",
     "logistics",
     "offers",
     "orders",

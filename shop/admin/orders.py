@@ -21,6 +21,7 @@ from core import clock, money
 from core.admin import ReadOnlyAdmin
 from core.secrets import masked_phone
 from shop import queries, services
+from shop.admin.desk import DESK_ACTIONS, DeskActions, order_of
 from shop.admin.fields import actor_label, said, who, yuan_column
 from shop.models import Order, OrderLine, OrderLog, Payment, Refund, Shipment
 
@@ -66,7 +67,11 @@ class FactInline(TabularInline):
 class LineInline(FactInline):
     model = OrderLine
     tab = False
-    fields = readonly_fields = ["picture", "goods", "unit_price", "quantity", "discount", "total"]
+    fields = readonly_fields = [
+        *("picture", "goods", "unit_price", "quantity", "discount", "total"),
+        *("refunded_quantity", "refunded"),
+    ]
+    refunded = yuan_column("refunded_fen", _("sum refunded"))
     unit_price = yuan_column("unit_price_fen", _("unit price"))
     discount = yuan_column("discount_fen", _("discount"))
     total = yuan_column("total_fen", _("total"))
@@ -196,7 +201,7 @@ class ChannelFilter(admin.SimpleListFilter):
 
 
 @admin.register(Order)
-class OrderAdmin(ReadOnlyAdmin):
+class OrderAdmin(DeskActions, ReadOnlyAdmin):
     list_display = ["number", "buyer", "goods", "total", "state", "placed_at", "paid_at"]
     list_filter = [StatusFilter, PlacedFilter, ChannelFilter]
     list_select_related = ["member"]
@@ -221,7 +226,10 @@ class OrderAdmin(ReadOnlyAdmin):
                 ]
             },
         ),
-        (_("Delivery"), {"fields": [("receiver", "phone_shown"), "address", "note"]}),
+        (
+            _("Delivery"),
+            {"fields": [("receiver", "phone_shown"), "address", "note", "merchant_note", "ship_with"]},
+        ),
         (
             _("Times"),
             {
@@ -235,9 +243,9 @@ class OrderAdmin(ReadOnlyAdmin):
     ]
     readonly_fields = [
         *("state_text", "channel_text", "member_link", "items", "shipping", "discount", "total"),
-        *("paid", "refunded", "phone_shown", "address"),
+        *("paid", "refunded", "phone_shown", "address", "ship_with"),
     ]
-    actions_detail = ["ship", "cancel", "refund"]
+    actions_detail = ["ship", "cancel", "refund", *DESK_ACTIONS]
 
     items = yuan_column("items_fen", _("goods"))
     shipping = yuan_column("shipping_fen", _("shipping"))
@@ -324,7 +332,7 @@ class OrderAdmin(ReadOnlyAdmin):
     # Which buttons an order offers; the services decide again under lock.
 
     def has_ship_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        order = _order_of(request, object_id)
+        order = order_of(request, object_id)
         return (
             bool(request.user.has_perm("shop.change_order"))
             and order is not None
@@ -334,7 +342,7 @@ class OrderAdmin(ReadOnlyAdmin):
         )
 
     def has_cancel_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        order = _order_of(request, object_id)
+        order = order_of(request, object_id)
         return (
             bool(request.user.has_perm("shop.change_order"))
             and order is not None
@@ -342,7 +350,7 @@ class OrderAdmin(ReadOnlyAdmin):
         )
 
     def has_refund_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        order = _order_of(request, object_id)
+        order = order_of(request, object_id)
         return (
             bool(request.user.has_perm("shop.add_refund"))
             and order is not None
@@ -427,15 +435,6 @@ class OrderAdmin(ReadOnlyAdmin):
                 request, _("¥%(amount)s is on its way back.") % {"amount": money.yuan(refund.amount_fen)}
             )
         return _back(object_id)
-
-
-def _order_of(request: HttpRequest, object_id: Any) -> Order | None:
-    """The order of this page, read once per request for all its buttons."""
-    known: dict[str, Order | None] = request.__dict__.setdefault("_shop_orders", {})
-    key = str(object_id)
-    if key not in known:
-        known[key] = Order.objects.filter(pk=int(key)).first() if key.isdigit() else None
-    return known[key]
 
 
 def _shown_phone(page: OrderAdmin, order: Order) -> str:

@@ -1,5 +1,11 @@
 """The shop's tables, by noun."""
 
+from shop.models.aftersales import (
+    AfterSale,
+    AfterSaleLine,
+    AfterSaleLog,
+    AfterSalePhoto,
+)
 from shop.models.attributes import Attribute, AttributeValue
 from shop.models.booking import (
     BookableService,
@@ -18,10 +24,18 @@ from shop.models.fulfilment import Fulfilment
 from shop.models.funnel import FunnelStep
 from shop.models.gift_cards import GiftCard, GiftCardBatch, GiftCardGuess
 from shop.models.imports import ImportLine, ImportRun
+from shop.models.invoices import (
+    Invoice,
+)
 from shop.models.logistics import Carrier, OrderMessage, TrackingEvent
 from shop.models.offers import Offer, OfferTake, OfferTally, OfferWaiting
 from shop.models.orders import EffectReversal, Order, OrderDiscount, OrderLine, OrderLog
-from shop.models.payments import Payment, Refund, Shipment
+from shop.models.payments import (
+    Payment,
+    Refund,
+    RefundLine,
+    Shipment,
+)
 from shop.models.pricing import CostPrice, MemberPrice, PointsPolicy
 from shop.models.promotions import Promotion, PromotionExtra
 from shop.models.questions import Question
@@ -38,6 +52,10 @@ from shop.models.transfers import Transfer, TransferLine
 
 __all__ = [
     "Address",
+    "AfterSale",
+    "AfterSaleLine",
+    "AfterSaleLog",
+    "AfterSalePhoto",
     "Attribute",
     "AttributeValue",
     "Bill",
@@ -63,6 +81,7 @@ __all__ = [
     "GiftCardGuess",
     "ImportLine",
     "ImportRun",
+    "Invoice",
     "LowStock",
     "MemberPrice",
     "Offer",
@@ -86,6 +105,7 @@ __all__ = [
     "QueueDay",
     "QueueTicket",
     "Refund",
+    "RefundLine",
     "Rehearsal",
     "Review",
     "ReviewPhoto",

@@ -13,10 +13,12 @@ from shop import rules
 
 
 class Order(models.Model):
-    """What a member bought, at which prices, and how far it is. Its lines, prices and address never change.
+    """What a member bought, at which prices, and how far it is. Prices change before payment only, by staff; the
+    address before shipping only; both with an entry in the log.
 
-    `refund_requested_at` is set while a refund of the whole order is on its way: the order may not be shipped then.
-    `due_at` is when the next automatic step looks at it (release when unpaid, receipt when shipped).
+    `refund_requested_at` is set while a refund of the whole order, or of goods not shipped yet, is on its way: the
+    order may not be shipped then. `due_at` is when the next automatic step looks at it (release when unpaid, receipt
+    when shipped, the question for a review when received).
     """
 
     PENDING_PAYMENT, PAID, SHIPPED = rules.PENDING_PAYMENT, rules.PAID, rules.SHIPPED
@@ -61,6 +63,7 @@ class Order(models.Model):
     total_fen = models.BigIntegerField(_("total"))
     paid_fen = models.BigIntegerField(_("paid"), default=0)
     refunded_fen = models.BigIntegerField(_("refunded"), default=0)
+    refunded_shipping_fen = models.BigIntegerField(_("shipping refunded"), default=0, db_default=0)
     delivery = models.CharField(
         _("delivery"), max_length=8, choices=DELIVERIES, default=SHIP, db_default=SHIP
     )
@@ -115,9 +118,14 @@ class Order(models.Model):
                 name="order_refunds_at_most_what_was_paid",
             ),
             models.CheckConstraint(
+                condition=Q(refunded_shipping_fen__gte=0) & Q(refunded_shipping_fen__lte=F("shipping_fen")),
+                name="order_gives_back_at_most_its_shipping",
+            ),
+            models.CheckConstraint(
                 condition=Q(status__in=rules.ORDER_STATUSES), name="order_status_is_a_known_word"
             ),
         ]
+        permissions = [("change_order_price", "Can change the price of an unpaid order")]
         indexes = [
             models.Index(fields=["member", "-placed_at"], name="orders_of_member"),
             models.Index(fields=["-placed_at"], name="orders_by_time"),
@@ -126,7 +134,9 @@ class Order(models.Model):
                 fields=["paid_at"], name="orders_by_payment_time", condition=Q(paid_at__isnull=False)
             ),
             models.Index(
-                fields=["due_at"], name="orders_due", condition=Q(status__in=["pending_payment", "shipped"])
+                fields=["due_at"],
+                name="orders_due",
+                condition=Q(status__in=["pending_payment", "shipped", "received"]),
             ),
             models.Index(Right("phone", 4), name="orders_by_phone_end"),
         ]
@@ -136,7 +146,7 @@ class Order(models.Model):
 
     @property
     def is_refunding(self) -> bool:
-        """A refund of the whole order was asked for and the money is not back yet."""
+        """Money for the whole order, or for goods not shipped yet, was asked back and is not back yet."""
         return self.refund_requested_at is not None and self.status != self.REFUNDED
 
     def can_pay(self, at: datetime) -> bool:
@@ -284,6 +294,10 @@ class OrderLog(models.Model):
         ("refund_failed", _("refund failed")),
         ("imported", _("imported")),
         ("merged", _("moved to another member")),
+        ("noted", _("note of the shop changed")),
+        ("price_changed", _("price changed")),
+        ("address_changed", _("address changed")),
+        ("aftersale", _("after-sale")),
     ]
 
     order = models.ForeignKey(Order, models.CASCADE, related_name="log", verbose_name=_("order"))

@@ -61,6 +61,9 @@ class Payment(models.Model):
     status = models.CharField(_("status"), max_length=8, choices=STATUSES, default=OPEN)
     transaction_id = models.CharField(_("WeChat's number"), max_length=64, null=True, blank=True, unique=True)
     paid_fen = models.BigIntegerField(_("paid"), default=0)
+    refunded_fen = models.BigIntegerField(
+        _("refunded"), default=0, db_default=0, help_text=_("Gone back or on its way back.")
+    )
     difference = models.CharField(_("difference"), max_length=300, blank=True)
     expires_at = models.DateTimeField(_("to be paid until"))
     created_at = models.DateTimeField(_("started at"))
@@ -117,6 +120,10 @@ class Payment(models.Model):
                 | (Q(paid_fen=0) & ~Q(status__in=["paid", "mismatch"])),
                 name="tender_is_paid_in_full_or_not_at_all",
             ),
+            models.CheckConstraint(
+                condition=Q(refunded_fen__gte=0) & Q(refunded_fen__lte=F("paid_fen")),
+                name="payment_gives_back_at_most_what_it_took",
+            ),
         ]
         indexes = [
             models.Index(fields=["next_query_at"], name="payments_to_ask_about", condition=Q(status="open")),
@@ -133,11 +140,16 @@ class Payment(models.Model):
 
 
 class Refund(models.Model):
-    """Money that goes back, under one out_refund_no that is used for every attempt."""
+    """Money that goes back, under one out_refund_no that is used for every attempt.
+
+    A payment may be given back in several refunds, together at most what it paid: asking for one claims its amount on
+    the payment (`Payment.refunded_fen`) and its pieces on the lines; a refund that WeChat closes frees them again.
+    `cause` makes a request happen once ("aftersale:12", "duplicate").
+    """
 
     ORDER, LATE, DUPLICATE, MISMATCH = "order", "late", "duplicate", "mismatch"
     KINDS = [
-        (ORDER, _("whole order")),
+        (ORDER, _("order")),
         (LATE, _("paid after cancellation")),
         (DUPLICATE, _("paid twice")),
         (MISMATCH, _("did not match")),
@@ -154,7 +166,16 @@ class Refund(models.Model):
 
     order = models.ForeignKey("shop.Order", models.PROTECT, related_name="refunds", verbose_name=_("order"))
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="refunds", verbose_name=_("payment"))
+    aftersale = models.ForeignKey(
+        "shop.AfterSale",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="refunds",
+        verbose_name=_("after-sale"),
+    )
     kind = models.CharField(_("kind"), max_length=10, choices=KINDS)
+    cause = models.CharField(max_length=60, blank=True, db_default="", editable=False)
     out_refund_no = models.CharField(_("merchant's refund number"), max_length=64, unique=True)
     amount_fen = models.BigIntegerField(_("amount"))
     status = models.CharField(_("status"), max_length=12, choices=STATUSES, default=PENDING)
@@ -179,11 +200,13 @@ class Refund(models.Model):
         verbose_name = _("refund")
         verbose_name_plural = _("refunds")
         constraints = [
-            # A refund that WeChat refused may be asked for anew; any other gives the money of a payment back once.
+            # What WeChat refused may be asked for anew; anything else is given back once per cause.
             models.UniqueConstraint(
-                fields=["payment"], condition=~Q(status="closed"), name="a_payment_is_refunded_once"
+                fields=["payment", "cause"],
+                condition=~Q(status="closed") & ~Q(cause=""),
+                name="a_payment_is_refunded_once_per_cause",
             ),
-            models.CheckConstraint(condition=Q(amount_fen__gt=0), name="refund_is_positive"),
+            models.CheckConstraint(condition=Q(amount_fen__gte=0), name="refund_never_negative"),
         ]
         indexes = [
             models.Index(
@@ -196,6 +219,42 @@ class Refund(models.Model):
 
     def __str__(self) -> str:
         return self.out_refund_no
+
+
+class RefundLine(models.Model):
+    """What a refund of an order gives back: pieces of a line and their money, or (`line` null) shipping.
+
+    `quantity` 0 with an amount: money without goods (price protection), or the rest of a line whose pieces another
+    payment's refund carries. Append-only; the pieces count while the refund is not closed.
+    """
+
+    refund = models.ForeignKey(Refund, models.CASCADE, related_name="lines", verbose_name=_("refund"))
+    line = models.ForeignKey(
+        "shop.OrderLine",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="refund_lines",
+        verbose_name=_("order line"),
+    )
+    quantity = models.PositiveIntegerField(_("quantity"), default=0)
+    amount_fen = models.BigIntegerField(_("amount"))
+
+    class Meta:
+        verbose_name = _("refund line")
+        verbose_name_plural = _("refund lines")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["refund", "line"], nulls_distinct=False, name="a_refund_names_a_line_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(amount_fen__gte=0) & ~Q(amount_fen=0, quantity=0),
+                name="refund_line_gives_something",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.line or _('shipping')} ×{self.quantity}"
 
 
 class Shipment(models.Model):

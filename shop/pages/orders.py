@@ -16,6 +16,7 @@ from shop.errors import NoSuchOrder
 from shop.forms import whole_number
 from shop.models import Order
 from shop.pages import words
+from shop.pages.desk import order_ways
 from shop.pages.frame import members_only, problem, sdk_for, show, show_part
 from shop.pages.fulfilment import shown_part, shown_pickup
 from shop.pages.pictures import of_name
@@ -154,6 +155,7 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
         sdk=sdk_for(request) if asked else None,
         log=[entry for entry in reversed(log) if entry["words"]],
         cancel_reasons=words.cancel_reasons(),
+        ways=order_ways(found),
     )
 
 

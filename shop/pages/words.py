@@ -91,6 +91,9 @@ def log_words(action: str) -> str:
         "received": _("The parcel has arrived"),
         "refund_requested": _("A refund was started"),
         "refunded": _("The money was returned"),
+        "price_changed": _("The shop changed the price"),
+        "address_changed": _("The address was changed"),
+        "aftersale": _("You applied for after-sales"),
     }.get(action, "")
 
 

@@ -1,5 +1,15 @@
 """What others may ask about the shop: shelves, carts, orders. Light rows, a fixed number of statements each."""
 
+from shop.queries.aftersales import (
+    ApplicableLine,
+    aftersale_for,
+    aftersales_of,
+    aftersales_of_order,
+    applicable_lines,
+    invoice_of,
+    orders_to_ship_with,
+    photo_for,
+)
 from shop.queries.booking import (
     DayRow,
     booking_for,
@@ -114,6 +124,7 @@ from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, pa
 
 __all__ = [
     "COUPON_TABS",
+    "ApplicableLine",
     "Balance",
     "CartPage",
     "CartRow",
@@ -147,6 +158,10 @@ __all__ = [
     "Why",
     "address_for",
     "addresses_of",
+    "aftersale_for",
+    "aftersales_of",
+    "aftersales_of_order",
+    "applicable_lines",
     "asked_templates",
     "balance_for",
     "balance_statement",
@@ -182,6 +197,7 @@ __all__ = [
     "guarantees",
     "held_for",
     "hints_of",
+    "invoice_of",
     "latest_parcels",
     "line_to_review",
     "lines_of",
@@ -198,8 +214,10 @@ __all__ = [
     "order_for",
     "order_message",
     "orders_of",
+    "orders_to_ship_with",
     "paid_share",
     "parcels_of",
+    "photo_for",
     "pickup_stores",
     "place_of",
     "product_list",

@@ -7,6 +7,17 @@ from shop.services.addresses import (
     save_address,
     set_default_address,
 )
+from shop.services.aftersales import (
+    apply_for_aftersale,
+    approve_aftersale,
+    cancel_aftersale,
+    pay_back,
+    receive_return,
+    refuse_aftersale,
+    send_back,
+    settle_due_aftersales,
+    ship_exchange,
+)
 from shop.services.booking import (
     book_slot,
     cancel_booking,
@@ -32,6 +43,13 @@ from shop.services.catalogue import (
 )
 from shop.services.coupons import claim_coupon, expire_coupons, grant_coupon, grant_coupons, revoke_coupons
 from shop.services.coupons_in_batches import start_granting
+from shop.services.desk import (
+    ask_for_reviews,
+    change_address,
+    change_price,
+    may_change_address,
+    note_order,
+)
 from shop.services.effects import reverse_effects, settle_effects, undo_effects
 from shop.services.favourites import (
     ask_stock_notice,
@@ -54,6 +72,11 @@ from shop.services.gift_cards import (
     export_gift_cards,
     make_gift_cards,
     void_gift_cards,
+)
+from shop.services.invoices import (
+    issue_invoice,
+    refuse_invoice,
+    request_invoice,
 )
 from shop.services.logistics import answer_chat, send_order_message, tell_order
 from shop.services.merging import move_member
@@ -87,7 +110,15 @@ from shop.services.queueing import (
 )
 from shop.services.reconciliation import compare_bill, open_bill, reconcile, resolve_difference
 from shop.services.recovery import remind_of_payment, remind_unpaid
-from shop.services.refunds import confirm_refund, refund_mismatch, refund_order, retry_refunds, send_refunds
+from shop.services.refunds import (
+    confirm_refund,
+    refund_lines,
+    refund_mismatch,
+    refund_order,
+    repeat_refund,
+    retry_refunds,
+    send_refunds,
+)
 from shop.services.rehearsals import start_rehearsal
 from shop.services.reviews import answer_review, decide_review, move_reviews, refresh_rating, write_review
 from shop.services.routing import Serving, order_elsewhere, reason_words
@@ -110,8 +141,11 @@ __all__ = [
     "answer_chat",
     "answer_question",
     "answer_review",
+    "apply_for_aftersale",
+    "approve_aftersale",
     "ask_again",
     "ask_carriers",
+    "ask_for_reviews",
     "ask_question",
     "ask_stock_notice",
     "bind_gift_card",
@@ -120,10 +154,13 @@ __all__ = [
     "buyer_of_sale",
     "call_again",
     "call_next",
+    "cancel_aftersale",
     "cancel_booking",
     "cancel_order",
     "cancel_stocktake",
     "cancel_transfer",
+    "change_address",
+    "change_price",
     "change_slot",
     "change_stocks",
     "check_in",
@@ -150,12 +187,14 @@ __all__ = [
     "grant_coupon",
     "grant_coupons",
     "hide_question",
+    "issue_invoice",
     "leave_queue",
     "make_gift_cards",
     "make_thumbnail",
     "mark_no_show",
     "mark_no_shows",
     "mark_ready",
+    "may_change_address",
     "move_bookings",
     "move_favourites",
     "move_member",
@@ -164,11 +203,13 @@ __all__ = [
     "move_stock",
     "move_stored_value",
     "move_tickets",
+    "note_order",
     "note_step",
     "note_steps",
     "open_bill",
     "open_stocktake",
     "order_elsewhere",
+    "pay_back",
     "payment_time",
     "pickup_code",
     "place_order",
@@ -179,6 +220,7 @@ __all__ = [
     "reason_words",
     "receive_due_orders",
     "receive_order",
+    "receive_return",
     "receive_transfer",
     "reconcile",
     "record_sale",
@@ -189,12 +231,17 @@ __all__ = [
     "refresh_rating",
     "refresh_sold_counts",
     "refresh_stock_marks",
+    "refund_lines",
     "refund_mismatch",
     "refund_order",
+    "refuse_aftersale",
+    "refuse_invoice",
     "release_order",
     "remind_of_payment",
     "remind_unpaid",
     "remove_cart_line",
+    "repeat_refund",
+    "request_invoice",
     "resolve_difference",
     "retry_refunds",
     "reverse_effects",
@@ -203,6 +250,7 @@ __all__ = [
     "save_product_image",
     "schedule_products",
     "select_cart_lines",
+    "send_back",
     "send_booking_reminders",
     "send_order_message",
     "send_refunds",
@@ -214,9 +262,11 @@ __all__ = [
     "set_products_status",
     "set_safety_stock",
     "set_stock",
+    "settle_due_aftersales",
     "settle_effects",
     "settle_free_order",
     "shelve_due_products",
+    "ship_exchange",
     "ship_order",
     "skip_number",
     "start_granting",

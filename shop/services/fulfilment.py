@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from core import clock
 from core.events import publish
 from core.locks import lock_row
-from shop import rules
+from shop import aftersales_rules, rules
 from shop.errors import NoSuchOrder, WrongState
 from shop.events import OrderReceived, OrderShipped, PickupReady
 from shop.models import Fulfilment, Order, OrderLine, Shipment, StockMovement
@@ -194,7 +194,7 @@ def receive_order(*, order_id: int, actor: str = "system", member_id: int | None
     if member_id is not None:
         orders = orders.filter(member_id=member_id)
     received = orders.filter(status=Order.SHIPPED, refund_requested_at__isnull=True).update(
-        status=Order.RECEIVED, received_at=moment, due_at=None
+        status=Order.RECEIVED, received_at=moment, due_at=moment + aftersales_rules.REVIEW_AFTER
     )
     order = orders.first()
     if order is None:

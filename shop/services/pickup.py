@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from core import clock
 from core.events import publish
 from core.locks import lock_row
+from shop import aftersales_rules
 from shop.errors import NoSuchOrder, PickupRefused
 from shop.events import OrderReceived
 from shop.models import Fulfilment, Order
@@ -43,7 +44,8 @@ def redeem_pickup(*, code: str, store_id: int, by: str, user_id: int | None = No
     row.save(update_fields=["state", "done_at", "actor"])
     write_log(order, "handed_over", actor=by, user_id=user_id, note=row.store.name)
     if not order.fulfilments.filter(state__in=Fulfilment.OPEN).exists():
-        order.status, order.received_at, order.due_at = Order.RECEIVED, moment, None
+        order.status, order.received_at = Order.RECEIVED, moment
+        order.due_at = moment + aftersales_rules.REVIEW_AFTER
         order.shipped_at = moment
         order.save(update_fields=["status", "received_at", "due_at", "shipped_at"])
         if order.member_id:

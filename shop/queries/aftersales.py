@@ -1,0 +1,111 @@
+"""What can be applied for, and what became of it. Shoppers see their own; access is decided here."""
+
+from dataclasses import dataclass
+
+from django.db.models import Prefetch
+from django.utils.translation import gettext as _
+
+from shop import aftersales_rules as rules
+from shop.errors import NoSuchAfterSale
+from shop.models import AfterSale, AfterSaleLine, AfterSalePhoto, Invoice, Order, OrderLine, Sku
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicableLine:
+    """A line with how many of its pieces can still be applied for; `is_taken`: an application is under way."""
+
+    line: OrderLine
+    left: int
+    is_taken: bool
+    piece_fen: int  # what one piece gives back
+    variants: list[Sku]  # what it can be exchanged for, itself among them
+
+
+def applicable_lines(order: Order) -> list[ApplicableLine]:
+    """Three statements, however many lines."""
+    lines = list(OrderLine.objects.filter(order=order).select_related("sku").order_by("pk"))
+    taken = set(
+        AfterSaleLine.objects.filter(line__order=order, is_open=True).values_list("line_id", flat=True)
+    )
+    variants: dict[int, list[Sku]] = {}
+    for sku in Sku.objects.filter(product__in={line.sku.product_id for line in lines}).order_by(
+        "position", "pk"
+    ):
+        variants.setdefault(sku.product_id, []).append(sku)
+    rows = []
+    for line in lines:
+        left = line.quantity - line.refunded_quantity
+        piece = rules.share_fen(
+            total_fen=line.total_fen,
+            quantity=line.quantity,
+            refunded_fen=line.refunded_fen,
+            refunded_quantity=line.refunded_quantity,
+            returning=min(left, 1),
+        )
+        same = [
+            sku
+            for sku in variants.get(line.sku.product_id, [])
+            if sku.pk == line.sku_id or (sku.is_active and sku.price_fen == line.sku.price_fen)
+        ]
+        rows.append(ApplicableLine(line, left, line.pk in taken, piece, same))
+    return rows
+
+
+def aftersales_of(member_id: int, *, limit: int = 50) -> list[AfterSale]:
+    """A member's applications, newest first, with their lines."""
+    mine = AfterSale.objects.filter(order__member_id=member_id).select_related("order")
+    return list(mine.prefetch_related(_lines()).order_by("-applied_at", "-pk")[:limit])
+
+
+def aftersales_of_order(order_id: int) -> list[AfterSale]:
+    return list(AfterSale.objects.filter(order_id=order_id).order_by("-pk"))
+
+
+def aftersale_for(number: str, *, member_id: int) -> AfterSale:
+    """Her own application with lines, photos and log. Raises NoSuchAfterSale, also for another member's."""
+    found = (
+        AfterSale.objects.filter(number=number, order__member_id=member_id)
+        .select_related("order")
+        .prefetch_related(_lines(), "photos", "log")
+        .first()
+    )
+    if found is None:
+        raise NoSuchAfterSale(_("This application does not exist."))
+    return found
+
+
+def photo_for(photo_id: int, *, member_id: int) -> AfterSalePhoto:
+    """A photo of her own. Raises NoSuchAfterSale."""
+    found = AfterSalePhoto.objects.filter(pk=photo_id, aftersale__order__member_id=member_id).first()
+    if found is None:
+        raise NoSuchAfterSale(_("This application does not exist."))
+    return found
+
+
+def _lines() -> Prefetch:
+    return Prefetch("lines", AfterSaleLine.objects.select_related("line__sku", "new_sku").order_by("pk"))
+
+
+def invoice_of(order_id: int) -> Invoice | None:
+    """The latest request of an order."""
+    return Invoice.objects.filter(order_id=order_id).order_by("-pk").first()
+
+
+def orders_to_ship_with(order: Order) -> list[Order]:
+    """Other paid orders of the same buyer to the same address that wait to be shipped, oldest first."""
+    if order.status != Order.PAID or order.member_id is None or order.delivery != Order.SHIP:
+        return []
+    return list(
+        Order.objects.filter(
+            member_id=order.member_id,
+            status=Order.PAID,
+            refund_requested_at__isnull=True,
+            delivery=Order.SHIP,
+            receiver=order.receiver,
+            phone=order.phone,
+            region=order.region,
+            street=order.street,
+        )
+        .exclude(pk=order.pk)
+        .order_by("paid_at", "pk")[:20]
+    )

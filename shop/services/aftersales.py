@@ -1,0 +1,496 @@
+"""After-sales (售后): applied for, answered, sent back, received, paid back or exchanged.
+
+Every command locks the order first, so two of them on one order follow each other.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+from django.apps import apps
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from core import clock
+from core.errors import Refusal
+from core.locks import lock_row
+from shop import aftersales_rules as rules
+from shop.errors import AfterSaleRefused, NoSuchAfterSale, NoSuchOrder, NothingToRefund, WrongState
+from shop.models import AfterSale, AfterSaleLine, Order, OrderLine, Payment, Refund, Sku, StockMovement
+from shop.services.aftersales_photos import keep_photos, photos_of
+from shop.services.aftersales_steps import move, note_step
+from shop.services.messages import tell_buyer
+from shop.services.orders import held_lines, write_log
+from shop.services.refunds import refund_lines, repeat_refund
+from shop.services.stock import Move, move_stock, warehouse_id
+
+
+def apply_for_aftersale(
+    *,
+    order_id: int,
+    member_id: int,
+    kind: str,
+    parts: Sequence[tuple[int, int]],
+    reason: str,
+    idempotency_key: str,
+    description: str = "",
+    files: Sequence[IO[bytes]] = (),
+    new_skus: Mapping[int, int] | None = None,
+) -> AfterSale:
+    """A shopper applies for pieces of her own order, (line id, quantity) each, with photos.
+
+    `new_skus`: for an exchange, line id → the SKU that is wanted instead (without one: the same). Locks: order.
+    Idempotent on: (order, idempotency_key). Publishes: AfterSaleMoved. Raises NoSuchOrder, WrongState,
+    AfterSaleRefused, NothingToRefund, BadPhoto.
+    """
+    photos = photos_of(files)
+    with transaction.atomic():
+        order = lock_row(Order.objects.filter(pk=order_id, member_id=member_id))
+        if order is None:
+            raise NoSuchOrder(_("This order does not exist."))
+        known = AfterSale.objects.filter(order=order, idempotency_key=idempotency_key).first()
+        if known is not None:
+            return known
+        _refuse_what_comes_too_late(order, kind)
+        lines = _lines_applied_for(order, kind, parts, new_skus or {})
+        moment = clock.now()
+        aftersale = AfterSale.objects.create(
+            number=f"{order.number}-{AfterSale.objects.filter(order=order).count() + 1}",
+            order=order,
+            kind=kind,
+            reason=" ".join(reason.split())[:80] or _("Other"),
+            description=" ".join(description.split())[: rules.MAX_DESCRIPTION],
+            amount_fen=sum(line.amount_fen for line in lines),
+            was_shipped=order.status != Order.PAID,
+            idempotency_key=idempotency_key,
+            applied_at=moment,
+            due_at=rules.due_at(kind, rules.APPLIED, moment),
+        )
+        for line in lines:
+            line.aftersale = aftersale
+        AfterSaleLine.objects.bulk_create(lines)
+        keep_photos(aftersale, photos)
+        note_step(aftersale, actor="member", note=aftersale.reason)
+        write_log(
+            order,
+            "aftersale",
+            actor="member",
+            note=f"{aftersale.number} {aftersale.get_kind_display()}",
+        )
+        return aftersale
+
+
+def _refuse_what_comes_too_late(order: Order, kind: str) -> None:
+    if kind not in rules.KINDS:
+        raise AfterSaleRefused(_("Please choose what we can do for you."))
+    if order.is_refunding:
+        raise WrongState(_("The money for this order is already on its way back."))
+    allowed = [Order.SHIPPED, Order.RECEIVED]
+    if kind not in rules.WITH_RETURN:
+        allowed.append(Order.PAID)
+    if order.status not in allowed:
+        raise WrongState(
+            _("This cannot be applied for now; the order is: %(status)s.") % {"status": order.status_label}
+        )
+    moment = clock.now()
+    if order.received_at is not None and moment > order.received_at + rules.APPLY_WITHIN:
+        raise AfterSaleRefused(
+            _("After-sales can be applied for within %(days)d days of receipt. Please write to us.")
+            % {"days": rules.APPLY_WITHIN.days}
+        )
+    if kind == rules.PRICE_PROTECTION and (
+        order.paid_at is None or moment > order.paid_at + rules.PROTECTION_TIME
+    ):
+        raise AfterSaleRefused(
+            _("The price is protected for %(days)d days after payment.")
+            % {"days": rules.PROTECTION_TIME.days}
+        )
+
+
+def _lines_applied_for(
+    order: Order, kind: str, parts: Sequence[tuple[int, int]], new_skus: Mapping[int, int]
+) -> list[AfterSaleLine]:
+    """The lines with what they would give back, not saved yet. Raises AfterSaleRefused, NothingToRefund."""
+    wanted: dict[int, int] = {}
+    for line_id, quantity in parts:
+        wanted[line_id] = wanted.get(line_id, 0) + quantity
+    lines = OrderLine.objects.filter(order=order, pk__in=wanted).select_related("sku").order_by("pk")
+    if not wanted or len(lines) != len(wanted):
+        raise AfterSaleRefused(_("Please choose what it is about."))
+    if AfterSaleLine.objects.filter(line__in=wanted, is_open=True).exists():
+        raise AfterSaleRefused(_("You have already applied for one of these; it is being looked at."))
+    rows = []
+    for line in lines:
+        quantity, left = wanted[line.pk], line.quantity - line.refunded_quantity
+        if not 1 <= quantity <= left:
+            raise NothingToRefund(
+                _("%(name)s: %(count)d pieces can be applied for.")
+                % {"name": line.product_name, "count": left}
+            )
+        row = AfterSaleLine(line=line, quantity=quantity)
+        if kind == rules.EXCHANGE:
+            row.new_sku = _exchanged_for(line, new_skus.get(line.pk, line.sku_id))
+        else:
+            row.amount_fen = _amount(kind, line, quantity)
+        rows.append(row)
+    if kind != rules.EXCHANGE and not any(row.amount_fen for row in rows):
+        if kind == rules.PRICE_PROTECTION:
+            raise AfterSaleRefused(_("The price has not fallen since you paid."))
+        raise NothingToRefund(_("There is nothing to give back: it is already back, or on its way."))
+    return rows
+
+
+def _amount(kind: str, line: OrderLine, quantity: int) -> int:
+    numbers = {
+        "total_fen": line.total_fen,
+        "quantity": line.quantity,
+        "refunded_fen": line.refunded_fen,
+        "refunded_quantity": line.refunded_quantity,
+    }
+    if kind == rules.PRICE_PROTECTION:
+        return rules.protection_fen(**numbers, price_now_fen=line.sku.price_fen)
+    return rules.share_fen(**numbers, returning=quantity)
+
+
+def _exchanged_for(line: OrderLine, sku_id: int) -> Sku:
+    """Another variant of the same product at the same price. Raises AfterSaleRefused."""
+    sku = Sku.objects.filter(pk=sku_id, product_id=line.sku.product_id).first()
+    if sku is None or (sku.pk != line.sku_id and (sku.price_fen != line.sku.price_fen or not sku.is_active)):
+        raise AfterSaleRefused(_("Only variants of the same product at the same price can be exchanged."))
+    return sku
+
+
+@transaction.atomic
+def approve_aftersale(
+    *,
+    aftersale_id: int,
+    by: str = "system",
+    user_id: int | None = None,
+    answer: str = "",
+    return_address: str = "",
+) -> AfterSale:
+    """Say yes: money goes back at once, or the shopper is told where to send the goods (default: the warehouse).
+
+    An exchange reserves what will be sent instead. Locks: order, payment, stock. Idempotent. Publishes:
+    AfterSaleMoved. Raises NoSuchAfterSale, WrongState, NothingToRefund, AfterSaleRefused (the exchange is sold out).
+    """
+    order, aftersale = _locked(aftersale_id)
+    if aftersale.status not in (rules.APPLIED, rules.REFUSED, rules.CLOSED):
+        return aftersale
+    answer = answer.strip()[:300]
+    if aftersale.kind in rules.WITH_RETURN:
+        address = " ".join(return_address.split())[:300] or warehouse_address()
+        move(
+            aftersale, rules.APPROVED, actor=by, user_id=user_id, note=answer, answer=answer, return_address=address
+        )  # fmt: skip
+        if aftersale.kind == rules.EXCHANGE:
+            _reserve_exchange(order, aftersale, by)
+        _tell(
+            order,
+            aftersale,
+            _("Your application %(number)s is approved. Please send the goods to: %(address)s")
+            % {"number": aftersale.number, "address": address},
+        )
+    else:
+        move(aftersale, rules.APPROVED, actor=by, user_id=user_id, note=answer, answer=answer)
+        _pay_back(order, aftersale, by=by, user_id=user_id)
+    return aftersale
+
+
+def warehouse_address() -> str:
+    """Where goods come back to when staff says nothing else."""
+    store = apps.get_model("crm", "Store").objects.get(pk=warehouse_id())
+    return f"{store.address} {store.name}".strip()
+
+
+@transaction.atomic
+def refuse_aftersale(*, aftersale_id: int, reason: str, by: str, user_id: int | None = None) -> AfterSale:
+    """Say no, with a reason the shopper reads; also when the parcel that came back is not what was agreed.
+
+    Locks: order, stock. Idempotent. Publishes: AfterSaleMoved. Raises NoSuchAfterSale, WrongState.
+    """
+    order, aftersale = _locked(aftersale_id)
+    if aftersale.status == rules.REFUSED:
+        return aftersale
+    reason = " ".join(reason.split())[:300]
+    if not reason:
+        raise WrongState(_("Please say why: the shopper reads it."), code="no_reason")
+    before = aftersale.status
+    move(aftersale, rules.REFUSED, actor=by, user_id=user_id, note=reason, answer=reason)
+    if before != rules.APPLIED:
+        _release_exchange(order, aftersale, by)
+    _tell(
+        order,
+        aftersale,
+        _("Your application %(number)s was not approved: %(reason)s")
+        % {"number": aftersale.number, "reason": reason},
+    )
+    return aftersale
+
+
+@transaction.atomic
+def cancel_aftersale(*, aftersale_id: int, member_id: int) -> AfterSale:
+    """The shopper has changed her mind, before anything is on its way.
+
+    Locks: order, stock. Idempotent. Publishes: AfterSaleMoved. Raises NoSuchAfterSale, WrongState.
+    """
+    order, aftersale = _locked(aftersale_id, member_id)
+    if aftersale.status != rules.CLOSED:
+        _close(order, aftersale, actor="member", note=_("Taken back by the shopper"))
+    return aftersale
+
+
+@transaction.atomic
+def send_back(*, aftersale_id: int, member_id: int, carrier: str, tracking_number: str) -> AfterSale:
+    """The shopper names the parcel with which the goods come back; she may correct it until it is received.
+
+    Locks: order. Idempotent. Publishes: AfterSaleMoved. Raises NoSuchAfterSale, WrongState.
+    """
+    _order, aftersale = _locked(aftersale_id, member_id)
+    carrier, tracking_number = " ".join(carrier.split()), "".join(tracking_number.split())
+    if not 0 < len(carrier) <= 40 or not 0 < len(tracking_number) <= 40:
+        raise WrongState(_("Please enter the carrier and the tracking number."), code="bad_parcel")
+    if (aftersale.carrier, aftersale.tracking_number) == (carrier, tracking_number):
+        return aftersale
+    if aftersale.status == rules.RETURNED:
+        aftersale.carrier, aftersale.tracking_number = carrier, tracking_number
+        aftersale.save(update_fields=["carrier", "tracking_number"])
+        note_step(aftersale, actor="member", note=f"{carrier} {tracking_number}")
+    else:
+        move(
+            aftersale,
+            rules.RETURNED,
+            actor="member",
+            note=f"{carrier} {tracking_number}",
+            carrier=carrier,
+            tracking_number=tracking_number,
+        )
+    return aftersale
+
+
+@transaction.atomic
+def receive_return(
+    *, aftersale_id: int, by: str, user_id: int | None = None, is_sellable: bool = True, note: str = ""
+) -> AfterSale:
+    """The parcel is here and right: the goods go back on the shelf when they can be sold, and the money goes back.
+
+    An exchange now waits for its new parcel. Locks: order, payment, stock. Idempotent. Publishes: AfterSaleMoved.
+    Raises NoSuchAfterSale, WrongState.
+    """
+    order, aftersale = _locked(aftersale_id)
+    if aftersale.status in (rules.RECEIVED, rules.REFUNDING, rules.REFUNDED, rules.EXCHANGED):
+        return aftersale
+    move(aftersale, rules.RECEIVED, actor=by, user_id=user_id, note=note)
+    if is_sellable:
+        restock(order, aftersale, by)
+    if aftersale.kind == rules.RETURN_REFUND:
+        _pay_back(order, aftersale, by=by, user_id=user_id)
+    return aftersale
+
+
+def restock(order: Order, aftersale: AfterSale, by: str) -> None:
+    """Book what came back in, where it was sold from. Once per after-sale, under the order's lock."""
+    counts: dict[tuple[int, int], int] = {}
+    for row in aftersale.lines.select_related("line"):
+        if row.line.store_id:
+            place = (row.line.sku_id, row.line.store_id)
+            counts[place] = counts.get(place, 0) + row.quantity
+    booked = move_stock(
+        [Move(sku_id, store_id, on_hand=count) for (sku_id, store_id), count in sorted(counts.items())],
+        cause=f"aftersale:{aftersale.pk}:return",
+        reason=StockMovement.RETURN,
+        actor=by,
+        order_id=order.pk,
+    )
+    if not booked:
+        raise RuntimeError(f"the stock of after-sale {aftersale.pk} does not exist")
+    aftersale.restocked_at = clock.now()
+    aftersale.save(update_fields=["restocked_at"])
+
+
+@transaction.atomic
+def pay_back(*, aftersale_id: int, by: str, user_id: int | None = None) -> AfterSale:
+    """Ask WeChat anew for the money of an after-sale whose refund it has closed.
+
+    Locks: order, payment. Idempotent. Raises NoSuchAfterSale, WrongState, NothingToRefund.
+    """
+    order, aftersale = _locked(aftersale_id)
+    if aftersale.status not in (rules.REFUNDING, rules.REFUNDED):
+        _pay_back(order, aftersale, by=by, user_id=user_id)
+    return aftersale
+
+
+def _pay_back(order: Order, aftersale: AfterSale, *, by: str, user_id: int | None) -> None:
+    closed = list(
+        Refund.objects.filter(aftersale=aftersale, status=Refund.CLOSED).order_by("payment_id", "-pk")
+    )
+    move(aftersale, rules.REFUNDING, actor=by, user_id=user_id)
+    if closed:
+        newest = {refund.payment_id: refund.pk for refund in reversed(closed)}
+        for refund_id in newest.values():
+            repeat_refund(refund_id=refund_id, by=by, user_id=user_id)
+        return
+    rows = list(aftersale.lines.all())
+    is_cut = aftersale.kind == rules.PRICE_PROTECTION
+    refunds = refund_lines(
+        order_id=order.pk,
+        parts=[] if is_cut else [(row.line_id, row.quantity) for row in rows],
+        cuts={row.line_id: row.amount_fen for row in rows if row.amount_fen} if is_cut else {},
+        reason=aftersale.reason,
+        by=by,
+        user_id=user_id,
+        cause=f"aftersale:{aftersale.pk}",
+        aftersale_id=aftersale.pk,
+    )
+    amount = sum(refund.amount_fen for refund in refunds)
+    aftersale.refresh_from_db()  # stored value and gift cards are back already
+    if (
+        amount != aftersale.amount_fen
+    ):  # something came back meanwhile, or the shipping goes with the last piece
+        aftersale.amount_fen = amount
+        aftersale.save(update_fields=["amount_fen"])
+
+
+@transaction.atomic
+def ship_exchange(
+    *, aftersale_id: int, carrier: str, tracking_number: str, by: str, user_id: int | None = None
+) -> AfterSale:
+    """Send what is given in exchange; it leaves the shelf and the after-sale is over.
+
+    Locks: order, stock. Idempotent. Publishes: AfterSaleMoved. Raises NoSuchAfterSale, WrongState.
+    """
+    order, aftersale = _locked(aftersale_id)
+    if aftersale.status == rules.EXCHANGED:
+        return aftersale
+    carrier, tracking_number = " ".join(carrier.split()), "".join(tracking_number.split())
+    if not 0 < len(carrier) <= 40 or not 0 < len(tracking_number) <= 40:
+        raise WrongState(_("Please enter the carrier and the tracking number."), code="bad_parcel")
+    move(
+        aftersale,
+        rules.EXCHANGED,
+        actor=by,
+        user_id=user_id,
+        note=f"{carrier} {tracking_number}",
+        new_carrier=carrier,
+        new_tracking_number=tracking_number,
+    )
+    gone = move_stock(
+        [Move(sku, store, on_hand=-count, reserved=-count) for sku, store, count in _exchange(aftersale)],
+        cause=f"aftersale:{aftersale.pk}:ship",
+        reason=StockMovement.SHIP,
+        actor=by,
+        order_id=order.pk,
+    )
+    if not gone:
+        raise RuntimeError(f"after-sale {aftersale.pk} had less reserved than its lines say")
+    _tell(
+        order,
+        aftersale,
+        _("What you get in exchange is on its way: %(parcel)s") % {"parcel": f"{carrier} {tracking_number}"},
+    )
+    return aftersale
+
+
+def settle_due_aftersales(*, limit: int = 100) -> int:
+    """Take the steps that are due by themselves; returns how many. One transaction each, guarded by the state.
+
+    Not answered in time: approved, or left to staff (`aftersales_rules.approves_itself`). Not sent back in time:
+    closed. Sent back and not looked into: the money goes back, and the goods stay to be counted in by hand.
+    """
+    due = AfterSale.objects.filter(due_at__lte=clock.now()).order_by("due_at")
+    count = 0
+    for aftersale_id in list(due.values_list("pk", flat=True)[:limit]):
+        try:
+            count += _settle(aftersale_id)
+        except Refusal as refusal:  # cannot go on by itself: an operator sees why
+            _leave_to_staff(aftersale_id, refusal.message)
+    return count
+
+
+@transaction.atomic
+def _settle(aftersale_id: int) -> bool:
+    order, aftersale = _locked(aftersale_id)
+    if aftersale.due_at is None or aftersale.due_at > clock.now():
+        return False
+    match aftersale.status:
+        case rules.APPLIED:
+            held = {line.pk for line in held_lines(order)} if order.status == Order.PAID else set()
+            gone = any(row.line_id not in held for row in aftersale.lines.all())
+            if not rules.approves_itself(aftersale.kind, is_shipped=gone):
+                raise AfterSaleRefused(_("Not answered in time; somebody has to decide"))
+            approve_aftersale(aftersale_id=aftersale_id, answer=_("Approved: not answered in time"))
+        case rules.APPROVED:
+            _close(order, aftersale, actor="system", note=_("The goods were not sent back in time"))
+        case rules.RETURNED:
+            move(aftersale, rules.RECEIVED, actor="system", note=_("Nobody said that the parcel is wrong"))
+            _pay_back(order, aftersale, by="system", user_id=None)
+    return True
+
+
+@transaction.atomic
+def _leave_to_staff(aftersale_id: int, why: str) -> None:
+    _order, aftersale = _locked(aftersale_id)
+    if aftersale.due_at is not None:
+        aftersale.due_at = None
+        aftersale.save(update_fields=["due_at"])
+        note_step(aftersale, actor="system", note=why)
+
+
+def _locked(aftersale_id: int, member_id: int | None = None) -> tuple[Order, AfterSale]:
+    """The order locked, and the after-sale as it is then; another member's does not exist."""
+    order_id = AfterSale.objects.filter(pk=aftersale_id).values_list("order_id", flat=True).first()
+    orders = Order.objects.filter(pk=order_id or 0)
+    order = lock_row(orders if member_id is None else orders.filter(member_id=member_id))
+    if order is None:
+        raise NoSuchAfterSale(_("This application does not exist."))
+    return order, AfterSale.objects.get(pk=aftersale_id)
+
+
+def _close(order: Order, aftersale: AfterSale, *, actor: str, note: str) -> None:
+    was_approved = aftersale.status == rules.APPROVED
+    if was_approved and Refund.objects.filter(aftersale=aftersale).exists():
+        raise WrongState(_("The money for this is being settled; please wait for the shop."))
+    move(aftersale, rules.CLOSED, actor=actor, note=note)
+    if was_approved:
+        _release_exchange(order, aftersale, actor)
+
+
+def _exchange(aftersale: AfterSale) -> list[tuple[int, int, int]]:
+    """(SKU, store, pieces) that an exchange sends, added up."""
+    counts: dict[tuple[int, int], int] = {}
+    for row in aftersale.lines.select_related("line"):
+        if row.new_sku_id and row.line.store_id:
+            place = (row.new_sku_id, row.line.store_id)
+            counts[place] = counts.get(place, 0) + row.quantity
+    return [(sku, store, count) for (sku, store), count in sorted(counts.items())]
+
+
+def _reserve_exchange(order: Order, aftersale: AfterSale, by: str) -> None:
+    reserved = move_stock(
+        [Move(sku, store, reserved=count) for sku, store, count in _exchange(aftersale)],
+        cause=f"aftersale:{aftersale.pk}:reserve",
+        reason=StockMovement.RESERVE,
+        actor=by,
+        order_id=order.pk,
+    )
+    if not reserved:
+        raise AfterSaleRefused(_("What is wanted in exchange is sold out: offer a refund instead."))
+
+
+def _release_exchange(order: Order, aftersale: AfterSale, by: str) -> None:
+    if aftersale.kind != rules.EXCHANGE:
+        return
+    released = move_stock(
+        [Move(sku, store, reserved=-count) for sku, store, count in _exchange(aftersale)],
+        cause=f"aftersale:{aftersale.pk}:release",
+        reason=StockMovement.RELEASE,
+        actor=by,
+        order_id=order.pk,
+    )
+    if not released:
+        raise RuntimeError(f"after-sale {aftersale.pk} had less reserved than its lines say")
+
+
+def _tell(order: Order, aftersale: AfterSale, text: str) -> None:
+    payment = order.payments.filter(status=Payment.PAID).order_by("pk").first()
+    if payment is not None:
+        tell_buyer(order, payment, key=f"aftersale-{aftersale.pk}-{aftersale.status}", text=text)

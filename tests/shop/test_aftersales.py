@@ -1,0 +1,438 @@
+"""Money back piece by piece, and what shoppers apply for after the sale."""
+
+import io
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from core import clock
+from core.audits import run_audit
+from core.models import DomainEvent
+from shop import aftersales_rules as rules
+from shop import services
+from shop.errors import (
+    AfterSaleRefused,
+    BadPhoto,
+    BadQuantity,
+    NoSuchAfterSale,
+    NoSuchOrder,
+    NothingToRefund,
+    WrongState,
+)
+from shop.models import AfterSale, AfterSalePhoto, Order, OrderLine, Payment, Refund
+from tests.shop import builders
+
+# A busy machine is not a slow strategy.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def money_is_back(*refunds: Refund, status: str = "SUCCESS") -> None:
+    """As WeChat's notices say; of all refunds under way when none is named."""
+    for refund in refunds or Refund.objects.filter(status="pending"):
+        services.confirm_refund(
+            out_refund_no=refund.out_refund_no, refund_id="5", status=status, refund_fen=refund.amount_fen
+        )
+
+
+def paid_order(
+    *, quantity: int = 3, discount_fen: int = 1_001, shipping_fen: int = 800, buyer: Any = None
+) -> tuple[Order, OrderLine, OrderLine]:
+    """An order of two lines with a discount on the first and shipping, as pricing would have written it, paid."""
+    order = builders.order(
+        buyer or builders.member(),
+        (builders.sku(price_fen=9_900), quantity),
+        (builders.sku(price_fen=5_000), 1),
+    )
+    first, second = order.lines.order_by("pk")
+    if discount_fen or shipping_fen:
+        total = order.total_fen - discount_fen + shipping_fen
+        OrderLine.objects.filter(pk=first.pk).update(
+            discount_fen=discount_fen, total_fen=first.total_fen - discount_fen
+        )
+        Order.objects.filter(pk=order.pk).update(
+            shipping_fen=shipping_fen, discount_fen=discount_fen, total_fen=total
+        )
+        order.refresh_from_db()
+    builders.pay(order)
+    order.refresh_from_db()
+    first.refresh_from_db()
+    return order, first, second
+
+
+def shipped_order(**changes: Any) -> tuple[Order, OrderLine, OrderLine]:
+    made = paid_order(**changes)
+    services.ship_order(order_id=made[0].pk, carrier="顺丰速运", tracking_number="SF1")
+    made[0].refresh_from_db()
+    return made
+
+
+def applied(order: Order, kind: str, *parts: tuple[OrderLine, int], **changes: Any) -> AfterSale:
+    assert order.member_id is not None
+    values = {"reason": "尺码不合适", "idempotency_key": "the-key-of-the-form", **changes}
+    return services.apply_for_aftersale(
+        order_id=order.pk,
+        member_id=order.member_id,
+        kind=kind,
+        parts=[(line.pk, quantity) for line, quantity in parts],
+        **values,
+    )
+
+
+def picture(side: int = 40, form: str = "PNG", mode: str = "RGBA") -> io.BytesIO:
+    file = io.BytesIO()
+    Image.new(mode, (side, side)).save(file, form)
+    file.seek(0)
+    return file
+
+
+def findings() -> set[str]:
+    return {finding.check for finding in run_audit()[1]}
+
+
+def stock_of(line: OrderLine) -> tuple[int, int]:
+    return builders.stock_of(line.sku)
+
+
+# --- What a piece is worth -----------------------------------------------------------------------------------------
+@UNHURRIED
+@given(
+    total=st.integers(0, 10**9),
+    quantity=st.integers(1, 999),
+    portions=st.lists(st.integers(1, 200), max_size=30),
+    cuts=st.lists(st.integers(0, 10**5), max_size=30),
+)
+def test_pieces_returned_in_any_portions_sum_to_exactly_what_was_paid(total, quantity, portions, cuts):
+    back = returned = 0
+    for portion, cut in zip([*portions, 999], [*cuts, *[0] * 31], strict=False):
+        count = min(portion, quantity - returned)
+        back += min(cut, max(total - back - 1, 0)) if returned < quantity else 0
+        share = rules.share_fen(
+            total_fen=total, quantity=quantity, refunded_fen=back, refunded_quantity=returned, returning=count
+        )
+        assert 0 <= share <= total - back
+        back, returned = back + share, returned + count
+    assert (back, returned) == (total, quantity)
+
+
+@UNHURRIED
+@given(amount=st.integers(0, 10**6), rooms=st.lists(st.integers(0, 10**6), max_size=5))
+def test_sources_give_in_their_order_and_never_more_than_they_have(amount, rooms):
+    if amount > sum(rooms):
+        with pytest.raises(ValueError, match="more than there is"):
+            rules.poured(amount, rooms)
+        return
+    taken = rules.poured(amount, rooms)
+    assert sum(taken) == amount
+    assert all(0 <= part <= room for part, room in zip(taken, rooms, strict=True))
+    touched = [part < room for part, room in zip(taken, rooms, strict=True)]
+    assert not any(later for place, short in enumerate(touched) if short for later in taken[place + 1 :])
+
+
+# --- Refunds of parts ----------------------------------------------------------------------------------------------
+@pytest.mark.django_db
+def test_piece_by_piece_and_then_the_rest_gives_back_exactly_what_was_paid():
+    order, first, second = paid_order()
+    buyer = order.member_id
+    services.refund_lines(order_id=order.pk, parts=[(first.pk, 1)], reason="缺货", by="小运")
+    order.refresh_from_db()
+    assert order.is_refunding  # nothing of it may be shipped now
+    money_is_back()
+    order.refresh_from_db()
+    first.refresh_from_db()
+    assert (order.status, order.is_refunding, order.refunded_fen) == ("paid", False, 28_699 // 3)
+    assert (first.refunded_quantity, first.refunded_fen) == (1, 28_699 // 3)
+    assert (stock_of(first), stock_of(second)) == ((10, 2), (10, 1))
+    services.refund_lines(order_id=order.pk, parts=[(second.pk, 1)], reason="缺货", by="小运")
+    money_is_back()
+    assert findings() == set()
+    rest = services.refund_order(order_id=order.pk, reason="不要了", by="小运")
+    assert services.refund_order(order_id=order.pk, reason="不要了", by="小运").pk == rest.pk
+    money_is_back()
+    order.refresh_from_db()
+    paid = 3 * 9_900 - 1_001 + 5_000 + 800
+    assert (order.status, order.refunded_fen, order.paid_fen) == ("refunded", paid, paid)
+    assert sum(Refund.objects.values_list("amount_fen", flat=True)) == paid
+    assert (stock_of(first), stock_of(second)) == ((10, 0), (10, 0))
+    assert apps.get_model("crm", "MemberStats").objects.get(member_id=buyer).refunded_fen == paid
+    told = DomainEvent.objects.filter(name="shop.OrderRefunded").order_by("pk")
+    assert [event.payload["is_whole"] for event in told] == [False, False, True]
+    assert findings() == set()
+
+
+@pytest.mark.django_db
+def test_what_was_not_given_back_is_shipped():
+    order, first, second = paid_order()
+    services.refund_lines(order_id=order.pk, parts=[(first.pk, 2)], reason="缺货", by="小运")
+    with pytest.raises(WrongState):
+        services.ship_order(order_id=order.pk, carrier="顺丰", tracking_number="SF1")
+    money_is_back()
+    services.ship_order(order_id=order.pk, carrier="顺丰", tracking_number="SF1")
+    assert (stock_of(first), stock_of(second)) == ((9, 0), (9, 0))
+    assert findings() == set()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("wrong", ["many", "negative", "foreign", "shipping", "nothing", "unpaid"])
+def test_what_cannot_be_given_back_is_refused_and_writes_nothing(wrong):
+    order, first, _second = shipped_order()
+    other = builders.order(builders.member(), (builders.sku(), 1))
+    asked: dict[str, Any] = {
+        "many": {"parts": [(first.pk, 2), (first.pk, 2)]},
+        "negative": {"parts": [(first.pk, -1)]},
+        "foreign": {"parts": [(other.lines.get().pk, 1)]},
+        "shipping": {"shipping_fen": 801},
+        "nothing": {"parts": []},
+        "unpaid": {"order_id": other.pk, "parts": [(other.lines.get().pk, 1)]},
+    }[wrong]
+    with pytest.raises((NothingToRefund, BadQuantity, NoSuchOrder, WrongState)):
+        services.refund_lines(**{"order_id": order.pk, "reason": "", **asked})
+    assert Refund.objects.count() == 0
+    assert findings() == set()
+
+
+@pytest.mark.django_db
+def test_a_refund_wechat_closes_frees_its_pieces_and_can_be_repeated_exactly():
+    order, first, _second = paid_order()
+    (refund,) = services.refund_lines(order_id=order.pk, parts=[(first.pk, 1)], reason="缺货", cause="one")
+    money_is_back(status="CLOSED")
+    first.refresh_from_db()
+    order.refresh_from_db()
+    assert (first.refunded_quantity, first.refunded_fen, order.is_refunding) == (0, 0, False)
+    assert Payment.objects.get().refunded_fen == 0
+    again = services.repeat_refund(refund_id=refund.pk, by="小运")
+    assert (again.amount_fen, again.out_refund_no != refund.out_refund_no) == (refund.amount_fen, True)
+    assert services.repeat_refund(refund_id=refund.pk).pk == again.pk
+    money_is_back()
+    assert findings() == set()
+
+
+# --- Applications --------------------------------------------------------------------------------------------------
+@pytest.mark.django_db
+def test_a_return_goes_its_whole_way():
+    order, first, _second = shipped_order()
+    aftersale = applied(
+        order, rules.RETURN_REFUND, (first, 2), files=[picture(), picture(3000, "JPEG", "RGB")]
+    )
+    assert applied(order, rules.RETURN_REFUND, (first, 2)).pk == aftersale.pk  # sent twice
+    photo = AfterSalePhoto.objects.order_by("pk").last()
+    assert photo is not None
+    assert (photo.width, AfterSalePhoto.objects.count()) == (1600, 2)
+    with photo.file.open() as file, Image.open(file) as kept:
+        assert kept.format == "JPEG"
+    with pytest.raises(AfterSaleRefused):  # one application per line at a time
+        applied(order, rules.REFUND_ONLY, (first, 1), idempotency_key="another-key-here")
+    services.approve_aftersale(aftersale_id=aftersale.pk, by="小运", return_address="上海市延平路 1 号")
+    assert order.member_id is not None
+    services.send_back(
+        aftersale_id=aftersale.pk, member_id=order.member_id, carrier="中通", tracking_number="Z 1"
+    )
+    for _ in range(2):
+        services.receive_return(aftersale_id=aftersale.pk, by="仓库")
+    assert stock_of(first) == (9, 0)
+    aftersale.refresh_from_db()
+    assert (aftersale.status, aftersale.tracking_number) == ("refunding", "Z1")
+    assert findings() == set()
+    money_is_back()
+    aftersale.refresh_from_db()
+    order.refresh_from_db()
+    assert (aftersale.status, aftersale.is_over, order.status) == ("refunded", True, "shipped")
+    assert order.refunded_fen == 28_699 * 2 // 3 == aftersale.amount_fen
+    steps = list(aftersale.log.values_list("status", flat=True))
+    assert steps == ["applied", "approved", "returned", "received", "refunding", "refunded"]
+    assert findings() == set()
+
+
+@pytest.mark.django_db
+def test_an_exchange_holds_and_sends_the_other_variant():
+    order, first, _second = shipped_order()
+    wanted = builders.sku(stock=2, price_fen=9_900, product=first.sku.product)
+    aftersale = applied(order, rules.EXCHANGE, (first, 2), new_skus={first.pk: wanted.pk})
+    services.approve_aftersale(aftersale_id=aftersale.pk, by="小运")
+    assert builders.stock_of(wanted) == (2, 2)
+    assert findings() == set()
+    assert order.member_id is not None
+    services.send_back(
+        aftersale_id=aftersale.pk, member_id=order.member_id, carrier="中通", tracking_number="Z1"
+    )
+    services.receive_return(aftersale_id=aftersale.pk, by="仓库", is_sellable=False)
+    for _ in range(2):
+        services.ship_exchange(aftersale_id=aftersale.pk, carrier="顺丰", tracking_number="SF9", by="仓库")
+    aftersale.refresh_from_db()
+    assert (aftersale.status, builders.stock_of(wanted), stock_of(first)) == ("exchanged", (0, 0), (7, 0))
+    assert Refund.objects.count() == 0
+    assert findings() == set()
+
+
+@pytest.mark.django_db
+def test_a_price_that_fell_is_made_good_and_the_goods_stay():
+    order, first, _second = shipped_order(discount_fen=0, shipping_fen=0)
+    with pytest.raises(AfterSaleRefused):
+        applied(order, rules.PRICE_PROTECTION, (first, 3))
+    first.sku.price_fen = 9_000
+    first.sku.save(update_fields=["price_fen"])
+    services.refresh_products()
+    aftersale = applied(order, rules.PRICE_PROTECTION, (first, 3))
+    services.approve_aftersale(aftersale_id=aftersale.pk, by="小运")
+    money_is_back()
+    first.refresh_from_db()
+    order.refresh_from_db()
+    assert (first.refunded_quantity, first.refunded_fen, order.status) == (0, 2_700, "shipped")
+    with pytest.raises(AfterSaleRefused):
+        applied(order, rules.PRICE_PROTECTION, (first, 3), idempotency_key="another-key-here")
+    services.refund_order(order_id=order.pk, reason="退货")
+    money_is_back()
+    order.refresh_from_db()
+    assert (order.status, order.refunded_fen) == ("refunded", order.paid_fen)
+    assert findings() == set()
+
+
+@pytest.mark.django_db
+def test_unanswered_and_forgotten_applications_go_on_by_themselves():
+    order, first, second = paid_order()
+    waiting = applied(order, rules.REFUND_ONLY, (first, 1))
+    assert services.settle_due_aftersales() == 0
+    with clock.travel(rules.ANSWER_TIME + timedelta(minutes=1)):
+        assert services.settle_due_aftersales() == 1
+        money_is_back()
+        services.ship_order(order_id=order.pk, carrier="顺丰", tracking_number="SF1")
+    waiting.refresh_from_db()
+    assert waiting.status == "refunded"
+    back = applied(order, rules.RETURN_REFUND, (first, 1), idempotency_key="another-key-here")
+    gone = applied(order, rules.REFUND_ONLY, (second, 1), idempotency_key="a-third-key-here")
+    services.approve_aftersale(aftersale_id=back.pk, by="小运")
+    with clock.travel(rules.RETURN_TIME + timedelta(minutes=1)):
+        services.settle_due_aftersales()
+    back.refresh_from_db()
+    gone.refresh_from_db()
+    assert back.status == "closed"
+    assert (gone.status, gone.due_at) == ("applied", None)  # money for goods that are gone: a person decides
+    assert findings() == set()
+
+
+@pytest.mark.django_db
+def test_the_shop_refuses_and_the_shopper_takes_back_and_others_see_nothing():
+    order, first, second = shipped_order()
+    refused = applied(order, rules.REFUND_ONLY, (first, 1))
+    with pytest.raises(WrongState):
+        services.refuse_aftersale(aftersale_id=refused.pk, reason=" ", by="小运")
+    services.refuse_aftersale(aftersale_id=refused.pk, reason="已穿着", by="小运")
+    with pytest.raises(WrongState):
+        services.approve_aftersale(aftersale_id=refused.pk, by="小运")
+    mine = applied(order, rules.RETURN_REFUND, (second, 1), idempotency_key="another-key-here")
+    with pytest.raises(NoSuchAfterSale):
+        services.cancel_aftersale(aftersale_id=mine.pk, member_id=builders.member().pk)
+    assert order.member_id is not None
+    services.cancel_aftersale(aftersale_id=mine.pk, member_id=order.member_id)
+    mine.refresh_from_db()
+    assert mine.status == "closed"
+    applied(order, rules.RETURN_REFUND, (first, 1), idempotency_key="a-third-key-here")  # again, now better
+    assert Refund.objects.count() == 0
+    assert findings() == set()
+
+
+@pytest.mark.django_db
+def test_money_wechat_refuses_waits_for_the_shop_and_is_asked_for_again():
+    order, first, _second = shipped_order()
+    aftersale = applied(order, rules.REFUND_ONLY, (first, 1))
+    services.approve_aftersale(aftersale_id=aftersale.pk, by="小运")
+    money_is_back(status="CLOSED")
+    aftersale.refresh_from_db()
+    assert aftersale.status == "approved"
+    for _ in range(2):
+        services.pay_back(aftersale_id=aftersale.pk, by="小运")
+    money_is_back()
+    aftersale.refresh_from_db()
+    assert (aftersale.status, Refund.objects.count()) == ("refunded", 2)
+    assert findings() == set()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "wrong", ["kind", "quantity", "huge", "foreign", "nothing", "early", "late", "member"]
+)
+def test_a_wrong_application_is_refused_and_writes_nothing(wrong):
+    order, first, _second = shipped_order()
+    unshipped, its_line, _other = paid_order()
+    kind, parts, when = rules.RETURN_REFUND, [(first, 1)], timedelta()
+    match wrong:
+        case "kind":
+            kind = "🙂" * 5_000
+        case "quantity":
+            parts = [(first, 0)]
+        case "huge":
+            parts = [(first, 10**9)]
+        case "foreign":
+            parts = [(its_line, 1)]
+        case "nothing":
+            parts = []
+        case "early":
+            order, parts = unshipped, [(its_line, 1)]
+        case "late":
+            services.receive_order(order_id=order.pk)
+            when = rules.APPLY_WITHIN + timedelta(days=1)
+        case "member":
+            order.member_id = builders.member().pk
+    with clock.travel(when), pytest.raises(Exception) as refusal:
+        applied(order, kind, *parts)
+    assert 400 <= refusal.value.status < 500  # type: ignore[attr-defined]
+    assert AfterSale.objects.count() == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("wrong", ["text", "many", "bomb", "large", "svg"])
+def test_what_is_no_photo_is_refused_before_anything_is_written(wrong, monkeypatch):
+    order, first, _second = shipped_order()
+    monkeypatch.setattr(rules, "MAX_PHOTO_BYTES", 5_000)
+    monkeypatch.setattr("shop.services.aftersales_photos.MAX_PIXELS", 90_000)
+    files = {
+        "text": [io.BytesIO(b"<script>alert(1)</script>")],
+        "many": [picture() for _ in range(rules.MAX_PHOTOS + 1)],
+        "bomb": [picture(301, mode="1")],
+        "large": [io.BytesIO(picture().getvalue() + b"\0" * 5_000)],
+        "svg": [io.BytesIO(b'<svg xmlns="http://www.w3.org/2000/svg"/>')],
+    }[wrong]
+    with pytest.raises(BadPhoto):
+        applied(order, rules.RETURN_REFUND, (first, 1), files=files)
+    assert AfterSale.objects.count() == 0
+
+
+# --- The audit -----------------------------------------------------------------------------------------------------
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("tampering", "check"),
+    [
+        ("UPDATE shop_payment SET refunded_fen = 0", "shop.refunds_stay_within_their_payment"),
+        ("UPDATE shop_refundline SET amount_fen = amount_fen + 1", "shop.refunds_are_their_lines"),
+        (
+            "UPDATE shop_orderline SET refunded_quantity = 0 WHERE refunded_quantity > 0",
+            "shop.lines_count_what_was_given_back",
+        ),
+        ("UPDATE shop_order SET refunded_fen = refunded_fen + 1", "shop.refunds_reversed_their_order"),
+        ("DELETE FROM crm_activity WHERE kind = 'refunded'", "shop.paid_orders_are_on_the_timeline"),
+        (
+            "UPDATE shop_aftersaleline SET quantity = 2",
+            "shop.aftersales_agree_with_their_refunds",
+        ),
+        (
+            "UPDATE shop_aftersale SET status = 'closed'",
+            "shop.aftersales_agree_with_their_refunds",
+        ),
+        ("UPDATE shop_refund SET status = 'closed'", "shop.lines_count_what_was_given_back"),
+    ],
+)
+def test_the_audit_finds_what_was_tampered_with(tampering, check):
+    order, first, _second = paid_order()
+    aftersale = applied(order, rules.REFUND_ONLY, (first, 1))
+    services.approve_aftersale(aftersale_id=aftersale.pk, by="小运")
+    money_is_back()
+    assert findings() == set()
+    with connection.cursor() as cursor:
+        cursor.execute(tampering)
+        assert cursor.rowcount > 0
+    assert check in findings()
