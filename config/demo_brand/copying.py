@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from django.db import connection, models
+from django.db.models.expressions import DatabaseDefault, Value
 
 _SPECIAL = re.compile(r"[\\\t\n\r]")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -58,6 +59,8 @@ def _cell(value: Any) -> str:
         return "t" if value else "f"
     if isinstance(value, dt.datetime | dt.date):
         return value.isoformat()
+    if isinstance(value, DatabaseDefault):  # what the database would write by itself: a plain value here
+        return _cell(getattr(value, "expression", Value(None)).value)
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False).translate(_ESCAPES)
     return str(value).translate(_ESCAPES)

@@ -44,6 +44,7 @@ ROLES: dict[str, tuple[list[str], list[str]]] = {
                 "shop.view_shipment",
                 "shop.view_product",
             ),
+            *("shop.view_aftersale", "shop.change_aftersale", "shop.view_invoice", "shop.change_invoice"),
             *("crm.view_member", "crm.view_phone", "crm.view_activity", "wechat.view_outboundmessage"),
         ],
     ),
