@@ -46,13 +46,13 @@ class FulfilmentAdmin(ReadOnlyAdmin):
     paginator = InfinitePaginator
     fields = [
         ("order_link", "store"),
-        ("kind", "status"),
+        ("kind", "status_text"),
         ("buyer", "reason"),
         "goods_list",
         ("created_at", "ready_at"),
         ("done_at", "done_by"),
     ]
-    readonly_fields = ["order_link", "status", "buyer", "goods_list", "done_by"]
+    readonly_fields = ["order_link", "status_text", "buyer", "goods_list", "done_by"]
     actions_detail = ["ship", "ready"]
     done_by = actor_label
 
@@ -84,6 +84,10 @@ class FulfilmentAdmin(ReadOnlyAdmin):
     @display(description=_("status"), label=LABELS, ordering="state")
     def status(self, part: Fulfilment) -> tuple[str, str]:
         return part.state, part.get_state_display()
+
+    @admin.display(description=_("status"))
+    def status_text(self, row: Fulfilment) -> str:
+        return row.get_state_display()
 
     @admin.display(description=_("buyer"))
     def buyer(self, part: Fulfilment) -> str:

@@ -23,7 +23,7 @@ from core.secrets import masked_phone
 from shop import queries, services
 from shop.admin.desk import DESK_ACTIONS, DeskActions, order_of
 from shop.admin.fields import actor_label, said, who, yuan_column
-from shop.models import Order, OrderLine, OrderLog, Payment, Refund, Shipment
+from shop.models import Fulfilment, Order, OrderLine, OrderLog, Payment, Refund, Shipment
 
 LABELS = {
     "pending_payment": "warning",
@@ -121,6 +121,18 @@ class PaymentInline(FactInline):
     amount = yuan_column("amount_fen", _("sum of money"))
 
 
+class FulfilmentInline(FactInline):
+    """Which stores serve the order, and how far each is."""
+
+    model = Fulfilment
+    show_change_link = True
+    fields = readonly_fields = ["store", "kind", "state", "reason", "done_at", "done_by"]
+    done_by = actor_label
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Fulfilment]:
+        return super().get_queryset(request).select_related("store", "order")
+
+
 class ShipmentInline(FactInline):
     model = Shipment
     show_change_link = True
@@ -211,7 +223,7 @@ class OrderAdmin(DeskActions, ReadOnlyAdmin):
     )
     ordering = ["-placed_at", "-pk"]
     paginator = InfinitePaginator
-    inlines = [LineInline, LogInline, PaymentInline, ShipmentInline, RefundInline]
+    inlines = [LineInline, LogInline, PaymentInline, FulfilmentInline, ShipmentInline, RefundInline]
     fieldsets = [
         (
             None,
@@ -337,6 +349,7 @@ class OrderAdmin(DeskActions, ReadOnlyAdmin):
             bool(request.user.has_perm("shop.change_order"))
             and order is not None
             and order.status in (Order.PAID, Order.SHIPPED)
+            and order.delivery == Order.SHIP
             and not order.is_refunding
             and order.channel == "mall"
         )

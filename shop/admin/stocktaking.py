@@ -120,7 +120,7 @@ class StocktakeAdmin(BaseAdmin):
             return ["store", "title"]
         return [
             ("store", "title"),
-            ("status", "differences"),
+            ("status_text", "differences"),
             ("opened_by", "opened_at"),
             ("closed_by", "closed_at"),
         ]
@@ -132,7 +132,7 @@ class StocktakeAdmin(BaseAdmin):
             else [
                 "store",
                 "title",
-                "status",
+                "status_text",
                 "differences",
                 "opened_by",
                 "opened_at",
@@ -173,6 +173,10 @@ class StocktakeAdmin(BaseAdmin):
     @display(description=_("status"), label={"open": "warning", "booked": "success", "cancelled": "default"})
     def status(self, stocktake: Stocktake) -> tuple[str, str]:
         return stocktake.state, stocktake.get_state_display()
+
+    @admin.display(description=_("status"))
+    def status_text(self, row: Stocktake) -> str:
+        return row.get_state_display()
 
     @admin.display(description=_("counted SKUs"))
     def counted_skus(self, stocktake: Any) -> int:

@@ -113,7 +113,7 @@ class TransferAdmin(BaseAdmin):
             return [("sender", "receiver"), "goods", "note"]
         return [
             ("sender", "receiver"),
-            ("status", "note"),
+            ("status_text", "note"),
             ("created_by", "created_at"),
             ("sent_by", "sent_at"),
             ("received_by", "received_at"),
@@ -125,7 +125,7 @@ class TransferAdmin(BaseAdmin):
         return [
             "sender",
             "receiver",
-            "status",
+            "status_text",
             "note",
             "created_by",
             "created_at",
@@ -170,6 +170,10 @@ class TransferAdmin(BaseAdmin):
     )
     def status(self, transfer: Transfer) -> tuple[str, str]:
         return transfer.state, transfer.get_state_display()
+
+    @admin.display(description=_("status"))
+    def status_text(self, row: Transfer) -> str:
+        return row.get_state_display()
 
     @admin.display(description=_("pieces"))
     def pieces(self, transfer: Any) -> int:

@@ -43,7 +43,7 @@ class Fulfilment(models.Model):
     reason = models.CharField(_("why this store"), max_length=12, choices=REASONS, blank=True)
     created_at = models.DateTimeField(_("ordered from the store at"))
     ready_at = models.DateTimeField(_("ready at"), null=True, blank=True)
-    done_at = models.DateTimeField(_("left at"), null=True, blank=True)
+    done_at = models.DateTimeField(_("left the store at"), null=True, blank=True)
     actor = models.CharField(_("by"), max_length=80, blank=True)
 
     class Meta:

@@ -40,7 +40,7 @@ class StocktakeLine(models.Model):
     on_hand = models.IntegerField(_("on hand when counted"))
     counted = models.PositiveIntegerField(_("counted"))
     counted_by = models.CharField(_("counted by"), max_length=80, blank=True)
-    counted_at = models.DateTimeField(_("counted at"))
+    counted_at = models.DateTimeField(_("when counted"))
 
     class Meta:
         verbose_name = _("counted SKU")

@@ -1,6 +1,7 @@
 """From the chosen lines to money: confirm, place the order, pay."""
 
 import secrets
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,6 +22,7 @@ from shop.pages.coupons_choice import choice_panel, choices_in, chosen_pairs
 from shop.pages.frame import members_only, note_once, problem, sdk_for, show
 from shop.pages.funnel import LEFT_REASONS, note_checkout, note_step
 from shop.pages.me import shown_address
+from shop.pages.pickup_choices import pickup_of, shown_stores, with_pickup
 from shop.pages.pictures import of_name, of_url
 from shop.pages.pricing import line_savings, shown_quote
 from shop.pricing.types import Choices, Quote
@@ -38,7 +40,7 @@ def checkout(request: HttpRequest) -> HttpResponse:
         lines=lines or None,
         address_id=whole_number(request.GET.get("address")),
         key=_new_key(),
-        choices=choices_in(request.GET),
+        choices=with_pickup(choices_in(request.GET), pickup_of(request.GET)),
     )
     note_once(request, "visited")
     return response
@@ -53,7 +55,7 @@ def _place(request: HttpRequest) -> HttpResponse:
     sent = request.POST
     lines, address_id, key = order_lines(sent), whole_number(sent.get("address")), order_key(sent)
     from_cart, note = sent.get("from") == "cart", sent.get("note", "")
-    choices = choices_in(sent)
+    choices = with_pickup(choices_in(sent), pickup_of(sent))
     again: dict[str, Any] = {
         "choices": choices,
         "lines": lines,
@@ -97,7 +99,7 @@ def _place(request: HttpRequest) -> HttpResponse:
     except Refusal as refusal:
         note_step(request, logistics.REFUSED, reason=refusal.code)
         if isinstance(refusal, CouponRefused):  # show what can be had without it
-            again["choices"] = Choices(points=choices.points)
+            again["choices"] = replace(choices, coupon_ids=None)
         return _shown(request, **again, key=key, status=refusal.status, refusal=refusal.message)
     return HttpResponseRedirect(reverse("shop:pay", args=[order.number]))
 
@@ -139,11 +141,21 @@ def _shown(
         else [("line", f"{line.sku_id}:{line.quantity}") for line in page.lines]
     )
     here = f"{reverse('shop:checkout')}?{urlencode([('from', origin), *chosen])}"
-    quote = _quote(member_id, [(line.sku_id, line.quantity) for line in page.lines], address, choices)
-    panel = choice_panel(
-        quote, choices, member_id=member_id, here=f"{here}&address={address.pk}" if address else here
+    mine = chosen_pairs(choices)
+    there = f"{here}&address={address.pk}" if address else here
+    collecting = shown_stores(
+        [(line.sku_id, line.quantity) for line in page.lines],
+        f"{there}&{urlencode(mine)}" if mine else there,
+        choices.pickup_store_id or 0,
     )
-    here = "&".join([here, *([urlencode(chosen_pairs(choices))] if chosen_pairs(choices) else [])])
+    if collecting["chosen"]:
+        pickup = f"&pickup={collecting['chosen']['pk']}"
+        here, there = here + pickup, there + pickup
+    else:
+        choices = with_pickup(choices, 0)
+    quote = _quote(member_id, [(line.sku_id, line.quantity) for line in page.lines], address, choices)
+    panel = choice_panel(quote, choices, member_id=member_id, here=there)
+    here = f"{here}&{urlencode(mine)}" if mine else here
     saved = line_savings(quote)
     blocked = [line for line in page.lines if line.problem]
     if blocked and not refusal:
@@ -161,7 +173,8 @@ def _shown(
         ],
         quote=shown_quote(quote),
         choice=panel,
-        payable=not blocked,
+        payable=not blocked and (not collecting["chosen"] or collecting["chosen"]["has_all"]),
+        collecting=collecting,
         origin=origin,
         key=key,
         note=note,

@@ -76,7 +76,7 @@ from shop.queries.fulfilment import (
     lines_of,
     low_stocks,
     open_pickups,
-    pickup_stores,
+    pickup_choices,
 )
 from shop.queries.funnel import Reminded, Why, funnel_counts, funnel_reasons, reminders_between
 from shop.queries.logistics import asked_templates, order_message
@@ -218,7 +218,7 @@ __all__ = [
     "paid_share",
     "parcels_of",
     "photo_for",
-    "pickup_stores",
+    "pickup_choices",
     "place_of",
     "product_list",
     "product_page",

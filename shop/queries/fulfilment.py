@@ -1,11 +1,13 @@
 """What stores have to hand over: for the shopper's order page, the colleague's phone, and other systems."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import F, OuterRef, Prefetch, QuerySet, Subquery, Sum
+from django.db.models import Count, F, OuterRef, Prefetch, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from crm import queries as crm_queries
+from shop import rules
 from shop.models import Fulfilment, LowStock, Order, OrderLine, Product, Stock
 from shop.queries.rest import own_store_of
 
@@ -73,6 +75,23 @@ def low_stocks(store_id: int | None = None) -> QuerySet[LowStock]:
     return rows.filter(store_id=store_id) if store_id else rows
 
 
-def pickup_stores() -> list[Any]:
-    """Where shoppers may collect, by city and name."""
-    return list(crm_queries.stores().filter(allows_pickup=True).order_by("city", "name"))
+def pickup_choices(lines: Sequence[tuple[int, int]]) -> list[Any]:
+    """Stores where shoppers may collect, each with `has_all`: everything of (sku id, quantity) is free there.
+
+    Those that have it come first. One statement.
+    """
+    wanted = rules.merged_lines(lines)
+    enough = Q(pk__in=[])
+    for sku_id, quantity in wanted:
+        enough |= Q(sku_id=sku_id, on_hand__gte=F("reserved") + quantity)
+    having = (
+        Stock.objects.filter(enough, store=OuterRef("pk"))
+        .values("store")
+        .annotate(count=Count("pk"))
+        .values("count")
+    )
+    rows = crm_queries.stores().filter(allows_pickup=True).annotate(found=Coalesce(Subquery(having), 0))
+    stores: list[Any] = list(rows.order_by("city", "name"))
+    for store in stores:
+        store.has_all = store.found == len(wanted)
+    return sorted(stores, key=lambda store: not store.has_all)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 
 from shop.models import Order, OrderLine, Product, Sku, Stock
 
@@ -28,7 +28,10 @@ def orders_for(viewer: Any) -> QuerySet[Order]:
         Prefetch("lines", OrderLine.objects.select_related("sku").order_by("pk")), "shipments"
     )
     store_id = own_store_of(viewer)
-    return orders.filter(store_id=store_id) if store_id else orders
+    if not store_id:
+        return orders
+    served = OrderLine.objects.filter(order=OuterRef("pk"), store_id=store_id)
+    return orders.filter(Q(store_id=store_id) | Exists(served))
 
 
 def own_store_of(viewer: Any) -> int | None:

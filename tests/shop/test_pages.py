@@ -564,7 +564,7 @@ def test_no_page_needs_inline_script_or_style(phone: Client, shopper: Any) -> No
         ("/search/?q=香", 3),
         ("/p/{product}/", 7),
         ("/cart/", 4),
-        ("/checkout/?from=cart", 5),
+        ("/checkout/?from=cart", 6),
         ("/pay/{order}/", 9),
         ("/me/balance/", 6),
         ("/orders/", 4),

@@ -123,3 +123,29 @@ def test_only_colleagues_of_a_store_stand_at_the_counter(client: Client, phone: 
             "/admin/login/?next=%2Fstaff%2Fpickup%2F%3Fcode%3D12345678",
         )
     assert counter(None, "总部").get("/staff/pickup/").status_code == 403
+
+
+def test_the_checkout_offers_stores_that_have_everything(shopper: Any, phone: Client) -> None:
+    services.save_address(member_id=shopper.pk, address=builders.ADDRESS)
+    dress, scarf = builders.sku(stock=3), builders.sku(stock=3)
+    shop, lake = store(XINTIANDI), store(HUBIN)
+    lay(dress, shop, 1)
+    lay(scarf, shop, 1)
+    lay(dress, lake, 1)
+    chosen = {"line": [f"{dress.pk}:1", f"{scarf.pk}:1"]}
+    page = text_of(phone.get("/checkout/", chosen))
+    assert page.count('data-test="pickup-store"') == 1
+    assert f"pickup={shop.pk}" in page
+    assert "暂时货不全" in page
+    page = text_of(phone.get("/checkout/", {**chosen, "pickup": shop.pk}))
+    assert "到店自提：新天地店" in page
+    sent = dict(re.findall(r'type="hidden" name="(key|total|from|address|pickup)" value="([^"]*)"', page))
+    assert sent["pickup"] == str(shop.pk)
+    for strange in ("999999", str(lake.pk)):
+        refused = phone.post("/checkout/", {**sent, **chosen, "pickup": strange})
+        assert refused.status_code == 409
+        assert not Order.objects.exists()
+    assert phone.post("/checkout/", {**sent, **chosen}).status_code == 302
+    order = Order.objects.get()
+    assert (order.delivery, {line.store_id for line in order.lines.all()}) == ("pickup", {shop.pk})
+    assert builders.pay(order).fulfilments.get().kind == "pickup"
