@@ -562,7 +562,7 @@ def test_no_page_needs_inline_script_or_style(phone: Client, shopper: Any) -> No
         ("/category/{category}/", 4),
         ("/search/?sort=sold", 3),
         ("/search/?q=香", 3),
-        ("/p/{product}/", 7),
+        ("/p/{product}/", 8),
         ("/cart/", 4),
         ("/checkout/?from=cart", 6),
         ("/pay/{order}/", 9),
