@@ -53,7 +53,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], Any], *, seconds: float = 30, what: str = "it") -> Any:
+def wait_until(condition: Callable[[], Any], *, seconds: float = 60, what: str = "it") -> Any:
     """Poll until the condition answers something true; an assertion with `what` when it does not in time."""
     deadline = time.monotonic() + seconds
     while True:

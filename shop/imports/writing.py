@@ -111,9 +111,11 @@ def write_products(run: ImportRun) -> None:
                   AND NOT EXISTS (SELECT FROM shop_sku sku WHERE sku.code = line.code)
                 GROUP BY code
             ), made AS (
-                INSERT INTO shop_product (name, subtitle, status, detail, sort, code, min_price_fen, max_price_fen,
-                                          sold_count, created_at, updated_at)
-                SELECT left(coalesce(names[1], code), 120), '', 'off', '', 0, code, price, price, 0, %s, %s
+                INSERT INTO shop_product (name, subtitle, kind, status, detail, sort, code, min_price_fen,
+                                          max_price_fen, sold_count, video, video_url, video_poster, sound,
+                                          value_ids, is_in_stock, created_at, updated_at)
+                SELECT left(coalesce(names[1], code), 120), '', 'goods', 'off', '', 0, code, price, price, 0,
+                       '', '', '', '', '{}', false, %s, %s
                 FROM sold ORDER BY code
                 ON CONFLICT (code) DO NOTHING
                 RETURNING id, code

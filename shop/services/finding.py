@@ -15,7 +15,7 @@ _IN_STOCK = """
     EXISTS (
         SELECT 1 FROM shop_sku s JOIN shop_stock st ON st.sku_id = s.id
         WHERE s.product_id = p.id AND s.is_active AND st.on_hand > st.reserved
-          AND st.store_id = (SELECT id FROM crm_store WHERE code = %(warehouse)s)
+          AND st.store_id = (SELECT id FROM crm_store WHERE code = (TABLE warehouse))
     )
 """
 
@@ -45,9 +45,10 @@ def _refresh(product_ids: list[int]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            WITH RECURSIVE above AS (
+            WITH RECURSIVE asked_ids AS (SELECT %s::bigint[]), warehouse AS (SELECT %s::text), above AS (
                 SELECT DISTINCT p.category_id AS leaf, c.id, c.name, c.parent_id, 0 AS depth
-                FROM shop_product p JOIN shop_category c ON c.id = p.category_id WHERE p.id = ANY(%(ids)s)
+                FROM shop_product p JOIN shop_category c ON c.id = p.category_id
+                WHERE p.id = ANY((TABLE asked_ids)::bigint[])
                 UNION ALL
                 SELECT a.leaf, c.id, c.name, c.parent_id, a.depth + 1
                 FROM above a JOIN shop_category c ON c.id = a.parent_id WHERE a.depth < 8
@@ -55,7 +56,7 @@ def _refresh(product_ids: list[int]) -> int:
                 SELECT leaf, array_agg(id) AS ids, array_agg(name) AS names FROM above GROUP BY leaf
             ), chosen AS (
                 SELECT pv.product_id, pv.attributevalue_id AS value_id
-                FROM shop_product_values pv WHERE pv.product_id = ANY(%(ids)s)
+                FROM shop_product_values pv WHERE pv.product_id = ANY((TABLE asked_ids)::bigint[])
                 UNION
                 SELECT s.product_id, v.id
                 FROM shop_sku s
@@ -64,14 +65,14 @@ def _refresh(product_ids: list[int]) -> int:
                 ) AS spec(dimension, word)
                 JOIN shop_attribute a ON a.name = spec.dimension
                 JOIN shop_attributevalue v ON v.attribute_id = a.id AND v.name = spec.word
-                WHERE s.product_id = ANY(%(ids)s) AND s.is_active
+                WHERE s.product_id = ANY((TABLE asked_ids)::bigint[]) AND s.is_active
             ), worth AS (
                 SELECT c.product_id, array_agg(c.value_id ORDER BY c.value_id) AS ids, array_agg(v.name) AS names
                 FROM chosen c JOIN shop_attributevalue v ON v.id = c.value_id GROUP BY c.product_id
             ), goods AS (
                 SELECT product_id, array_agg(code || ' ' || name) AS words,
                        min(price_fen) AS least, max(price_fen) AS most
-                FROM shop_sku WHERE product_id = ANY(%(ids)s) AND is_active GROUP BY product_id
+                FROM shop_sku WHERE product_id = ANY((TABLE asked_ids)::bigint[]) AND is_active GROUP BY product_id
             )
             SELECT p.id, p.name, p.subtitle, coalesce(p.code, ''), coalesce(h.ids, '{{}}'),
                    coalesce(h.names, '{{}}'), p.brand_id, coalesce(b.name, ''), coalesce(b.aliases, ''),
@@ -82,9 +83,9 @@ def _refresh(product_ids: list[int]) -> int:
             LEFT JOIN shop_brand b ON b.id = p.brand_id
             LEFT JOIN worth w ON w.product_id = p.id
             LEFT JOIN goods g ON g.product_id = p.id
-            WHERE p.id = ANY(%(ids)s)
+            WHERE p.id = ANY((TABLE asked_ids)::bigint[])
             """,  # noqa: S608  only the closed words above are pasted in
-            {"ids": product_ids, "warehouse": WAREHOUSE},
+            [product_ids, WAREHOUSE],
         )
         found = cursor.fetchall()
         # One text per product: Postgres' arrays of arrays must all be equally long.

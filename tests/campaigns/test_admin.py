@@ -213,7 +213,7 @@ class TestWinBackPages:
         boss.get("/admin/campaigns/winbackrule/")
         for address, ceiling in (
             ("/admin/campaigns/winbackrule/", 8),
-            (f"/admin/campaigns/winbackrule/{rule.pk}/change/", 16),
+            (f"/admin/campaigns/winbackrule/{rule.pk}/change/", 17),
             ("/admin/campaigns/winbackspell/", 9),
             (f"/admin/campaigns/winbackspell/{spell.pk}/change/", 10),
         ):

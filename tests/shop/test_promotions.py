@@ -202,6 +202,7 @@ def test_an_order_is_what_the_quote_said_with_promotion_coupon_offer_and_gift_wr
         amount_fen=1_500,
         threshold_fen=10_000,
         valid_days=3,
+        granted_count=1,
         created_at=moment,
     )
     buyer = builders.member()
