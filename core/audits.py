@@ -61,7 +61,13 @@ def run_audit() -> tuple[list[str], list[Finding]]:
 
 
 def rows(sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[tuple[object, ...]]:
-    """Rows of a read-only audit query."""
+    """Rows of a read-only audit query.
+
+    The edit history puts its context (with parameters, which `%` would then be) before whatever may write; a query
+    that begins with WITH looks like that, so it is asked from inside of a SELECT.
+    """
+    if params is None and sql.lstrip().upper().startswith("WITH"):
+        sql = f"SELECT * FROM ({sql}) AS found"  # noqa: S608  a query of our own source
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return list(cursor.fetchall())

@@ -102,8 +102,8 @@ def aftersales_agree_with_their_refunds() -> Iterator[Finding]:
             GROUP BY a.id
         ), moves AS (
             SELECT split_part(cause, ':', 2)::bigint AS id,
-                   bool_or(cause LIKE '%:return') AS returned, bool_or(cause LIKE '%:ship') AS shipped
-            FROM shop_stockmovement WHERE cause LIKE 'aftersale:%' GROUP BY 1
+                   bool_or(right(cause, 7) = ':return') AS returned, bool_or(right(cause, 5) = ':ship') AS shipped
+            FROM shop_stockmovement WHERE starts_with(cause, 'aftersale:') GROUP BY 1
         )
         SELECT 'after-sale ' || a.number, format('%s, refunds done %s, waiting %s', a.status,
             coalesce(m.done, 0), coalesce(m.waiting, 0))

@@ -27,7 +27,7 @@ def tenders_stand_on_their_holds() -> Iterator[Finding]:
                    coalesce(sum(t.amount), 0) AS spent
             FROM core_ledgerhold h
             LEFT JOIN core_ledgertransfer t ON t.cause = 'capture:' || h.cause AND h.status = 'captured'
-            WHERE h.cause LIKE 'order:%:stored_value%:%' OR h.cause LIKE 'order:%:gift_card:%'
+            WHERE h.cause ~ '^order:.*:(stored_value.*|gift_card):'
             GROUP BY split_part(h.cause, ':', 4)
         ) h ON h.payment = p.id::text
         WHERE (p.kind IN ('stored_value', 'gift_card') OR p.id IS NULL) AND (
