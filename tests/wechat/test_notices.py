@@ -9,7 +9,7 @@ from django.db import connection
 
 from core import clock
 from core.models import DomainEvent
-from tests.wechat.test_webhooks import encrypted_post, event_xml, pay_post, text_xml
+from tests.wechat.test_webhooks import WORK, encrypted_post, event_xml, pay_post, text_xml
 from wechat import queries
 from wechat.models import Account, Notice, ReplyWindow, SubscriptionQuota
 from wechat.outbound import windows
@@ -114,7 +114,7 @@ def test_accepts_add_up_and_a_late_refusal_takes_back_only_what_came_before(
 
 
 def test_wecom_events(corp: Account) -> None:
-    path = "/wechat/work/corp/"
+    path = WORK
     common = "<UserID>lina</UserID><ExternalUserID>wm1</ExternalUserID>"
 
     def send(event: str, change: str, extra: str) -> None:

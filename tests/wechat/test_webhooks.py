@@ -28,7 +28,7 @@ V2_ENCRYPT = (
     "EL4EhzJWrQUax5wLVMNS0+rUPA3k22Ncx4XXZS9o0MBH27Bo6BpNelZpS+/uh9KsNlY6bHCmJU9p8g7m3fVKn28H3KDYA5Pl/T8Z1ptDAVe0"
     "lXdQ2YoyyH2uyPIGHBZZIs2pDBS8R07+qN+E7Q=="
 )
-OA, WORK, PAY = "/wechat/oa/brand/", "/wechat/work/corp/", "/wechat/pay/pay/notify/"
+OA, WORK, PAY = (f"/wechat/{door}/" for door in ("oa/brand", "work/corp", "pay/pay/notify"))
 
 
 def event_xml(openid: str = "o1", at: int = 1700000000, event: str = "subscribe", extra: str = "") -> str:
@@ -201,7 +201,7 @@ def test_refusals_write_nothing(official: Account) -> None:
     assert encrypted_post("not xml").status_code == 400
     assert encrypted_post("<xml><A>1</A></xml>").status_code == 400
     assert encrypted_post(event_xml(), path="/wechat/oa/nobody/").status_code == 404
-    assert encrypted_post(event_xml(), path="/wechat/work/brand/").status_code == 404
+    assert encrypted_post(event_xml(), path=WORK.replace("corp", "brand")).status_code == 404
     assert Client().put(OA, "x").status_code == 405
     assert Client().post(OA, "x" * 10, content_type="image/png").status_code == 415
     assert Client().post(OA, "x" * (1024 * 1024 + 1), content_type="text/xml").status_code == 413

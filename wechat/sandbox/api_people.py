@@ -412,7 +412,7 @@ def codes_get(ask: Ask) -> list[Row]:
         users = [world.members.rows[f"{row['account']}|{one}"]["name"] for one in row["user"]
                  if f"{row['account']}|{one}" in world.members.rows]  # fmt: skip
         note = row["state"] or row["remark"]
-        picture = f"/sandbox/qr/work/{row['config_id']}.png"
+        picture = f"/sandbox/qr/contact/{row['config_id']}.png"
         codes.append({"kind": "guide", "name": "、".join(users) or world.accounts.rows[row["account"]]["name"],
                       "note": note, "code": row["config_id"], "picture": picture,
                       "expired": bool(row["expires"] and row["expires"] <= world.clock.now()),

@@ -55,7 +55,7 @@ def contact_way_add(call: Call) -> Row:
         "party": party,
         "is_temp": temporary,
         "expires": world.clock.now() + expires if temporary else 0.0,
-        "qr_code": f"{world.base}/sandbox/qr/work/{config_id}.png",
+        "qr_code": f"{world.base}/sandbox/qr/contact/{config_id}.png",
         "url": f"https://work.weixin.qq.com/ca/{config_id}",
         "created": int(world.clock.now()),
         "used": 0,
