@@ -97,15 +97,12 @@ class ProductForm(forms.ModelForm):
                 "code",
                 "category",
                 "brand",
-                "kind",
                 "status",
                 "sort",
                 "on_shelf_at",
                 "off_shelf_at",
             ),
             *(
-                "limit_per_order",
-                "limit_per_member",
                 "values",
                 "related",
                 "video",
@@ -185,7 +182,7 @@ class ProductAdmin(BaseAdmin):
         "sort",
         "updated_at",
     ]
-    list_filter = ["status", SoldOutFilter, "category", "brand", "kind"]
+    list_filter = ["status", SoldOutFilter, "category", "brand"]
     list_select_related = ["category"]
     list_per_page = 30
     search_fields = ["name"]
@@ -199,14 +196,14 @@ class ProductAdmin(BaseAdmin):
             None,
             {
                 "fields": [
-                    *("name", "subtitle", ("category", "brand"), ("code", "kind"), ("status", "sort")),
+                    *("name", "subtitle", ("category", "brand"), "code", ("status", "sort")),
                     *("values", "detail"),
                 ]
             },
         ),
         (
             _("Shelf and limits"),
-            {"fields": [("on_shelf_at", "off_shelf_at"), ("limit_per_order", "limit_per_member")]},
+            {"fields": [("on_shelf_at", "off_shelf_at")]},
         ),
         (_("Video and what goes with it"), {"fields": [("video", "video_url"), "video_poster", "related"]}),
         (_("Figures"), {"fields": [("price_range", "sold_count"), ("created_at", "updated_at")]}),

@@ -164,7 +164,6 @@ def product_form(**change):
         "code": "",
         "category": "",
         "status": "on_sale",
-        "kind": "goods",
         "sort": "0",
         "detail": "<p>好<script>x</script></p>",
         "skus-TOTAL_FORMS": "1",
