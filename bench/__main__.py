@@ -9,7 +9,7 @@ from bench.report import Figure, print_line, print_table
 
 
 def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
-    from bench import imports, messages, orders, pages, peers
+    from bench import finding, imports, messages, orders, pages, peers
 
     return {
         "order-hot": orders.order_hot,
@@ -22,6 +22,7 @@ def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
         "broadcast-send": messages.broadcast_send,
         "page-list": pages.page_list,
         "page-product": pages.page_product,
+        "search": finding.search,
         "import-orders": imports.import_orders,
     }
 

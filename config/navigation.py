@@ -27,6 +27,7 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
         [
             (_("Products"), "inventory_2", "shop_product", "shop.view_product"),
             (_("Categories"), "category", "shop_category", "shop.view_category"),
+            (_("Catalogue files"), "table_view", "shop_cataloguefile", "shop.view_cataloguefile"),
             (_("Brands"), "verified", "shop_brand", "shop.view_brand"),
             (_("Attributes"), "tune", "shop_attribute", "shop.view_attribute"),
             (_("Stock"), "warehouse", "shop_stock", "shop.view_stock"),

@@ -276,6 +276,7 @@ PAGE_POLICY = {
     "script-src": ["'self'", *JSSDK_HOSTS, *([SANDBOX_URL] if SANDBOX_URL else [])],
     "style-src": ["'self'"],
     "img-src": ["'self'", "data:", "https:"],
+    "media-src": ["'self'", "https:"],
     "connect-src": ["'self'"],
     "frame-ancestors": [SANDBOX_URL] if SANDBOX_URL else ["'none'"],
     "base-uri": ["'self'"],

@@ -257,3 +257,9 @@ class BadInvoice(Refusal):
     def __init__(self, fields: dict[str, str]) -> None:
         self.fields = fields
         super().__init__("；".join(fields.values()))
+
+
+class BadMatrix(Refusal):
+    """The table of SKUs cannot be written as it was sent; nothing was changed."""
+
+    code = "bad_matrix"

@@ -18,7 +18,7 @@ from shop.events import (
     PickupReady,
 )
 from shop.imports import runner as imports
-from shop.services import coupons_in_batches, rehearsals
+from shop.services import catalogue_files, coupons_in_batches, rehearsals
 from wechat.events import MessageReceived, PaymentNotified, RefundNotified
 
 
@@ -124,5 +124,7 @@ subscribe(PickupReady, tell_ready)
 subscribe(OrderRefunded, tell_refunded)
 subscribe(MessageReceived, answer_chat, queue="fast")
 jobs.register(coupons_in_batches.KIND, coupons_in_batches.work, label=_("giving out of coupons"))
+jobs.register(catalogue_files.LOOK, catalogue_files.look, label=_("Compare a catalogue file"))
+jobs.register(catalogue_files.APPLY, catalogue_files.apply, label=_("Apply a catalogue file"))
 jobs.register(imports.KIND, imports.work, label=_("order import"))
 jobs.register(rehearsals.KIND, rehearsals.work, label=_("rehearsal of a promotion"))

@@ -32,6 +32,7 @@ urlpatterns = [
     path("search/suggest/", finding.suggest, name="suggest"),
     path("search/filters/", finding.filters, name="filters"),
     path("search/forget/", finding.forget_words, name="forget_words"),
+    path("p/<int:pk>/beside/", finding.beside, name="beside"),
     path("p/<int:pk>/", browse.product, name="product"),
     path("p/<int:pk>/choose/", cart.choose, name="choose"),
     path("p/<int:pk>/offers/<int:offer_id>/", offers.offer_waiting, name="offer_waiting"),

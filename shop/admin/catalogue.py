@@ -7,8 +7,8 @@ from django.contrib import admin, messages
 from django.core.files.storage import default_storage
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -23,6 +23,7 @@ from core import clock, money
 from core.admin import BaseAdmin
 from core.errors import Refusal
 from shop import finding, rules, services
+from shop.admin import attributes_matrix
 from shop.admin.fields import SpecField, YuanField
 from shop.models import Category, Product, ProductImage, Sku, Stock
 
@@ -209,7 +210,7 @@ class ProductAdmin(BaseAdmin):
         (_("Figures"), {"fields": [("price_range", "sold_count"), ("created_at", "updated_at")]}),
     ]
     actions = ["put_on_sale", "take_off", "put_on_tuesday"]
-    actions_detail = ["duplicate", "preview"]
+    actions_detail = ["matrix", "duplicate", "preview"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Product]:
         stock = Stock.objects.filter(sku__product=OuterRef("pk"), sku__is_active=True).values("sku__product")
@@ -316,6 +317,14 @@ class ProductAdmin(BaseAdmin):
         if refused:
             names = "、".join(refused[:10])
             messages.warning(request, _("Without a SKU and not put on sale: %(names)s") % {"names": names})
+
+    def get_urls(self) -> list[Any]:
+        page = self.admin_site.admin_view(attributes_matrix.matrix_page(self))
+        return [path("<int:pk>/skus/", page, name="shop_product_sku_table"), *super().get_urls()]
+
+    @action(description=_("SKU table"), url_path="matrix", icon="grid_on", permissions=["change"])
+    def matrix(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:shop_product_sku_table", args=[int(object_id)]))
 
     @action(
         description=_("Duplicate"),

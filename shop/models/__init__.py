@@ -18,6 +18,7 @@ from shop.models.booking import (
 from shop.models.brands import Brand
 from shop.models.cart import Address, CartLine
 from shop.models.catalogue import Category, Product, ProductImage, Sku
+from shop.models.catalogue_files import CatalogueFile
 from shop.models.coupons import Coupon, CouponGrant
 from shop.models.favourites import Favourite, StockNotice
 from shop.models.fulfilment import Fulfilment
@@ -68,6 +69,7 @@ __all__ = [
     "Brand",
     "Carrier",
     "CartLine",
+    "CatalogueFile",
     "Category",
     "CostPrice",
     "Coupon",

@@ -136,6 +136,22 @@ def filters(request: HttpRequest) -> HttpResponse:
     return show(request, "shop/finding_filters.html", **context)
 
 
+@require_GET
+def beside(request: HttpRequest, pk: int) -> HttpResponse:
+    """What the product page shows further down, a fragment for htmx: brand, video, what goes with it."""
+    about = queries.product_extras(pk)
+    brand_id, name = (about.brand_id, about.brand) if about else (None, "")
+    return show_part(
+        request,
+        "shop/finding_beside.html",
+        brand=name,
+        brand_address=f"{reverse('shop:search')}?{urlencode({'sort': 'default', 'brand': brand_id or 0})}",
+        video=about.video if about else "",
+        poster=about.poster if about else "",
+        related=[browse.card(row) for row in queries.goes_with(pk)] if about else [],
+    )
+
+
 def _group(facet: queries.Facet, chosen: finding.Filters) -> dict[str, Any]:
     """One facet with its boxes; what is ticked stays to be unticked, even when nothing is left of it."""
     ticked = chosen.brand_ids if facet.key == "brand" else chosen.values.get(int(facet.key[1:]), ())

@@ -46,6 +46,7 @@ from shop.queries.catalogue import (
     product_list,
     product_page,
 )
+from shop.queries.catalogue_files import catalogue_rows, catalogue_skus
 from shop.queries.coupons import TABS as COUPON_TABS
 from shop.queries.coupons import (
     ClaimPage,
@@ -68,6 +69,7 @@ from shop.queries.finding import (
     filter_names,
     goes_with,
     meant,
+    product_extras,
     suggestions,
 )
 from shop.queries.fulfilment import (
@@ -171,6 +173,8 @@ __all__ = [
     "carrier_choices",
     "cart_count",
     "cart_of",
+    "catalogue_rows",
+    "catalogue_skus",
     "categories",
     "checkout_of",
     "claim_page",
@@ -220,6 +224,7 @@ __all__ = [
     "photo_for",
     "pickup_choices",
     "place_of",
+    "product_extras",
     "product_list",
     "product_page",
     "promotion_badges",

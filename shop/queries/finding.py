@@ -6,13 +6,14 @@ from typing import Any
 from django.db import connection
 
 from shop import finding
+from shop.models import Product
 from shop.queries.catalogue import ProductRow, matching, product_list
 
 FACET_ROWS = 1_000  # counts are exact up to so many products; beyond, they are "at least"
 MAX_FACET_VALUES = 30
 SUGGESTIONS = 8
 KNOWN_NAMES = 1_000
-LIKENESS = 0.45  # of trigrams shared: one slip in a word of four syllables leaves about half
+LIKENESS = 0.35  # of trigrams shared: one slip in a word of four syllables leaves about half
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,36 @@ def meant(typed: str, *, most: int = 6) -> list[str]:
             {"sound": sound[:60], "known": KNOWN_NAMES, "least": LIKENESS, "most": most},
         )
         return [row[0] for row in cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductExtras:
+    """What stands beside a product. `video` and `poster` are addresses, empty when there is none."""
+
+    brand_id: int | None
+    brand: str
+    video: str
+    poster: str
+
+
+def product_extras(product_id: int) -> ProductExtras | None:
+    """Brand and video of a product that shoppers may see. One statement."""
+    product = (
+        Product.objects.filter(pk=product_id)
+        .exclude(status=Product.DRAFT)
+        .select_related("brand")
+        .only("video", "video_url", "video_poster", "brand__name", "brand__is_active")
+        .first()
+    )
+    if product is None:
+        return None
+    brand = product.brand if product.brand and product.brand.is_active else None
+    return ProductExtras(
+        brand_id=brand.pk if brand else None,
+        brand=brand.name if brand else "",
+        video=product.video.url if product.video else product.video_url,
+        poster=product.video_poster.url if product.video_poster else "",
+    )
 
 
 def goes_with(product_id: int, *, most: int = 6) -> list[ProductRow]:

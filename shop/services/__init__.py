@@ -18,6 +18,7 @@ from shop.services.aftersales import (
     settle_due_aftersales,
     ship_exchange,
 )
+from shop.services.attributes import MatrixRow, fill_matrix, save_matrix
 from shop.services.booking import (
     book_slot,
     cancel_booking,
@@ -41,6 +42,7 @@ from shop.services.catalogue import (
     set_products_status,
     shelve_due_products,
 )
+from shop.services.catalogue_files import apply_catalogue_file, bring_catalogue_file
 from shop.services.coupons import claim_coupon, expire_coupons, grant_coupon, grant_coupons, revoke_coupons
 from shop.services.coupons_in_batches import start_granting
 from shop.services.desk import (
@@ -131,6 +133,7 @@ from shop.services.transfers import cancel_transfer, create_transfer, receive_tr
 
 __all__ = [
     "AddressInput",
+    "MatrixRow",
     "Move",
     "Serving",
     "SoldLine",
@@ -141,6 +144,7 @@ __all__ = [
     "answer_chat",
     "answer_question",
     "answer_review",
+    "apply_catalogue_file",
     "apply_for_aftersale",
     "approve_aftersale",
     "ask_again",
@@ -151,6 +155,7 @@ __all__ = [
     "bind_gift_card",
     "book_slot",
     "book_stocktake",
+    "bring_catalogue_file",
     "buyer_of_sale",
     "call_again",
     "call_next",
@@ -182,6 +187,7 @@ __all__ = [
     "expire_coupons",
     "expire_orders",
     "export_gift_cards",
+    "fill_matrix",
     "finish_number",
     "give_back",
     "grant_coupon",
@@ -247,6 +253,7 @@ __all__ = [
     "reverse_effects",
     "revoke_coupons",
     "save_address",
+    "save_matrix",
     "save_product_image",
     "schedule_products",
     "select_cart_lines",

@@ -6,18 +6,15 @@ from django.db import connection, transaction
 
 from shop import finding, rules
 from shop.models import Product
-from shop.services.stock import WAREHOUSE
+from shop.queries.routing import AVAILABLE
 
 _BATCH = 1000
 
-# Whether any SKU of product p that is for sale lies in the warehouse: what the list's own mark says, too.
-_IN_STOCK = """
-    EXISTS (
-        SELECT 1 FROM shop_sku s JOIN shop_stock st ON st.sku_id = s.id
-        WHERE s.product_id = p.id AND s.is_active AND st.on_hand > st.reserved
-          AND st.store_id = (SELECT id FROM crm_store WHERE code = (TABLE warehouse))
-    )
-"""
+# Whether any SKU of product p that is for sale can be had: the same words as in the list's own mark.
+_IN_STOCK = (
+    f"EXISTS (SELECT 1 FROM shop_sku s {AVAILABLE} "  # noqa: S608  our own words
+    "WHERE s.product_id = p.id AND s.is_active AND st.available > 0)"
+)
 
 
 @transaction.atomic
@@ -45,7 +42,7 @@ def _refresh(product_ids: list[int]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            WITH RECURSIVE asked_ids AS (SELECT %s::bigint[]), warehouse AS (SELECT %s::text), above AS (
+            WITH RECURSIVE asked_ids AS (SELECT %s::bigint[]), above AS (
                 SELECT DISTINCT p.category_id AS leaf, c.id, c.name, c.parent_id, 0 AS depth
                 FROM shop_product p JOIN shop_category c ON c.id = p.category_id
                 WHERE p.id = ANY((TABLE asked_ids)::bigint[])
@@ -85,7 +82,7 @@ def _refresh(product_ids: list[int]) -> int:
             LEFT JOIN goods g ON g.product_id = p.id
             WHERE p.id = ANY((TABLE asked_ids)::bigint[])
             """,  # noqa: S608  only the closed words above are pasted in
-            [product_ids, WAREHOUSE],
+            [product_ids],
         )
         found = cursor.fetchall()
         # One text per product: Postgres' arrays of arrays must all be equally long.
@@ -185,14 +182,14 @@ def refresh_stock_marks() -> int:
             UPDATE shop_product p SET is_in_stock = w.left_over
             FROM (
                 SELECT p.id, coalesce(t.left_over, false) AS left_over FROM shop_product p LEFT JOIN (
-                    SELECT s.product_id, bool_or(st.on_hand > st.reserved) AS left_over
-                    FROM shop_sku s JOIN shop_stock st ON st.sku_id = s.id
-                    WHERE s.is_active AND st.store_id = (SELECT id FROM crm_store WHERE code = %s)
+                    SELECT s.product_id, true AS left_over
+                    FROM shop_sku s JOIN shop_stock k ON k.sku_id = s.id JOIN crm_store place ON place.id = k.store_id
+                    WHERE s.is_active AND place.is_active AND (place.ships_online OR place.code = 'warehouse')
+                      AND k.on_hand - k.reserved > coalesce(k.safety, place.safety_stock)
                     GROUP BY s.product_id
                 ) t ON t.product_id = p.id
             ) w
             WHERE w.id = p.id AND p.is_in_stock <> w.left_over
-            """,
-            [WAREHOUSE],
+            """
         )
         return cursor.rowcount

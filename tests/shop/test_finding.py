@@ -217,6 +217,20 @@ def test_what_goes_with_a_product_is_chosen_or_from_its_shelf(shelves):
     assert queries.goes_with(0) == []
 
 
+def test_brand_video_and_company_stand_beside_a_product(shelves, client, django_assert_max_num_queries):
+    dress = Product.objects.get(name="法式雾蓝连衣裙")
+    Product.objects.filter(pk=dress.pk).update(video_url="https://cdn.example/a.mp4")
+    address = reverse("shop:beside", args=[dress.pk])
+    assert address in client.get(reverse("shop:product", args=[dress.pk])).content.decode()
+    with django_assert_max_num_queries(3):
+        page = client.get(address).content.decode()
+    assert "池塘" in page
+    assert 'src="https://cdn.example/a.mp4"' in page
+    assert "森系亚麻长裙" in page
+    Product.objects.filter(pk=dress.pk).update(status="draft")
+    assert "池塘" not in client.get(address).content.decode()
+
+
 @given(st.text(max_size=60), st.text(max_size=20))
 def test_what_contains_the_typed_text_has_all_its_words(name, typed):
     name, typed = (

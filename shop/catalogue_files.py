@@ -1,0 +1,148 @@
+"""Rows of a catalogue file, pure: what a row wishes, why it is refused, what it would change. Money is fen.
+
+One row is one SKU, known by its code. A column that the file does not have, and a cell that is empty, change nothing.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from core import money
+
+NEW, CHANGED, SAME, REFUSED = "new", "changed", "same", "refused"
+MAX_STOCK = 1_000_000
+MAX_FEN = 10_000_000_00
+
+# field → (label, the headers it is known by; the first is written on export)
+COLUMNS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "product_code": (gettext_lazy("product code"), ("商品编码", "product_code", "款号")),
+    "product_name": (gettext_lazy("product name"), ("商品名称", "product_name", "名称")),
+    "subtitle": (gettext_lazy("selling line"), ("卖点", "subtitle")),
+    "category": (gettext_lazy("category"), ("分类", "category")),
+    "brand": (gettext_lazy("brand"), ("品牌", "brand")),
+    "status": (gettext_lazy("status"), ("状态", "status")),
+    "sku_code": (gettext_lazy("SKU code"), ("SKU编码", "sku_code", "规格编码")),
+    "spec": (gettext_lazy("specification"), ("规格", "spec")),
+    "price_fen": (gettext_lazy("price"), ("售价", "price")),
+    "list_price_fen": (gettext_lazy("list price"), ("划线价", "list_price")),
+    "weight_grams": (gettext_lazy("weight (g)"), ("重量(克)", "weight_grams")),
+    "is_active": (gettext_lazy("for sale"), ("可售", "is_active")),
+    "on_hand": (gettext_lazy("stock in the warehouse"), ("库存", "stock")),
+}
+STATUS_WORDS = {"draft": "草稿", "on_sale": "在售", "off": "下架"}
+_YES, _NO = {"1", "是", "yes", "true", "y"}, {"0", "否", "no", "false", "n"}
+_CODE = re.compile(r"[^\s].{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What one row asks for; only what its cells say. `problem` refuses the row."""
+
+    line: int
+    sku_code: str
+    values: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    field: str
+    old: Any
+    new: Any
+
+    @property
+    def text(self) -> str:
+        return f"{COLUMNS[self.field][0]}：{shown(self.field, self.old)} → {shown(self.field, self.new)}"
+
+
+def positions(header: Sequence[str]) -> dict[str, int]:
+    """Which field stands in which column; headers in Chinese or English, in any order."""
+    known = {name.lower(): key for key, (_label, names) in COLUMNS.items() for name in names}
+    found: dict[str, int] = {}
+    for place, name in enumerate(header):
+        key = known.get(name.strip().lower().replace("（", "(").replace("）", ")"))
+        if key and key not in found:
+            found[key] = place
+    return found
+
+
+def read(line: int, row: Sequence[str], places: Mapping[str, int]) -> Wish:
+    """A row of texts as a wish."""
+    cells = {key: _plain(row[place]) if place < len(row) else "" for key, place in places.items()}
+    code = cells.pop("sku_code", "")
+    if not _CODE.fullmatch(code):
+        return Wish(line, code[:64], problem=_("The SKU code is missing or too long."))
+    values: dict[str, Any] = {}
+    for key, text in cells.items():
+        if not text:
+            continue
+        value = _value(key, text)
+        if value is None:
+            return Wish(
+                line, code, problem=_("%(column)s: “%(text)s” cannot be read.")
+                % {"column": COLUMNS[key][0], "text": text[:40]},
+            )  # fmt: skip
+        values[key] = value
+    return Wish(line, code, values)
+
+
+def _plain(cell: str) -> str:
+    """A cell without the apostrophe that an export puts before what looks like a formula."""
+    cell = cell.strip()
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "+", "-", "@") else cell
+
+
+def _value(key: str, text: str) -> Any:
+    if key in ("price_fen", "list_price_fen"):
+        try:
+            fen = money.fen_from_yuan(text.replace("￥", ""))
+        except ValueError:
+            return None
+        return fen if 0 <= fen <= MAX_FEN else None
+    if key in ("on_hand", "weight_grams"):
+        return int(text) if re.fullmatch(r"[0-9]{1,7}", text) and int(text) <= MAX_STOCK else None
+    if key == "is_active":
+        word = text.lower()
+        return True if word in _YES else False if word in _NO else None
+    if key == "status":
+        words = {**{word: key for key, word in STATUS_WORDS.items()}, **{key: key for key in STATUS_WORDS}}
+        return words.get(text)
+    if key == "spec":
+        return spec_of(text)
+    most = {"product_name": 120, "subtitle": 160, "product_code": 64, "category": 200, "brand": 60}[key]
+    return text if len(text) <= most else None
+
+
+def spec_of(text: str) -> dict[str, str] | None:
+    """ "颜色：雾蓝，尺码：M" → {"颜色": "雾蓝", "尺码": "M"}; None when it is not of this form."""
+    spec: dict[str, str] = {}
+    for part in re.split(r"[，,；;]", text):
+        name, found, word = part.replace("：", ":").partition(":")
+        if not found or not name.strip() or not word.strip() or len(name) > 20 or len(word) > 40:
+            return None
+        spec[name.strip()] = word.strip()
+    return spec
+
+
+def shown(key: str, value: Any) -> str:
+    """A value as the file writes it."""
+    if value is None:
+        return "–"
+    if key in ("price_fen", "list_price_fen"):
+        return money.yuan(int(value)).replace(",", "")
+    if key == "is_active":
+        return "是" if value else "否"
+    if key == "status":
+        return STATUS_WORDS.get(str(value), str(value))
+    if key == "spec":
+        return "，".join(f"{name}：{word}" for name, word in value.items())
+    return str(value)
+
+
+def differences(wish: Wish, current: Mapping[str, Any]) -> list[Change]:
+    """What the wish would change of a SKU that exists."""
+    return [Change(key, current.get(key), new) for key, new in wish.values.items() if current.get(key) != new]

@@ -1,0 +1,212 @@
+"""Catalogue by file: the difference is shown before anything is written; the SKU table in the admin."""
+
+import io
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import reverse
+from openpyxl import Workbook, load_workbook
+
+from core import jobs
+from shop import catalogue_files, services
+from shop.errors import BadMatrix
+from shop.imports.errors import UnreadableFile
+from shop.models import Attribute, Brand, CatalogueFile, Category, Product, Sku, StockMovement
+from tests.shop import builders
+
+pytestmark = pytest.mark.django_db
+
+HEADER = "SKU编码,商品名称,商品编码,分类,品牌,售价,划线价,库存,规格,状态,可售"
+
+
+@pytest.fixture(autouse=True)
+def media(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    settings.PRIVATE_ROOT = tmp_path
+
+
+def bring(*lines, header=HEADER, name="goods.csv"):
+    text = "\n".join([header, *lines])
+    file = services.bring_catalogue_file(upload=SimpleUploadedFile(name, text.encode("gb18030")))
+    jobs.run(job_id=file.job_id)
+    file.refresh_from_db()
+    return file
+
+
+def apply(file):
+    services.apply_catalogue_file(file_id=file.pk)
+    file.refresh_from_db()
+    jobs.run(job_id=file.job_id)
+    file.refresh_from_db()
+    return file
+
+
+def counts(file):
+    return (file.fresh, file.changed, file.same, file.refused)
+
+
+def test_the_difference_is_shown_before_it_is_written_and_then_written_once():
+    shelf = Category.objects.create(name="连衣裙", parent=Category.objects.create(name="女装"))
+    brand = Brand.objects.create(name="池塘")
+    sku = builders.sku(price_fen=9_900, stock=10)
+    lines = [
+        f"{sku.code},,,连衣裙,池塘,129.00,,25,,,",
+        "NEW-1,新裙子,ST-9,女装/连衣裙,,88,99.5,3,颜色：雾蓝，尺码：M,在售,是",
+        "NEW-2,,ST-9,,,89,,,颜色：雾蓝，尺码：L,,",
+        f"{sku.code},,,,,1,,,,,",
+        "BAD-1,裙,,,,-3,,,,,",
+        "BAD-2,裙,,没有的分类,,3,,,,,",
+        "BAD-3,裙,,,没有的品牌,3,,,,,",
+        "BAD-4,,,,,3,,,,,",
+        ",裙,,,,3,,,,,",
+        "BAD-5😀,裙,,,,99999999999999,,,,,",
+    ]
+    file = bring(*lines)
+    assert (file.status, counts(file), file.rows) == ("looked", (2, 1, 0, 7), 10)
+    texts = {line: text for line, _code, _kind, text in file.preview}
+    assert "99.00 → 129.00" in texts[2]
+    assert "10 → 25" in texts[2]
+    sku.refresh_from_db()
+    assert (sku.price_fen, Sku.objects.count()) == (9_900, 1)  # nothing was written
+
+    apply(file)
+    assert (file.status, counts(file)) == ("applied", (2, 1, 0, 7))
+    sku.refresh_from_db()
+    assert (sku.price_fen, builders.stock_of(sku)) == (12_900, (25, 0))
+    assert (sku.product.category, sku.product.brand) == (shelf, brand)
+    made = Product.objects.get(code="ST-9")
+    assert (made.status, made.skus.count(), made.min_price_fen, made.max_price_fen) == (
+        "on_sale",
+        2,
+        8_800,
+        8_900,
+    )
+    assert made.skus.get(code="NEW-1").spec == {"颜色": "雾蓝", "尺码": "M"}
+
+    moves = StockMovement.objects.count()
+    again = apply(bring(*lines))
+    assert counts(again) == (0, 0, 3, 7)
+    services.apply_catalogue_file(file_id=file.pk)
+    jobs.retry(job_id=file.job_id)
+    assert StockMovement.objects.count() == moves
+
+
+def test_stock_that_orders_hold_is_not_taken_away():
+    sku = builders.sku(stock=5)
+    builders.order(builders.member(), (sku, 3))
+    file = apply(bring(f"{sku.code},2", header="sku_code,stock"))
+    assert counts(file) == (0, 0, 0, 1)
+    assert builders.stock_of(sku) == (5, 3)
+    assert file.preview[0][2] == "refused"
+
+
+def test_what_is_no_catalogue_is_refused_at_the_door(admin_client):
+    for content in (b"", b"a,b\n1,2", b"\0\0\0"):
+        with pytest.raises(UnreadableFile):
+            services.bring_catalogue_file(upload=SimpleUploadedFile("x.csv", content))
+    answer = admin_client.post(
+        reverse("admin:shop_cataloguefile_add"), {"file": SimpleUploadedFile("x.csv", b"a,b\n1,2")}
+    )
+    assert answer.status_code == 200
+    assert "SKU编码" in answer.content.decode()
+    assert CatalogueFile.objects.count() == 0
+
+
+def test_an_operator_exports_edits_and_brings_it_back(admin_client, django_assert_max_num_queries):
+    sku = builders.sku(price_fen=9_900, spec={"颜色": "雾蓝"}, list_price_fen=12_900)
+    Product.objects.update(subtitle="=1+1")
+    csv = b"".join(
+        admin_client.get(reverse("admin:shop_cataloguefile_export_csv")).streaming_content
+    ).decode()
+    assert csv.startswith("\ufeff商品编码,")
+    assert "'=1+1" in csv
+    answer = admin_client.get(reverse("admin:shop_cataloguefile_export_xlsx"))
+    sheet = load_workbook(io.BytesIO(b"".join(answer.streaming_content))).worksheets[0]
+    rows = [list(row) for row in sheet.iter_rows(values_only=True)]
+    rows[1][rows[0].index("售价")] = "79"
+    book = Workbook()
+    for row in rows:
+        book.worksheets[0].append(row)
+    out = io.BytesIO()
+    book.save(out)
+    admin_client.post(
+        reverse("admin:shop_cataloguefile_add"), {"file": SimpleUploadedFile("goods.xlsx", out.getvalue())}
+    )
+    file = CatalogueFile.objects.get()
+    jobs.run(job_id=file.job_id)
+    address = reverse("admin:shop_cataloguefile_look", args=[file.pk])
+    with django_assert_max_num_queries(12):
+        page = admin_client.get(address).content.decode()
+    assert "99.00 → 79.00" in page
+    file.refresh_from_db()
+    assert counts(file) == (0, 1, 0, 0)
+    assert admin_client.post(address).status_code == 302
+    file.refresh_from_db()
+    jobs.run(job_id=file.job_id)
+    sku.refresh_from_db()
+    assert sku.price_fen == 7_900
+    report = admin_client.get(reverse("admin:shop_cataloguefile_report", args=[file.pk]))
+    assert "79.00" in b"".join(report.streaming_content).decode("utf-8-sig")
+
+
+def test_headers_and_cells_are_read_as_people_write_them():
+    places = catalogue_files.positions(["sku_code", "售价", "重量（克）", "说明"])
+    assert places == {"sku_code": 0, "price_fen": 1, "weight_grams": 2}
+    wish = catalogue_files.read(2, ["A-1", "￥1,299.5", "300", "x"], places)
+    assert wish.values == {"price_fen": 129_950, "weight_grams": 300}
+    assert catalogue_files.read(2, ["A-1"], places).values == {}
+    assert catalogue_files.read(2, ["A-1", "12.345"], places).problem
+
+
+def test_the_sku_table_makes_what_is_missing_and_saves_prices_together(admin_client):
+    Attribute.objects.create(name="颜色")
+    sku = builders.sku(spec={"颜色": "雾蓝", "尺码": "S"}, name="雾蓝 S")
+    address = reverse("admin:shop_product_sku_table", args=[sku.product_id])
+    filled = {
+        "fill": "1",
+        "name1": "颜色",
+        "values1": "雾蓝，米白",
+        "name2": "尺码",
+        "values2": "S,M",
+        "price": "129",
+    }
+    for _twice in range(2):
+        assert admin_client.post(address, filled).status_code == 302
+    skus = list(sku.product.skus.order_by("position"))
+    assert [one.name for one in skus] == ["雾蓝 S", "雾蓝 M", "米白 S", "米白 M"]
+    assert skus[3].price_fen == 12_900
+    page = admin_client.get(address).content.decode()
+    assert page.count('name="sku"') == 4
+    form = {"sku": [one.pk for one in skus]}
+    for one in skus:
+        form |= {
+            f"code{one.pk}": one.code,
+            f"price{one.pk}": "99",
+            f"list{one.pk}": "",
+            f"active{one.pk}": "on",
+        }
+    del form[f"active{skus[1].pk}"]
+    admin_client.post(address, form)
+    assert set(sku.product.skus.values_list("price_fen", "is_active")) == {(9_900, True), (9_900, False)}
+    sku.product.refresh_from_db()
+    assert (sku.product.min_price_fen, sku.product.max_price_fen) == (9_900, 9_900)
+    form[f"code{skus[0].pk}"] = skus[1].code
+    assert "已被其他规格使用" in admin_client.post(address, form, follow=True).content.decode()
+    skus[0].refresh_from_db()
+    assert skus[0].code == sku.code
+
+
+@pytest.mark.parametrize(
+    "dimensions",
+    [[], [("", ["M"])], [("尺码", [])], [("尺码", ["M"]), ("尺码", ["L"])], [("尺码", ["长" * 31])],
+     [("a", [str(n) for n in range(30)]), ("b", [str(n) for n in range(30)])]],
+)  # fmt: skip
+def test_a_table_that_makes_no_sense_is_refused(dimensions):
+    sku = builders.sku()
+    with pytest.raises(BadMatrix):
+        services.fill_matrix(product_id=sku.product_id, dimensions=dimensions, price_fen=100)
+    foreign = builders.sku()
+    row = services.MatrixRow(foreign.pk, "X", 1, None, True)
+    with pytest.raises(BadMatrix):
+        services.save_matrix(product_id=sku.product_id, rows=[row])
+    assert Sku.objects.count() == 2
