@@ -32,10 +32,15 @@ COLUMNS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "weight_grams": (gettext_lazy("weight (g)"), ("重量(克)", "weight_grams")),
     "is_active": (gettext_lazy("for sale"), ("可售", "is_active")),
     "on_hand": (gettext_lazy("stock in the warehouse"), ("库存", "stock")),
+    "on_hand_was": (gettext_lazy("stock at the export"), ("导出时库存", "stock_at_export")),
 }
 STATUS_WORDS = {"draft": "草稿", "on_sale": "在售", "off": "下架"}
 _YES, _NO = {"1", "是", "yes", "true", "y"}, {"0", "否", "no", "false", "n"}
-_CODE = re.compile(r"[^\s].{0,63}")
+_CODE = re.compile(r"[^\s\x00-\x1f][^\x00-\x1f]{0,63}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f]")
+NONE_WORDS = ("无", "none")  # takes a list price away: an empty cell changes nothing
+# What all lines of one product have to agree on.
+PRODUCT_COLUMNS = ("product_code", "product_name", "subtitle", "category", "brand", "status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +85,13 @@ def read(line: int, row: Sequence[str], places: Mapping[str, int]) -> Wish:
     for key, text in cells.items():
         if not text:
             continue
-        value = _value(key, text)
-        if value is None:
+        try:
+            values[key] = _value(key, text)
+        except ValueError:
             return Wish(
                 line, code, problem=_("%(column)s: “%(text)s” cannot be read.")
                 % {"column": COLUMNS[key][0], "text": text[:40]},
             )  # fmt: skip
-        values[key] = value
     return Wish(line, code, values)
 
 
@@ -97,33 +102,49 @@ def _plain(cell: str) -> str:
 
 
 def _value(key: str, text: str) -> Any:
+    """Raises ValueError."""
+    if _CONTROL.search(text):
+        raise ValueError(text)
+    if key == "list_price_fen" and text.lower() in NONE_WORDS:
+        return None
     if key in ("price_fen", "list_price_fen"):
-        try:
-            fen = money.fen_from_yuan(text.replace("￥", ""))
-        except ValueError:
-            return None
-        return fen if 0 <= fen <= MAX_FEN else None
-    if key in ("on_hand", "weight_grams"):
-        return int(text) if re.fullmatch(r"[0-9]{1,7}", text) and int(text) <= MAX_STOCK else None
+        return _within(money.fen_from_yuan(text.replace("￥", "")), MAX_FEN)
+    if key in ("on_hand", "on_hand_was", "weight_grams"):
+        if not re.fullmatch(r"[0-9]{1,7}", text):
+            raise ValueError(text)
+        return _within(int(text), MAX_STOCK)
     if key == "is_active":
-        word = text.lower()
-        return True if word in _YES else False if word in _NO else None
+        if text.lower() not in _YES | _NO:
+            raise ValueError(text)
+        return text.lower() in _YES
     if key == "status":
         words = {**{word: key for key, word in STATUS_WORDS.items()}, **{key: key for key in STATUS_WORDS}}
-        return words.get(text)
+        if text not in words:
+            raise ValueError(text)
+        return words[text]
     if key == "spec":
         return spec_of(text)
-    most = {"product_name": 120, "subtitle": 160, "product_code": 64, "category": 200, "brand": 60}[key]
-    return text if len(text) <= most else None
+    if (
+        len(text)
+        > {"product_name": 120, "subtitle": 160, "product_code": 64, "category": 200, "brand": 60}[key]
+    ):
+        raise ValueError(text)
+    return text
 
 
-def spec_of(text: str) -> dict[str, str] | None:
-    """ "颜色：雾蓝，尺码：M" → {"颜色": "雾蓝", "尺码": "M"}; None when it is not of this form."""
+def _within(number: int, most: int) -> int:
+    if not 0 <= number <= most:
+        raise ValueError(number)
+    return number
+
+
+def spec_of(text: str) -> dict[str, str]:
+    """ "颜色：雾蓝，尺码：M" → {"颜色": "雾蓝", "尺码": "M"}. Raises ValueError when it is not of this form."""
     spec: dict[str, str] = {}
     for part in re.split(r"[，,；;]", text):
         name, found, word = part.replace("：", ":").partition(":")
         if not found or not name.strip() or not word.strip() or len(name) > 20 or len(word) > 40:
-            return None
+            raise ValueError(text)
         spec[name.strip()] = word.strip()
     return spec
 
@@ -144,5 +165,29 @@ def shown(key: str, value: Any) -> str:
 
 
 def differences(wish: Wish, current: Mapping[str, Any]) -> list[Change]:
-    """What the wish would change of a SKU that exists."""
-    return [Change(key, current.get(key), new) for key, new in wish.values.items() if current.get(key) != new]
+    """What the wish would change of a SKU that exists; "连衣裙" alone also means "女装/连衣裙"."""
+    return [
+        Change(key, current.get(key), new)
+        for key, new in wish.values.items()
+        if current.get(key) != new
+        and not (key == "category" and str(current.get(key)).rsplit("/", 1)[-1] == new)
+        and not (key == "list_price_fen" and new is None and current.get(key) is None)
+    ]
+
+
+def settled_stock(wish: Wish, current: Mapping[str, Any] | None) -> Wish:
+    """The wish without "stock at the export": who did not touch the stock in an exported file does not set it back to
+    what it was then, and who did is told when it has moved meanwhile.
+    """
+    was, level = wish.values.get("on_hand_was"), wish.values.get("on_hand")
+    if was is None:
+        return wish
+    values = {key: value for key, value in wish.values.items() if key != "on_hand_was"}
+    if current is not None and level == was:
+        del values["on_hand"]
+    elif current is not None and level is not None and current["on_hand"] not in (was, level):
+        return Wish(
+            wish.line, wish.sku_code, problem=_("The stock was %(was)d at the export and is %(now)d now: export again.")
+            % {"was": was, "now": current["on_hand"]},
+        )  # fmt: skip
+    return Wish(wish.line, wish.sku_code, values, wish.problem)

@@ -5,6 +5,13 @@ from typing import NamedTuple
 # name, one line about the shelf
 CATEGORIES = ["香水", "居家香氛", "身体护理", "连衣裙", "上装", "外套", "下装", "配饰"]
 
+# name → other spellings, the shelves of which its goods are
+BRANDS = {
+    "池塘香氛": ("Pond Scent", ["香水", "居家香氛", "身体护理"]),
+    "池塘衣橱": ("Pond Wear", ["连衣裙", "上装", "外套", "下装"]),
+    "岸边手作": ("Bankside", ["配饰"]),
+}
+MATERIALS = ["桑蚕丝", "亚麻", "棉", "羊毛", "羊绒", "醋酸", "人造丝"]
 ML = {"15ml 随行": 0.42, "50ml": 1.0, "100ml": 1.62}
 SIZES = ["S", "M", "L", "XL"]
 

@@ -8,13 +8,13 @@ from django.conf import settings
 from django.utils.html import escape
 from PIL import Image
 
-from config.demo_brand.catalogue import CATEGORIES, COLOURS, ITEMS, ML, SIZES, Item
+from config.demo_brand.catalogue import BRANDS, CATEGORIES, COLOURS, ITEMS, MATERIALS, ML, SIZES, Item
 from config.demo_brand.pictures import picture
 from config.demo_brand.wording import full_width
 from core import clock
 from crm.models import Staff, Store
 from shop import services
-from shop.models import Category, Product, ProductImage, Sku
+from shop.models import Attribute, AttributeValue, Brand, Category, Product, ProductImage, Sku
 
 STORES = [
     ("warehouse", "中央仓", "上海市", "上海市", "青浦区华新镇华徐公路 999 号"),
@@ -50,6 +50,8 @@ def put_products() -> list[Sku]:
         name: Category.objects.get_or_create(parent=None, name=name, defaults={"position": position})[0]
         for position, name in enumerate(CATEGORIES)
     }
+    brands = _put_brands()
+    materials = _put_attributes()
     known = set(Product.objects.filter(code__startswith="PD-").values_list("code", flat=True))
     moment = clock.now()
     made = []
@@ -63,6 +65,7 @@ def put_products() -> list[Sku]:
             name=item.name,
             subtitle=full_width(item.line),
             category=shelves[item.category],
+            brand=brands[item.category],
             status=Product.ON_SALE,
             detail=_detail(item),
             sort=len(ITEMS) - number + (20 if number % 7 == 3 else 0),
@@ -70,10 +73,34 @@ def put_products() -> list[Sku]:
             updated_at=moment,
         )
         Sku.objects.bulk_create(_skus(product, item))
+        product.values.set(value for word, value in materials.items() if word in item.facts.get("面料", ""))
         made.append(product.pk)
     services.refresh_products(product_ids=made)
     _put_pictures()
     return list(Sku.objects.filter(product__code__startswith="PD-").order_by("pk"))
+
+
+def _put_brands() -> dict[str, Brand]:
+    """Category → its brand."""
+    return {
+        category: Brand.objects.get_or_create(name=name, defaults={"aliases": aliases, "position": position})[
+            0
+        ]
+        for position, (name, (aliases, categories)) in enumerate(BRANDS.items())
+        for category in categories
+    }
+
+
+def _put_attributes() -> dict[str, AttributeValue]:
+    """What lists are narrowed down with: colours and sizes are read from the SKUs, materials are answered."""
+    words = {"颜色": list(COLOURS.values()), "尺码": SIZES, "容量": list(ML), "材质": MATERIALS}
+    for place, (name, values) in enumerate(words.items()):
+        owner, _made = Attribute.objects.get_or_create(name=name, defaults={"position": place})
+        AttributeValue.objects.bulk_create(
+            (AttributeValue(attribute=owner, name=word, position=at) for at, word in enumerate(values)),
+            ignore_conflicts=True,
+        )
+    return {value.name: value for value in AttributeValue.objects.filter(attribute__name="材质")}
 
 
 def _skus(product: Product, item: Item) -> list[Sku]:

@@ -45,3 +45,14 @@ class AttributeAdmin(BaseAdmin):
         super().save_related(request, form, formsets, change)
         if form.has_changed() or any(formset.has_changed() for formset in formsets):
             services.refresh_described(attribute_id=form.instance.pk, value_ids=before)
+
+    def delete_model(self, request: HttpRequest, obj: Attribute) -> None:
+        """Products lose the mark of what is gone."""
+        before = list(obj.values.values_list("pk", flat=True))
+        super().delete_model(request, obj)
+        services.refresh_described(attribute_id=0, value_ids=before)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Attribute]) -> None:
+        before = list(AttributeValue.objects.filter(attribute__in=queryset).values_list("pk", flat=True))
+        super().delete_queryset(request, queryset)
+        services.refresh_described(attribute_id=0, value_ids=before)

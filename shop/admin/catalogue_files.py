@@ -24,7 +24,7 @@ from core.admin import BaseAdmin
 from core.admin.jobs import progress_bar
 from core.errors import Refusal
 from shop import catalogue_files, queries, services
-from shop.admin.fields import said
+from shop.admin.fields import said, who
 from shop.models import CatalogueFile
 
 LARGEST_UPLOAD = 50 * 1024 * 1024
@@ -130,7 +130,7 @@ class CatalogueFileAdmin(BaseAdmin):
             if not may_apply:
                 raise PermissionDenied
             with said(request):
-                services.apply_catalogue_file(file_id=pk, created_by_id=request.user.pk)
+                services.apply_catalogue_file(file_id=pk, created_by_id=request.user.pk, by=who(request))
             return HttpResponseRedirect(request.path)
         is_open = file.job is not None and file.job.status in ("queued", "running")
         context = {
@@ -141,6 +141,10 @@ class CatalogueFileAdmin(BaseAdmin):
             "bar": progress_bar(file.job),
             "is_open": is_open,
             "may_apply": may_apply and file.status == CatalogueFile.LOOKED and file.fresh + file.changed > 0,
+            "may_go_on": may_apply
+            and file.status in (CatalogueFile.LOOKING, CatalogueFile.APPLYING)
+            and file.job is not None
+            and file.job.status in ("failed", "cancelled"),
             "figures": [
                 (getattr(file._meta.get_field(name), "verbose_name", name), getattr(file, name))
                 for name in ("rows", "fresh", "changed", "same", "refused")

@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                 ('problem', models.CharField(blank=True, max_length=300, verbose_name='problem')),
                 ('report', models.FileField(blank=True, max_length=200, storage=core.files.PrivateStorage(), upload_to='catalogue/%Y/%m/', verbose_name='report')),
                 ('created_at', models.DateTimeField(verbose_name='uploaded at')),
-                ('applied_at', models.DateTimeField(blank=True, null=True, verbose_name='applied at')),
+                ('applied_at', models.DateTimeField(blank=True, null=True, verbose_name='written at')),
                 ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
                 ('job', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='core.job', verbose_name='job')),
             ],

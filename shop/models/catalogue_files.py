@@ -40,7 +40,7 @@ class CatalogueFile(models.Model):
         _("report"), upload_to="catalogue/%Y/%m/", storage=PrivateStorage(), max_length=200, blank=True
     )
     created_at = models.DateTimeField(_("uploaded at"))
-    applied_at = models.DateTimeField(_("applied at"), null=True, blank=True)
+    applied_at = models.DateTimeField(_("written at"), null=True, blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,

@@ -281,6 +281,7 @@ def _offered(sku: queries.SkuRow) -> dict[str, Any]:
     return {
         "pk": sku.pk,
         "label": sku.name or " ".join(sku.spec.values()) or _("Standard"),
+        "spec": list(sku.spec.values()),
         "price_fen": sku.price_fen,
         "was_fen": sku.list_price_fen if sku.list_price_fen and sku.list_price_fen > sku.price_fen else None,
         "available": sku.available,

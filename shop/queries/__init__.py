@@ -46,7 +46,7 @@ from shop.queries.catalogue import (
     product_list,
     product_page,
 )
-from shop.queries.catalogue_files import catalogue_rows, catalogue_skus
+from shop.queries.catalogue_files import catalogue_rows, catalogue_skus, products_of_file, sellable_skus
 from shop.queries.coupons import TABS as COUPON_TABS
 from shop.queries.coupons import (
     ClaimPage,
@@ -72,6 +72,7 @@ from shop.queries.finding import (
     product_extras,
     suggestions,
 )
+from shop.queries.finding_documents import Document, documents
 from shop.queries.fulfilment import (
     fulfilments_for,
     fulfilments_of,
@@ -134,6 +135,7 @@ __all__ = [
     "CheckoutPage",
     "ClaimPage",
     "DayRow",
+    "Document",
     "Facet",
     "FacetValue",
     "Facets",
@@ -184,6 +186,7 @@ __all__ = [
     "current_rules",
     "days_of",
     "default_address",
+    "documents",
     "facets",
     "favourites_of",
     "filter_names",
@@ -227,12 +230,14 @@ __all__ = [
     "product_extras",
     "product_list",
     "product_page",
+    "products_of_file",
     "promotion_badges",
     "questions_of",
     "queues_at",
     "reminders_between",
     "reviews_of",
     "savings_of",
+    "sellable_skus",
     "service_page",
     "services_shown",
     "shipping_before_fen",

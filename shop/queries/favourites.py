@@ -8,6 +8,7 @@ from django.db import connection
 from crm import queries as crm_queries
 from shop.models import Favourite
 from shop.queries.catalogue import ProductRow
+from shop.queries.routing import AVAILABLE
 
 PAGE = 20
 MOST_VIEWED = 60
@@ -38,7 +39,7 @@ def products_in_order(ids: Sequence[int]) -> list[ProductRow]:
         return []
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             SELECT p.id, p.name, p.subtitle, p.min_price_fen, p.max_price_fen, k.list_price_fen,
                    coalesce(i.file, ''), coalesce(i.width, 0), coalesce(i.height, 0), p.sold_count,
                    p.status <> 'on_sale' OR coalesce(k.available, 0) <= 0
@@ -49,15 +50,15 @@ def products_in_order(ids: Sequence[int]) -> list[ProductRow]:
                 FROM shop_productimage i WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
             ) i ON true
             LEFT JOIN LATERAL (
-                SELECT sum(greatest(st.on_hand - st.reserved, 0)) AS available,
+                SELECT sum(st.available) AS available,
                        max(s.list_price_fen) FILTER (
                            WHERE s.price_fen = p.min_price_fen AND s.list_price_fen > s.price_fen
                        ) AS list_price_fen
-                FROM shop_sku s LEFT JOIN shop_stock st ON st.sku_id = s.id
+                FROM shop_sku s {AVAILABLE}
                 WHERE s.product_id = p.id AND s.is_active
             ) k ON true
             ORDER BY w.place
-            """,
+            """,  # noqa: S608  the join is ours
             [list(ids)],
         )
         rows = cursor.fetchall()

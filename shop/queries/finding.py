@@ -55,11 +55,18 @@ class Suggestion:
 
 def facets(*, search: str = "", filters: finding.Filters = finding.ALL, by_sound: bool = False) -> Facets:
     """What the list of the same words and filters can be narrowed down to. One statement."""
-    given: dict[str, Any] = {"rows": FACET_ROWS + 1, "values": MAX_FACET_VALUES}
-    conditions = matching(search, filters, given, by_sound=by_sound)
-    if conditions is None:
+    given: dict[str, Any] = {
+        "rows": FACET_ROWS + 1,
+        "values": MAX_FACET_VALUES,
+        "low": filters.low_fen,
+        "high": filters.high_fen,
+        "in_stock": filters.in_stock,
+    }
+    asked: dict[str, Any] = {}
+    if matching(search, filters, asked, by_sound=by_sound) is None:
         return Facets(total=0, is_capped=False, least_fen=0, most_fen=0, in_stock=0)
-    sets = [_set("hits", conditions)]
+    given["wanted"] = asked.get("wanted")
+    sets = [_set("hits", "wanted", has_words=bool(given["wanted"]))]
     sources = {"": "hits"}  # filter left out → the set of products without it
     chosen = [
         *(["brand"] if filters.brand_ids else []),
@@ -67,11 +74,9 @@ def facets(*, search: str = "", filters: finding.Filters = finding.ALL, by_sound
     ]
     for number, key in enumerate(chosen[:6]):
         less: dict[str, Any] = {}
-        others = matching(search, filters, less, by_sound=by_sound, without=key)
-        assert others is not None, "the words are the same"
-        given[f"wanted{number}"] = less.get("wanted", "")
-        others = others.replace("%(wanted)s", f"%(wanted{number})s")
-        sets.append(_set(f"less{number}", others))
+        matching(search, filters, less, by_sound=by_sound, without=key)
+        given[f"wanted{number}"] = less.get("wanted")
+        sets.append(_set(f"less{number}", f"wanted{number}", has_words="wanted" in less))
         sources[key] = f"less{number}"
     open_attributes = [int(key[1:]) for key in sources if key[:1] == "a"]
     given["closed"] = open_attributes
@@ -123,14 +128,18 @@ def facets(*, search: str = "", filters: finding.Filters = finding.ALL, by_sound
     )
 
 
-def _set(name: str, condition: str) -> str:
-    return f"""
-        {name} AS MATERIALIZED (
-            SELECT p.brand_id, p.value_ids, p.min_price_fen, p.max_price_fen, p.is_in_stock
-            FROM shop_product p WHERE {condition}
+def _set(name: str, wanted: str, *, has_words: bool) -> str:
+    """A set of at most so many products. `shop_found` goes through the index of words; without words any will do."""
+    if has_words:
+        found = f"SELECT * FROM shop_found(%({wanted})s::tsquery, %(low)s, %(high)s, %(in_stock)s, %(rows)s)"  # noqa: S608
+    else:
+        found = """
+            SELECT p.brand_id, p.value_ids, p.min_price_fen, p.max_price_fen, p.is_in_stock FROM shop_product p
+            WHERE p.status = 'on_sale' AND (%(low)s::bigint IS NULL OR p.max_price_fen >= %(low)s)
+              AND (%(high)s::bigint IS NULL OR p.min_price_fen <= %(high)s) AND (p.is_in_stock OR NOT %(in_stock)s)
             LIMIT %(rows)s
-        )
-    """  # noqa: S608  only our own words are pasted in
+        """
+    return f"{name} AS MATERIALIZED ({found})"
 
 
 def _values_of(source: str, condition: str) -> str:

@@ -70,27 +70,27 @@ def shelve_due_products() -> int:
         cursor.execute(
             """
             WITH due AS (
-                SELECT p.id FROM shop_product p WHERE p.off_shelf_at <= %(now)s ORDER BY p.id FOR UPDATE SKIP LOCKED
+                SELECT p.id FROM shop_product p WHERE p.off_shelf_at <= %s ORDER BY p.id FOR UPDATE SKIP LOCKED
             )
             UPDATE shop_product p SET status = CASE WHEN p.status = 'on_sale' THEN 'off' ELSE p.status END,
-                off_shelf_at = NULL, on_shelf_at = NULL, updated_at = %(now)s
+                off_shelf_at = NULL, on_shelf_at = NULL, updated_at = %s
             FROM due WHERE due.id = p.id
             """,
-            {"now": moment},
+            [moment, moment],
         )
         changed = cursor.rowcount
         cursor.execute(
             """
             WITH due AS (
                 SELECT p.id FROM shop_product p
-                WHERE p.on_shelf_at <= %(now)s
+                WHERE p.on_shelf_at <= %s
                   AND EXISTS (SELECT 1 FROM shop_sku s WHERE s.product_id = p.id AND s.is_active)
                 ORDER BY p.id FOR UPDATE SKIP LOCKED
             )
-            UPDATE shop_product p SET status = 'on_sale', on_shelf_at = NULL, updated_at = %(now)s
+            UPDATE shop_product p SET status = 'on_sale', on_shelf_at = NULL, updated_at = %s
             FROM due WHERE due.id = p.id
             """,
-            {"now": moment},
+            [moment, moment],
         )
         return changed + cursor.rowcount
 

@@ -1,55 +1,52 @@
 """Catalogue, prices and stock from a file: compare first, write when an operator agrees. Both are jobs."""
 
 import csv
+import io
 import itertools
-import tempfile
-from collections.abc import Iterator, Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 from django.core.files.base import File
 from django.db import transaction
 from django.utils.translation import gettext as _
 
 from core import clock, jobs
-from core.errors import Refusal
-from shop import catalogue_files, queries
+from shop import catalogue_files
 from shop.catalogue_files import CHANGED, NEW, REFUSED, SAME, Wish
-from shop.errors import StockRefused, WrongState
+from shop.errors import WrongState
 from shop.imports.errors import UnreadableFile
 from shop.imports.reading import count_rows, open_rows
-from shop.models import Brand, CatalogueFile, Category, Product, Sku
-from shop.services.finding import refresh_products
-from shop.services.stock import set_stock
+from shop.models import CatalogueFile
+from shop.services.catalogue_files_rows import Judge, Verdict, write_rows
 
 LOOK, APPLY = "look_at_catalogue_file", "apply_catalogue_file"
 BATCH = 500
 PREVIEW_ROWS = 200
-PRODUCT_FIELDS = {"product_name": "name", "subtitle": "subtitle", "status": "status", "product_code": "code"}
-SKU_FIELDS = ("spec", "price_fen", "list_price_fen", "weight_grams", "is_active")
-
-
-class _Verdict:
-    """What a row would do or did, with the sentence for people."""
-
-    __slots__ = ("changes", "current", "kind", "text", "wish")
-
-    def __init__(
-        self, wish: Wish, kind: str, text: str, current: dict[str, Any] | None, changes: list[Any]
-    ) -> None:
-        self.wish, self.kind, self.text, self.current, self.changes = wish, kind, text, current, changes
+_FORMULA = ("=", "+", "-", "@")
+_DAMAGED = (zipfile.BadZipFile, ParseError, KeyError, zlib.error)
 
 
 @transaction.atomic
 def bring_catalogue_file(*, upload: "File[Any]", created_by_id: int | None = None) -> CatalogueFile:
     """Keep a CSV or XLSX file and let a worker compare it. Writes nothing of the catalogue. Raises UnreadableFile."""
-    file = CatalogueFile(
-        file_name=Path(upload.name or "file").name[:200], created_at=clock.now(), created_by_id=created_by_id
-    )
-    file.file.save(Path(upload.name or "file").name, upload, save=False)
-    with open_rows(Path(file.file.path)) as (header, _rows):
-        if "sku_code" not in catalogue_files.positions(header):
-            raise UnreadableFile(_("The file needs a column with the SKU codes, named SKU编码 or sku_code."))
+    name = Path(upload.name or "file").name
+    file = CatalogueFile(file_name=name[-200:], created_at=clock.now(), created_by_id=created_by_id)
+    file.file.save(f"catalogue{Path(name).suffix[:8]}", upload, save=False)
+    try:
+        with open_rows(Path(file.file.path)) as (header, _rows):
+            if "sku_code" not in catalogue_files.positions(header):
+                raise UnreadableFile(
+                    _("The file needs a column with the SKU codes, named SKU编码 or sku_code.")
+                )
+    except (UnreadableFile, *_DAMAGED) as error:
+        file.file.delete(save=False)
+        if isinstance(error, UnreadableFile):
+            raise
+        raise UnreadableFile(_("The file is damaged.")) from error
     file.save()
     file.job = jobs.enqueue(kind=LOOK, params={"file": file.pk}, created_by_id=created_by_id)
     file.save(update_fields=["job"])
@@ -57,88 +54,97 @@ def bring_catalogue_file(*, upload: "File[Any]", created_by_id: int | None = Non
 
 
 @transaction.atomic
-def apply_catalogue_file(*, file_id: int, created_by_id: int | None = None) -> CatalogueFile:
-    """Let a worker write what was compared. Idempotent: a second call answers the running one. Raises WrongState."""
+def apply_catalogue_file(*, file_id: int, created_by_id: int | None = None, by: str = "") -> CatalogueFile:
+    """Let a worker write what was compared; work that stopped half-way goes on from its checkpoint.
+
+    Locks: the file. Idempotent: a second call answers the running one. Raises WrongState.
+    """
     file = CatalogueFile.objects.select_for_update().get(pk=file_id)
+    is_open = file.status in (CatalogueFile.LOOKING, CatalogueFile.APPLYING)
+    if is_open and file.job_id and jobs.retry(job_id=file.job_id):
+        return file
     if file.status in (CatalogueFile.APPLYING, CatalogueFile.APPLIED):
         return file
     if file.status != CatalogueFile.LOOKED:
         raise WrongState(_("This file has not been compared yet."))
     file.status = CatalogueFile.APPLYING
-    file.job = jobs.enqueue(kind=APPLY, params={"file": file.pk}, created_by_id=created_by_id)
+    file.job = jobs.enqueue(kind=APPLY, params={"file": file.pk, "by": by[:80]}, created_by_id=created_by_id)
     file.save(update_fields=["status", "job"])
     return file
 
 
 def look(progress: jobs.Progress) -> dict[str, Any]:
     """The comparing job: writes counts, preview and report of the file, nothing else. May run twice."""
-    return _work(progress, write=False)
+    file = CatalogueFile.objects.get(pk=progress.params["file"])
+    if file.status not in (CatalogueFile.LOOKING, CatalogueFile.FAILED):
+        return {}
+    try:
+        return _work(progress, file, write=False)
+    except (UnreadableFile, *_DAMAGED) as error:
+        file.status = CatalogueFile.FAILED
+        file.problem = error.message if isinstance(error, UnreadableFile) else _("The file is damaged.")
+        file.save(update_fields=["status", "problem"])
+        return {"problem": file.problem}
 
 
 def apply(progress: jobs.Progress) -> dict[str, Any]:
-    """The writing job, in batches with a checkpoint: what is as the file says already is left alone."""
-    return _work(progress, write=True)
-
-
-def _work(progress: jobs.Progress, *, write: bool) -> dict[str, Any]:
+    """The writing job, in batches with a checkpoint. A row that is no longer as it was shown is refused."""
     file = CatalogueFile.objects.get(pk=progress.params["file"])
+    return _work(progress, file, write=True) if file.status == CatalogueFile.APPLYING else {}
+
+
+def _work(progress: jobs.Progress, file: CatalogueFile, *, write: bool) -> dict[str, Any]:
     path = Path(file.file.path)
     total = max(count_rows(path), 1)
-    counts = dict.fromkeys((NEW, CHANGED, SAME, REFUSED), 0)
-    preview: list[list[Any]] = []
-    done = 0
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8-sig", newline="") as out,
-        open_rows(path) as (header, rows),
-    ):
-        writer = csv.writer(out)
-        writer.writerow([_("line"), _("SKU code"), _("verdict"), _("difference")])
-        places = catalogue_files.positions(header)
-        names = _Names()
-        seen: set[str] = set()
-        for batch in _batches(rows, places):
+    shown = _shown(file) if write else None
+    state: dict[str, Any] = {"done": 0, "counts": {}, "preview": [], "report": 0}
+    if write:  # comparing begins anew: it has written nothing
+        state |= progress.checkpoint
+    counts = dict.fromkeys((NEW, CHANGED, SAME, REFUSED), 0) | state["counts"]
+    done, preview = 0, list(state["preview"])
+    report = _Report(file, kept=state["report"], write=write)
+    judge = Judge()
+    with open_rows(path) as (header, rows):
+        for batch in _batches(rows, catalogue_files.positions(header)):
+            if done + len(batch) <= state["done"]:
+                judge.judge(batch)  # what it says of its products still holds for the rows behind
+                done += len(batch)
+                continue
             with transaction.atomic():
-                for verdict in _judge(batch, names, seen):
-                    if write and verdict.kind in (NEW, CHANGED):
-                        verdict = _written(verdict, file, names)
-                    counts[verdict.kind] += 1
-                    line: list[Any] = [
-                        verdict.wish.line,
-                        verdict.wish.sku_code,
-                        str(_word(verdict.kind)),
-                        verdict.text,
-                    ]
-                    if verdict.kind != SAME:
-                        writer.writerow(
-                            [f"'{one}" if str(one)[:1] in ("=", "+", "-", "@") else one for one in line]
-                        )
-                        if len(preview) < PREVIEW_ROWS:
-                            preview.append([*line[:2], verdict.kind, verdict.text])
-                    done += 1
-                names.refresh()
-                progress.report(done=min(done, total), total=total)
-        out.seek(0)
-        file.report.save(
-            f"catalogue-{file.pk}-{'applied' if write else 'compared'}.csv", _bytes_of(out), save=False
-        )
+                verdicts = judge.judge(batch, lock=write)
+                if shown is not None:
+                    for one in verdicts:
+                        if one.kind in (NEW, CHANGED) and shown.get(one.wish.line) != _mark(one.text):
+                            one.kind = REFUSED
+                            one.text = _(
+                                "This has changed since the file was compared. Bring the file again."
+                            )
+                    write_rows(
+                        verdicts,
+                        judge,
+                        cause=f"catalogue_file:{file.pk}",
+                        note=file.file_name[:100],
+                        by=progress.params.get("by", ""),
+                    )
+                for one in verdicts:
+                    counts[one.kind] += 1
+                    if one.kind != SAME and len(preview) < PREVIEW_ROWS:
+                        preview.append([one.wish.line, one.wish.sku_code, one.kind, one.text])
+                done += len(batch)
+                kept = report.write(verdicts)
+                progress.report(
+                    done=min(done, total),
+                    total=total,
+                    checkpoint={"done": done, "counts": counts, "preview": preview, "report": kept},
+                )
+    file.report = report.name
     file.rows, file.preview = done, preview
-    file.fresh, file.changed, file.same, file.refused = (
-        counts[NEW],
-        counts[CHANGED],
-        counts[SAME],
-        counts[REFUSED],
-    )
+    file.fresh, file.changed = counts[NEW], counts[CHANGED]
+    file.same, file.refused = counts[SAME], counts[REFUSED]
     file.status = CatalogueFile.APPLIED if write else CatalogueFile.LOOKED
-    if write:
-        file.applied_at = clock.now()
+    file.applied_at = clock.now() if write else None
     file.save()
     return {"rows": done, **counts}
-
-
-def _bytes_of(out: Any) -> "File[Any]":
-    from django.core.files.base import ContentFile
-
-    return ContentFile(out.read().encode("utf-8-sig"))
 
 
 def _batches(rows: Iterator[list[str]], places: dict[str, int]) -> Iterator[list[Wish]]:
@@ -149,117 +155,52 @@ def _batches(rows: Iterator[list[str]], places: dict[str, int]) -> Iterator[list
         yield batch
 
 
-class _Names:
-    """Categories by "parent/name" or name, brands by name, products by code; and the products to refresh."""
+class _Report:
+    """The CSV of all differences, written batch by batch beside the file: a job that goes on cuts off what a batch
+    that was rolled back has left.
+    """
 
-    def __init__(self) -> None:
-        self.categories: dict[str, int | None] = {}
-        for pk, name, parent in Category.objects.values_list("pk", "name", "parent__name"):
-            self.categories[f"{parent}/{name}" if parent else name] = pk
-            if parent:  # a name that two shelves share says nothing alone
-                self.categories[name] = None if name in self.categories else pk
-        self.brands = dict(Brand.objects.values_list("name", "pk"))
-        self.touched: set[int] = set()
-
-    def refresh(self) -> None:
-        """With the batch that touched them: a worker that dies leaves no old price range behind."""
-        refresh_products(product_ids=sorted(self.touched))
-        self.touched.clear()
-
-
-def _judge(batch: Sequence[Wish], names: _Names, seen: set[str]) -> Iterator[_Verdict]:
-    known = queries.catalogue_skus([wish.sku_code for wish in batch])
-    for wish in batch:
-        current = known.get(wish.sku_code)
-        problem = wish.problem or _problem(wish, current, names, seen)
-        seen.add(wish.sku_code)
-        if problem:
-            yield _Verdict(wish, REFUSED, problem, current, [])
-        elif current is None:
-            text = "，".join(
-                f"{catalogue_files.COLUMNS[key][0]}：{catalogue_files.shown(key, value)}"
-                for key, value in wish.values.items()
-            )
-            yield _Verdict(wish, NEW, text, None, [])
+    def __init__(self, file: CatalogueFile, *, kept: int, write: bool) -> None:
+        ending = "applied" if write else "compared"
+        self.name = f"{file.file.name}.{ending}.csv"
+        self._path = Path(f"{file.file.path}.{ending}.csv")
+        if not kept:
+            self._path.write_bytes(b"\xef\xbb\xbf")
+            self._append([[_("line"), _("SKU code"), _("verdict"), _("difference")]])
         else:
-            changes = _changes(wish, current)
-            text = "；".join(change.text for change in changes)
-            yield _Verdict(wish, CHANGED if changes else SAME, text, current, changes)
+            with self._path.open("r+b") as out:
+                out.truncate(kept)
+
+    def write(self, verdicts: list[Verdict]) -> int:
+        """How long the report is now, in bytes."""
+        words = {NEW: _("new"), CHANGED: _("changed"), REFUSED: _("refused")}
+        return self._append(
+            [
+                [one.wish.line, one.wish.sku_code, words[one.kind], one.text]
+                for one in verdicts
+                if one.kind != SAME
+            ]
+        )
+
+    def _append(self, rows: list[list[Any]]) -> int:
+        text = io.StringIO()
+        csv.writer(text).writerows([[_harmless(cell) for cell in row] for row in rows])
+        with self._path.open("ab") as out:
+            out.write(text.getvalue().encode())
+            return out.tell()
 
 
-def _changes(wish: Wish, current: dict[str, Any]) -> list[Any]:
-    changes = catalogue_files.differences(wish, current)
-    # "连衣裙" alone means the shelf that is written as "女装/连衣裙".
-    return [
-        one for one in changes if one.field != "category" or str(one.old).rsplit("/", 1)[-1] != str(one.new)
-    ]
+def _harmless(cell: Any) -> Any:
+    return f"'{cell}" if str(cell)[:1] in _FORMULA else cell
 
 
-def _problem(wish: Wish, current: dict[str, Any] | None, names: _Names, seen: set[str]) -> str:
-    values = wish.values
-    if wish.sku_code in seen:
-        return _("This SKU code stands in the file twice.")
-    if values.get("category") and names.categories.get(values["category"]) is None:
-        return _("There is no category “%(name)s”.") % {"name": values["category"][:40]}
-    if values.get("brand") and values["brand"] not in names.brands:
-        return _("There is no brand “%(name)s”.") % {"name": values["brand"][:40]}
-    if current is None and (
-        "price_fen" not in values or not (values.get("product_name") or values.get("product_code"))
-    ):
-        return _("A new SKU needs a price, and a product by its code or name.")
-    return ""
+def _shown(file: CatalogueFile) -> dict[int, int]:
+    """Line → mark of the difference that the operator agreed to."""
+    with file.report.open("rb") as kept:
+        rows = csv.reader(io.TextIOWrapper(kept, encoding="utf-8-sig", newline=""))
+        next(rows)
+        return {int(row[0]): _mark(row[3]) for row in rows}
 
 
-def _written(verdict: _Verdict, file: CatalogueFile, names: _Names) -> _Verdict:
-    """One row written in its own savepoint; a refusal of the stock refuses the row."""
-    try:
-        with transaction.atomic():
-            sku_id, product_id = _write(verdict, names)
-            if "on_hand" in verdict.wish.values:
-                set_stock(
-                    sku_id=sku_id,
-                    on_hand=verdict.wish.values["on_hand"],
-                    cause=f"catalogue_file:{file.pk}:{verdict.wish.line}",
-                    note=file.file_name,
-                )
-    except (Refusal, StockRefused) as refusal:
-        return _Verdict(verdict.wish, REFUSED, refusal.message, verdict.current, [])
-    names.touched.add(product_id)
-    return verdict
-
-
-def _write(verdict: _Verdict, names: _Names) -> tuple[int, int]:
-    values, moment = verdict.wish.values, clock.now()
-    columns: dict[str, Any] = {PRODUCT_FIELDS[key]: values[key] for key in PRODUCT_FIELDS if key in values}
-    if "category" in values:
-        columns["category_id"] = names.categories[values["category"]]
-    if "brand" in values:
-        columns["brand_id"] = names.brands[values["brand"]]
-    sku = {key: values[key] for key in SKU_FIELDS if key in values}
-    if "spec" in sku:
-        sku["name"] = " ".join(sku["spec"].values())[:80]
-    if verdict.current is not None:
-        product_id = int(verdict.current["product_id"])
-        if columns:
-            code = columns.get("code")
-            if code and Product.objects.filter(code=code).exclude(pk=product_id).exists():
-                raise WrongState(_("Another product has the code “%(code)s”.") % {"code": code})
-            Product.objects.filter(pk=product_id).update(**columns, updated_at=moment)
-        if sku:
-            Sku.objects.filter(pk=verdict.current["id"]).update(**sku)
-        return int(verdict.current["id"]), product_id
-    code = values.get("product_code")
-    product = Product.objects.filter(code=code).first() if code else None
-    if product is None:
-        if not values.get("product_name"):
-            raise WrongState(_("There is no product “%(code)s”, and the row names none.") % {"code": code})
-        # Never on sale by itself before its SKU stands: the status is set with it in the same transaction.
-        product = Product.objects.create(**columns, created_at=moment, updated_at=moment)
-    made = Sku.objects.create(
-        product=product, code=verdict.wish.sku_code, position=product.skus.count(), **sku
-    )
-    return made.pk, product.pk
-
-
-def _word(kind: str) -> str:
-    return {NEW: _("new"), CHANGED: _("changed"), SAME: _("unchanged"), REFUSED: _("refused")}[kind]
+def _mark(text: str) -> int:
+    return zlib.crc32(str(_harmless(text)).encode())

@@ -1,6 +1,6 @@
 """Everything that changes stock. One guarded statement (`shop_move_stock`) does it, for orders and operators alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.apps import apps
@@ -119,6 +119,39 @@ def set_stock(
 
 
 @transaction.atomic
+def set_stocks(
+    *, levels: Mapping[int, int], cause: str, note: str = "", by: str = ""
+) -> dict[int, StockRefused]:
+    """Say of several SKUs (id → pieces) how many lie in the warehouse; returns why some of them stayed as they were.
+
+    Locks: stock, by SKU. Idempotent on: cause, for each SKU.
+    """
+    store_id = warehouse_id()
+    known = set(Stock.objects.filter(store_id=store_id, sku_id__in=levels).values_list("sku_id", flat=True))
+    Stock.objects.bulk_create(
+        [Stock(sku_id=pk, store_id=store_id) for pk, level in levels.items() if level and pk not in known],
+        ignore_conflicts=True,
+    )
+    stocks = list(
+        Stock.objects.select_for_update().filter(store_id=store_id, sku_id__in=levels).order_by("sku_id")
+    )
+    done = set(StockMovement.objects.filter(stock__in=stocks, cause=cause).values_list("stock_id", flat=True))
+    moves: list[Move] = []
+    refused: dict[int, StockRefused] = {}
+    for stock in stocks:
+        change = levels[stock.sku_id] - stock.on_hand
+        if change == 0 or stock.pk in done:
+            continue
+        if levels[stock.sku_id] < stock.reserved:
+            refused[stock.sku_id] = _refusal(stock, change)
+        else:
+            moves.append(Move(sku_id=stock.sku_id, store_id=store_id, on_hand=change))
+    if not move_stock(moves, cause=cause, reason=StockMovement.ADJUST, actor=by, note=note):
+        raise StockRefused(_("The stock has just changed. Please try again."))  # not while they are locked
+    return refused
+
+
+@transaction.atomic
 def set_safety_stock(*, stock_id: int, safety: int | None) -> Stock:
     """How many pieces of a SKU a store keeps back from online orders; None: as the store says. Raises BadQuantity."""
     if safety is not None and not 0 <= safety <= MOST_KEPT_BACK:
@@ -136,13 +169,17 @@ def _adjusted(stock: Stock, change: int, *, cause: str, reason: str, note: str, 
         done = True
     stock.refresh_from_db()
     if not done:
-        raise StockRefused(
-            _(
-                "%(on_hand)d on hand, %(reserved)d of them reserved by orders: a change of %(change)+d is not possible."
-            )
-            % {"on_hand": stock.on_hand, "reserved": stock.reserved, "change": change}
-        )
+        raise _refusal(stock, change)
     return stock
+
+
+def _refusal(stock: Stock, change: int) -> StockRefused:
+    return StockRefused(
+        _(
+            "%(on_hand)d on hand, %(reserved)d of them reserved by orders: a change of %(change)+d is not possible."
+        )
+        % {"on_hand": stock.on_hand, "reserved": stock.reserved, "change": change}
+    )
 
 
 def _stock(sku_id: int, store_id: int | None) -> Stock:

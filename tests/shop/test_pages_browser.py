@@ -1,6 +1,7 @@
 """The shop in a real browser under its strict content policy: what only a script or a layout can get wrong."""
 
 import os
+import re
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from django.http import HttpResponse
 
 from crm import sessions
 from crm.services import prepare_months_ahead
-from shop.models import CartLine, Category
+from shop.models import Attribute, AttributeValue, CartLine, Category
 from shop.pages import frame
+from shop.services import refresh_products
 from tests.shop import builders
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -107,3 +109,45 @@ def test_the_till_says_what_to_do_outside_of_wechat(page: Any, shopper: Any) -> 
     expect(page.locator("#till")).to_have_attribute("data-state", "outside")
     expect(page.locator("#till .notice:visible")).to_contain_text("请在微信中打开本页完成支付")
     assert page.locator("[data-test=pay-button]").is_visible()
+
+
+def test_from_a_slip_in_the_search_field_to_the_size_that_is_left(page: Any) -> None:
+    silk = AttributeValue.objects.create(attribute=Attribute.objects.create(name="材质"), name="真丝")
+    dress = builders.sku(
+        product_name="法式雾蓝连衣裙", name="雾蓝 S", spec={"颜色": "雾蓝", "尺码": "S"}
+    ).product
+    for colour, size, left in (("雾蓝", "M", 0), ("米白", "S", 0), ("米白", "M", 4)):
+        builders.sku(
+            product=dress,
+            name=f"{colour} {size}",
+            spec={"颜色": colour, "尺码": size},
+            stock=left,
+            price_fen=8_800,
+        )
+    builders.sku(product_name="百褶连衣裙")
+    dress.values.add(silk)
+    refresh_products()
+    page.goto("/search/")
+    page.locator("#words").press_sequentially("wulanlianyqun", delay=5)
+    page.locator("[data-test=guesses] a", has_text="法式雾蓝连衣裙").click()
+    expect(page.locator("[data-test=product-card]")).to_have_count(1)
+    page.goto("/search/?q=裙子")
+    expect(page.locator("[data-test=product-card]")).to_have_count(2)
+    page.click("[data-test=filters]")
+    page.locator("dialog .option", has_text="真丝").click()
+    expect(page.locator("[data-test=apply-filters]")).to_contain_text("1")
+    page.click("[data-test=apply-filters]")
+    expect(page.locator("[data-test=product-card]")).to_have_count(1)
+    assert f"a{silk.attribute_id}={silk.pk}" in page.url
+    page.locator(".sorts a", has_text="人气").click()
+    expect(page.locator("[data-test=filter-on]")).to_have_text(re.compile("真丝"))
+    page.click("[data-test=product-card]")
+    page.click("[data-test=add-to-cart]")
+    choices = page.locator("[data-test=spec-option]:visible")
+    expect(choices).to_have_count(4)
+    choices.filter(has_text="米白").click()  # only M is left of it
+    assert page.locator("[name=sku]:checked").get_attribute("data-name") == "米白 M"
+    assert page.locator("dialog .price").inner_text() == "¥88"
+    page.click("[data-test=sku-confirm]")
+    expect(page.locator("#cart-count")).to_have_text("1")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
