@@ -38,6 +38,7 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
             (_("Coupons"), "confirmation_number", "shop_coupon", "shop.view_coupon"),
             (_("Held coupons"), "loyalty", "shop_coupongrant", "shop.view_coupongrant"),
             (_("Offers"), "bolt", "shop_offer", "shop.view_offer"),
+            (_("Limited goods of members"), "person_remove", "shop_producttally", "shop.view_producttally"),
             (_("Waiting lists"), "hourglass", "shop_offerwaiting", "shop.view_offerwaiting"),
             (_("Orders"), "receipt_long", "shop_order", "shop.view_order"),
             (_("Fulfilments"), "orders", "shop_fulfilment", "shop.view_fulfilment"),

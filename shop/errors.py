@@ -44,6 +44,16 @@ class PriceChanged(Conflict):
     code = "price_changed"
 
 
+class LimitReached(Conflict):
+    """More pieces than the product's limit allows; nothing was ordered. `left`: what her next order may have."""
+
+    code = "limit_reached"
+
+    def __init__(self, message: str, *, product_id: int, left: int = 0) -> None:
+        self.product_id, self.left = product_id, left
+        super().__init__(message)
+
+
 class BadQuantity(Refusal):
     code = "bad_quantity"
 
@@ -117,7 +127,7 @@ class PointsRefused(Conflict):
 class OfferGone(Conflict):
     """The special price cannot be had; nothing was ordered.
 
-    `reason`: gone, limit, first_order; free: there is nothing to wait for.
+    `reason`: gone, limit, first_order, group; free: there is nothing to wait for.
     """
 
     code = "offer_gone"
@@ -128,6 +138,7 @@ class OfferGone(Conflict):
             "limit": _("You have already taken as many pieces of “%(name)s” as one person may."),
             "free": _("“%(name)s” can be ordered right now: there is no need to wait."),
             "first_order": _("“%(name)s” is for a first order, once per person."),
+            "group": _("“%(name)s” is for teams: it cannot be bought alone. Nothing was ordered."),
         }
         sold_out = _("“%(name)s” is taken to the last piece. Nothing was ordered.")
         super().__init__(words.get(reason, sold_out) % {"name": name or _("The special price")})

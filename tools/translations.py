@@ -42,6 +42,7 @@ def of_nouns(*nouns: str) -> tuple[str, ...]:
 
 # catalog → path prefixes that feed it; the first catalog that matches a file gets it.
 CATALOGS: dict[str, tuple[str, ...]] = {
+    "shop_presale": of_nouns("presale", "limits", "add_ons"),
     "shop_pricing": of_nouns("pricing", "promotions", "rehearsals", "shipping_rates"),
     "shop_instruments": of_nouns("coupons", "offers"),
     "shop_fulfilment": of_nouns("fulfilment", "routing", "pickup", "stocktaking", "transfers", "oms"),

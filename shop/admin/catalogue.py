@@ -204,7 +204,7 @@ class ProductAdmin(BaseAdmin):
         ),
         (
             _("Shelf and limits"),
-            {"fields": [("on_shelf_at", "off_shelf_at")]},
+            {"fields": [("on_shelf_at", "off_shelf_at"), ("limit_per_order", "limit_per_member")]},
         ),
         (_("Video and what goes with it"), {"fields": [("video", "video_url"), "video_poster", "related"]}),
         (_("Figures"), {"fields": [("price_range", "sold_count"), ("created_at", "updated_at")]}),

@@ -27,6 +27,13 @@ class OfferForm(forms.ModelForm):
             *("starts_at", "ends_at", "is_active"),
         ]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kind = self.fields.get("kind")
+        if isinstance(kind, forms.ChoiceField) and self.instance.kind != Offer.GROUP:
+            # Nobody can take one without a team.
+            kind.choices = [one for one in Offer.KINDS if one[0] != Offer.GROUP]
+
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
         starts_at, ends_at = values.get("starts_at"), values.get("ends_at")

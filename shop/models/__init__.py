@@ -28,6 +28,7 @@ from shop.models.imports import ImportLine, ImportRun
 from shop.models.invoices import (
     Invoice,
 )
+from shop.models.limits import ProductTally
 from shop.models.logistics import Carrier, OrderMessage, TrackingEvent
 from shop.models.offers import Offer, OfferTake, OfferTally, OfferWaiting
 from shop.models.orders import EffectReversal, Order, OrderDiscount, OrderLine, OrderLog
@@ -101,6 +102,7 @@ __all__ = [
     "Product",
     "ProductImage",
     "ProductRating",
+    "ProductTally",
     "Promotion",
     "PromotionExtra",
     "Question",

@@ -16,6 +16,7 @@ from shop.models import Product
 from shop.pages import finding_filters, words
 from shop.pages.finding_filters import Frame
 from shop.pages.frame import greeted, kept_fragment, member_id_of, note_once, problem, show
+from shop.pages.limits import limit_words
 from shop.pages.offers_shown import shown_offers
 from shop.pages.pictures import Picture, of_image, of_url
 
@@ -224,10 +225,13 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
     except NoSuchProduct as error:
         return problem(request, error, symbol="package-open")
     asked = request.POST if request.method == "POST" else request.GET
-    skus = [_offered(sku) for sku in found.skus]
+    limit = queries.limits_of(member_id_of(request), [pk]).get(pk) if found.is_limited else None
+    skus = [_offered(sku, limit.most if limit else rules.MAX_QUANTITY) for sku in found.skus]
     wanted = whole_number(asked.get("sku"))
     open_ones = [sku for sku in skus if sku["available"]]
     chosen = next((sku for sku in open_ones if sku["pk"] == wanted), None) or next(iter(open_ones), None)
+    if limit is not None and not limit.most:
+        chosen = None
     quantity = min(max(whole_number(asked.get("quantity"), 1), 1), chosen["most"]) if chosen else 1
     ask = asked.get("ask", "")
     return show(
@@ -242,6 +246,7 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
         spec_label=" / ".join(found.specs),
         quantity=quantity,
         buyable=chosen is not None,
+        limit={"words": limit_words(limit), "is_reached": not limit.most} if limit else None,
         on_sale=found.status == Product.ON_SALE,
         was_fen=_was_of(found),
         ask=ask if ask in ("cart", "buy") else "",
@@ -277,7 +282,7 @@ def _promotions(pk: int) -> Markup:
     return kept_fragment(("promotions", pk), "shop/pricing_badges.html", badges).text
 
 
-def _offered(sku: queries.SkuRow) -> dict[str, Any]:
+def _offered(sku: queries.SkuRow, most: int) -> dict[str, Any]:
     return {
         "pk": sku.pk,
         "label": sku.name or " ".join(sku.spec.values()) or _("Standard"),
@@ -285,7 +290,7 @@ def _offered(sku: queries.SkuRow) -> dict[str, Any]:
         "price_fen": sku.price_fen,
         "was_fen": sku.list_price_fen if sku.list_price_fen and sku.list_price_fen > sku.price_fen else None,
         "available": sku.available,
-        "most": min(sku.available, rules.MAX_QUANTITY),
+        "most": min(sku.available, most),
         "stock_words": words.stock_words(sku.available),
     }
 

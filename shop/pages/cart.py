@@ -14,11 +14,14 @@ from core.errors import Refusal
 from core.money import yuan
 from shop import logistics, queries, services
 from shop.forms import whole_number, whole_numbers
+from shop.pages.add_ons import add_on_pairs, add_on_panel, add_ons_in
 from shop.pages.browse import product_shown
 from shop.pages.frame import go, login_address, member_id_of, members_only, note_activity, show, show_part
 from shop.pages.funnel import note_step
+from shop.pages.limits import passed_limits
 from shop.pages.pictures import of_url
 from shop.pages.pricing import line_savings, shown_quote
+from shop.pricing.types import Choices
 
 
 @require_POST
@@ -66,13 +69,17 @@ def cart(request: HttpRequest) -> HttpResponse:
         _note_ticks(request, member_id)
         if request.headers.get("HX-Request"):
             return _cart_part(request, member_id)
-        return HttpResponseRedirect(reverse("shop:cart"))
+        return HttpResponseRedirect(_with_add_ons(reverse("shop:cart"), request))
     sku_id, _mark, quantity = request.GET.get("undo", "").partition(":")
     undo = None
     if whole_number(sku_id) and whole_number(quantity):
         undo = {"sku_id": whole_number(sku_id), "quantity": whole_number(quantity), "name": _("one item")}
     response = show(
-        request, "shop/cart.html", tab="cart", out_of_band=False, **_cart_context(member_id, undo=undo)
+        request,
+        "shop/cart.html",
+        tab="cart",
+        out_of_band=False,
+        **_cart_context(member_id, undo=undo, add_ons=add_ons_in(request.GET)),
     )
     note_step(request, logistics.CART)
     return response
@@ -117,15 +124,28 @@ def cart_line(request: HttpRequest, sku_id: int) -> HttpResponse:
 def cart_checkout(request: HttpRequest) -> HttpResponse:
     """Note the ticks of the form and go on to the checkout with them."""
     _note_ticks(request, request.member.pk)  # type: ignore[attr-defined]
-    return go(request, f"{reverse('shop:checkout')}?from=cart")
+    return go(request, _with_add_ons(f"{reverse('shop:checkout')}?from=cart", request))
+
+
+def _with_add_ons(address: str, request: HttpRequest) -> str:
+    """The address with the add-ons that are ticked in the form: they are kept nowhere else."""
+    pairs = urlencode(add_on_pairs(add_ons_in(request.POST)))
+    return f"{address}{'&' if '?' in address else '?'}{pairs}" if pairs else address
 
 
 def _cart_part(request: HttpRequest, member_id: int, **more: Any) -> HttpResponse:
     """The cart's form alone, with the badge beside it."""
-    return show_part(request, "shop/cart_lines.html", out_of_band=True, **_cart_context(member_id, **more))
+    context = _cart_context(member_id, add_ons=add_ons_in(request.POST), **more)
+    return show_part(request, "shop/cart_lines.html", out_of_band=True, **context)
 
 
-def _cart_context(member_id: int, *, undo: dict[str, Any] | None = None, refusal: str = "") -> dict[str, Any]:
+def _cart_context(
+    member_id: int,
+    *,
+    undo: dict[str, Any] | None = None,
+    refusal: str = "",
+    add_ons: tuple[int, ...] = (),
+) -> dict[str, Any]:
     page = queries.cart_of(member_id)
     chosen = page.selected
     address = queries.default_address(member_id) if chosen else None
@@ -133,9 +153,16 @@ def _cart_context(member_id: int, *, undo: dict[str, Any] | None = None, refusal
         member_id=member_id,
         lines=[(line.sku_id, line.quantity) for line in chosen],
         region=address.province if address else "",
+        choices=Choices(add_on_sku_ids=add_ons),
     )
     saved, shown = line_savings(quote), shown_quote(quote)
-    lines = [_shown_line(line, saved.get(line.sku_id, 0) if line in chosen else 0) for line in page.lines]
+    passed = passed_limits(member_id, [(line.product_id, line.quantity) for line in chosen])
+    lines = [
+        _shown_line(line, saved.get(line.sku_id, 0), passed.get(line.product_id, ""))
+        if line in chosen
+        else _shown_line(line, 0)
+        for line in page.lines
+    ]
     total_fen = shown["goods_total_fen"]
     said = _("Total ¥%(total)s") % {"total": yuan(total_fen)} if lines else _("Your cart is empty")
     if undo:
@@ -144,6 +171,7 @@ def _cart_context(member_id: int, *, undo: dict[str, Any] | None = None, refusal
         "lines": lines,
         "total_fen": total_fen,
         "quote": shown,
+        "add_ons": add_on_panel(quote),
         "chosen_count": sum(line.quantity for line in chosen),
         "all_selected": bool(chosen) and all(line.is_selected for line in page.lines if not line.problem),
         "cart_count": page.count,
@@ -153,7 +181,7 @@ def _cart_context(member_id: int, *, undo: dict[str, Any] | None = None, refusal
     }
 
 
-def _shown_line(line: queries.CartRow, saved_fen: int) -> dict[str, Any]:
+def _shown_line(line: queries.CartRow, saved_fen: int, limit_words: str = "") -> dict[str, Any]:
     return {
         "sku_id": line.sku_id,
         "address": reverse("shop:product", args=[line.product_id]),
@@ -168,7 +196,7 @@ def _shown_line(line: queries.CartRow, saved_fen: int) -> dict[str, Any]:
         "selected": line.is_selected,
         "buyable": not line.problem,
         "countable": line.problem in ("", "short"),
-        "marks": list(_marks(line)),
+        "marks": [*_marks(line), *([{"tone": "alarm", "words": limit_words}] if limit_words else [])],
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
@@ -18,9 +18,11 @@ from shop.errors import BadAddress, CouponRefused, NoSuchOrder, PriceChanged, So
 from shop.forms import order_key, order_lines, whole_number
 from shop.models import Address, Order
 from shop.pages import tenders, words
+from shop.pages.add_ons import add_on_pairs, add_on_panel, add_ons_in, with_add_ons
 from shop.pages.coupons_choice import choice_panel, choices_in, chosen_pairs
 from shop.pages.frame import members_only, note_once, problem, sdk_for, show
 from shop.pages.funnel import LEFT_REASONS, note_checkout, note_step
+from shop.pages.limits import passed_limits
 from shop.pages.me import shown_address
 from shop.pages.pickup_choices import pickup_of, shown_stores, with_pickup
 from shop.pages.pictures import of_name, of_url
@@ -40,10 +42,15 @@ def checkout(request: HttpRequest) -> HttpResponse:
         lines=lines or None,
         address_id=whole_number(request.GET.get("address")),
         key=_new_key(),
-        choices=with_pickup(choices_in(request.GET), pickup_of(request.GET)),
+        choices=_choices_in(request.GET),
     )
     note_once(request, "visited")
     return response
+
+
+def _choices_in(values: QueryDict) -> Choices:
+    """Coupons, points, add-ons and how it comes to her, from an address or a form."""
+    return with_add_ons(with_pickup(choices_in(values), pickup_of(values)), add_ons_in(values))
 
 
 def _new_key() -> str:
@@ -55,7 +62,7 @@ def _place(request: HttpRequest) -> HttpResponse:
     sent = request.POST
     lines, address_id, key = order_lines(sent), whole_number(sent.get("address")), order_key(sent)
     from_cart, note = sent.get("from") == "cart", sent.get("note", "")
-    choices = with_pickup(choices_in(sent), pickup_of(sent))
+    choices = _choices_in(sent)
     again: dict[str, Any] = {
         "choices": choices,
         "lines": lines,
@@ -140,6 +147,7 @@ def _shown(
         if origin == "cart" and lines is None
         else [("line", f"{line.sku_id}:{line.quantity}") for line in page.lines]
     )
+    chosen += add_on_pairs(choices.add_on_sku_ids)
     here = f"{reverse('shop:checkout')}?{urlencode([('from', origin), *chosen])}"
     mine = chosen_pairs(choices)
     there = f"{here}&address={address.pk}" if address else here
@@ -155,9 +163,11 @@ def _shown(
         choices = with_pickup(choices, 0)
     quote = _quote(member_id, [(line.sku_id, line.quantity) for line in page.lines], address, choices)
     panel = choice_panel(quote, choices, member_id=member_id, here=there)
+    add_ons = add_on_panel(quote, f"{there}&{urlencode(mine)}" if mine else there)
     here = f"{here}&{urlencode(mine)}" if mine else here
     saved = line_savings(quote)
     blocked = [line for line in page.lines if line.problem]
+    passed = passed_limits(member_id, [(line.product_id, line.quantity) for line in page.lines])
     if blocked and not refusal:
         refusal = _(
             "Not everything can be ordered any more. Please change your choice in the cart or on its page."
@@ -168,12 +178,14 @@ def _shown(
         status=status,
         cart_count=0,
         lines=[
-            _shown_line(line, (shortages or {}).get(line.sku_id)) | {"saved_fen": saved.get(line.sku_id, 0)}
+            _shown_line(line, (shortages or {}).get(line.sku_id), passed.get(line.product_id, ""))
+            | {"saved_fen": saved.get(line.sku_id, 0)}
             for line in page.lines
         ],
         quote=shown_quote(quote),
         choice=panel,
-        payable=not blocked and (not collecting["chosen"] or collecting["chosen"]["has_all"]),
+        add_ons=add_ons,
+        payable=not blocked and not passed and (not collecting["chosen"] or collecting["chosen"]["has_all"]),
         collecting=collecting,
         origin=origin,
         key=key,
@@ -197,8 +209,8 @@ def _choosable(address: Address, here: str) -> dict[str, Any]:
     return shown_address(address, choose=f"{here}&address={address.pk}")
 
 
-def _shown_line(line: queries.CartRow, shortage: Any) -> dict[str, Any]:
-    error = ""
+def _shown_line(line: queries.CartRow, shortage: Any, limit_words: str) -> dict[str, Any]:
+    error = limit_words
     if shortage is not None:
         available = shortage.available
         error = _("Only %(count)d left") % {"count": available} if available else _("Sold out")

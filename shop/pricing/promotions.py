@@ -197,12 +197,14 @@ def _add_on(basket: Basket, rule: PromotionRule, parts: list[Part], times: int) 
     in_basket = {part.item.sku_id for part in basket.parts if part.role == "add_on"}
     chosen = [extra for extra in chosen if extra.item.sku_id not in in_basket]
     if not chosen:
-        return Effect("add_on_possible", {"extra": offered[0].item.name, "price_fen": offered[0].price_fen})
+        first = offered[0]
+        values = {"extra": first.item.name, "price_fen": first.price_fen, "times": times}
+        return Effect("add_on_possible", values)
     return Effect(
         extras=[(extra, 1) for extra in chosen],
         parts=parts,
         message="add_on_taken",
-        values={"extra": chosen[0].item.name},
+        values={"extra": chosen[0].item.name, "times": times},
     )
 
 

@@ -62,6 +62,7 @@ WORDS: dict[str, str] = {
 HINTS = frozenset(
     key
     for key in WORDS
-    if key.startswith("short_of_") or key in ("add_on_possible", "bundle_incomplete", "not_with_offer")
+    if (key.startswith("short_of_") and not key.endswith("_add_on"))
+    or key in ("bundle_incomplete", "not_with_offer")
 )
-"""Reasons that help a shopper; the others are for operators."""
+"""Reasons that help a shopper; the others are for operators. Add-ons have their own place on the page."""

@@ -1,5 +1,6 @@
 """What others may ask about the shop: shelves, carts, orders. Light rows, a fixed number of statements each."""
 
+from shop.queries.add_ons import AddOn, add_ons_of
 from shop.queries.aftersales import (
     ApplicableLine,
     aftersale_for,
@@ -82,6 +83,7 @@ from shop.queries.fulfilment import (
     pickup_choices,
 )
 from shop.queries.funnel import Reminded, Why, funnel_counts, funnel_reasons, reminders_between
+from shop.queries.limits import Limit, limits_of
 from shop.queries.logistics import asked_templates, order_message
 from shop.queries.offers import LiveOffer, live_offers
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
@@ -127,6 +129,7 @@ from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, pa
 
 __all__ = [
     "COUPON_TABS",
+    "AddOn",
     "ApplicableLine",
     "Balance",
     "CartPage",
@@ -143,6 +146,7 @@ __all__ = [
     "HeldCoupon",
     "Hint",
     "ImageRow",
+    "Limit",
     "LiveOffer",
     "Movement",
     "OrderPage",
@@ -160,6 +164,7 @@ __all__ = [
     "Suggestion",
     "Voices",
     "Why",
+    "add_ons_of",
     "address_for",
     "addresses_of",
     "aftersale_for",
@@ -206,6 +211,7 @@ __all__ = [
     "hints_of",
     "invoice_of",
     "latest_parcels",
+    "limits_of",
     "line_to_review",
     "lines_of",
     "lines_to_review",

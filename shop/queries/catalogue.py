@@ -89,6 +89,7 @@ class ProductPageData:
     sold_count: int
     images: list[ImageRow]
     skus: list[SkuRow]
+    is_limited: bool = False  # per order or per member, see `limits_of`
 
     @property
     def available(self) -> int:
@@ -280,6 +281,7 @@ def product_page(pk: int) -> ProductPageData:
             for image in product.images.all()
         ],
         skus=skus if product.status == Product.ON_SALE else [],
+        is_limited=product.limit_per_order is not None or product.limit_per_member is not None,
     )
 
 

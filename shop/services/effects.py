@@ -12,6 +12,7 @@ from core.events import publish
 from core.models import LedgerHold
 from shop.events import OfferFreed
 from shop.models import EffectReversal, Order, OrderDiscount, OrderLine
+from shop.services.limits import give_back_limits
 
 SPENT = "points.spent"  # the house's account of points that became discounts
 
@@ -39,9 +40,10 @@ def settle_effects(order: Order) -> None:
 
 @transaction.atomic
 def undo_effects(order: Order, *, cause: str) -> None:
-    """The order will not be paid: its coupons (where their rule says so), offer pieces and points go back.
+    """The order will not be paid: its coupons (where their rule says so), offer pieces and points go back, and
+    its pieces do not count against limits any more.
 
-    Locks: coupons, offers, the member's points. Call under the order's lock, after its stock. Idempotent: what went
+    Locks: coupons, offers, the member's points, her tallies. Call under the order's lock, after its stock. Idempotent: what went
     back once is not there any more. Publishes: OfferFreed.
     """
     moment = clock.now()
@@ -52,6 +54,7 @@ def undo_effects(order: Order, *, cause: str) -> None:
         and LedgerHold.objects.filter(cause=points_cause(order.pk), status=LedgerHold.OPEN).exists()
     ):
         ledger.release(cause=points_cause(order.pk))
+    give_back_limits(order)
 
 
 @transaction.atomic
@@ -59,7 +62,8 @@ def reverse_effects(order: Order, parts: Iterable[tuple[OrderLine, int]], *, cau
     """Money for `parts` (line, quantity) of a paid order went back: so do their pieces of offers and their share of
     the points; the coupons when by now everything was returned and their rule says so. Returns the points given back.
 
-    Locks: coupons, offers, the member's points. Call under the order's lock. Idempotent on: (order, cause).
+    Locks: coupons, offers, the member's points, her tallies. Call under the order's lock. Idempotent on: (order,
+    cause).
     All parts together give back exactly what the order took. Publishes: OfferFreed.
     """
     wanted: dict[int, int] = {}
@@ -94,6 +98,7 @@ def reverse_effects(order: Order, parts: Iterable[tuple[OrderLine, int]], *, cau
             cause=f"order:{order.pk}:points_back:{cause}"[:120],
             amount=points,
         )
+    give_back_limits(order)
     return points
 
 

@@ -10,6 +10,7 @@ from shop.models import Address, CartLine, FunnelStep, GiftCard, Order
 from shop.services.booking import move_bookings
 from shop.services.coupons import move_coupons
 from shop.services.favourites import move_favourites
+from shop.services.limits import move_limits
 from shop.services.offers import move_offers
 from shop.services.questions import move_questions
 from shop.services.queueing import move_tickets
@@ -38,6 +39,7 @@ def move_member(*, kept_id: int, merged_id: int) -> int:
 
     move_coupons(kept_id=kept_id, merged_id=merged_id)
     move_offers(kept_id=kept_id, merged_id=merged_id)
+    move_limits(kept_id=kept_id, merged_id=merged_id)
 
     for line in CartLine.objects.filter(member_id=merged_id):
         CartLine.objects.filter(member_id=kept_id, sku_id=line.sku_id).update(

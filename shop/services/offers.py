@@ -24,7 +24,11 @@ def wait_for_offer(*, offer_id: int, member_id: int) -> OfferWaiting:
     off), OfferGone (`reason` "free": there are pieces, she can order).
     """
     moment = clock.now()
-    offer = Offer.objects.filter(pk=offer_id, is_active=True, ends_at__gt=moment).first()
+    offer = (
+        Offer.objects.filter(pk=offer_id, is_active=True, ends_at__gt=moment)
+        .exclude(kind=Offer.GROUP)
+        .first()
+    )
     if offer is None:
         raise NoSuchOffer(_("This offer is over."))
     if offer.starts_at <= moment and offer.taken < offer.quota:

@@ -12,6 +12,7 @@ from shop.errors import NoSuchOrder, WrongState
 from shop.events import OrderCancelled
 from shop.models import Fulfilment, Order, OrderLine, OrderLog, Payment, StockMovement
 from shop.services.effects import has_effects, undo_effects
+from shop.services.limits import take_limits
 from shop.services.stock import Move, move_stock
 from shop.services.tenders import release_tenders_of
 
@@ -56,18 +57,23 @@ def release_order(*, order_id: int, reason: str, actor: str, user_id: int | None
 def reserve_again(order: Order, *, cause: str, actor: str) -> bool:
     """Reserve the lines of an order once more; False when something is sold out, then nothing is reserved.
 
-    Also False when its price rested on a coupon, an offer or points: they went back and may be used elsewhere since.
+    Also False when its price rested on a coupon, an offer or points: they went back and may be used elsewhere since;
+    and when she has bought as many elsewhere as its limit allows.
     """
     if has_effects(order):
         return False
     lines = list(OrderLine.objects.filter(order_id=order.pk, store_id__isnull=False).order_by("sku_id"))
-    return move_stock(
-        moves_of(lines, reserved=1),
-        cause=f"order:{order.pk}:{cause}",
-        reason=StockMovement.RESERVE,
-        actor=actor,
-        order_id=order.pk,
-    )
+    with transaction.atomic():
+        is_reserved = move_stock(
+            moves_of(lines, reserved=1),
+            cause=f"order:{order.pk}:{cause}",
+            reason=StockMovement.RESERVE,
+            actor=actor,
+            order_id=order.pk,
+        ) and take_limits(order)
+        if not is_reserved:
+            transaction.set_rollback(True)
+    return is_reserved
 
 
 def unreserve(order: Order, *, cause: str, actor: str) -> None:

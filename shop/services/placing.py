@@ -29,6 +29,7 @@ from shop.models import Order
 from shop.pricing.types import Choices, Discount, Quote, QuotedLine
 from shop.services import pricing, routing
 from shop.services.addresses import AddressInput
+from shop.services.limits import limit_refusal
 from shop.services.payments import settle_free_order
 from shop.services.routing import Serving
 from shop.services.stock import WAREHOUSE
@@ -77,9 +78,9 @@ def place_order(
     """Order SKUs, (sku id, quantity) each, priced at this moment by `services.pricing.quote`; all of them or nothing.
 
     With the order its discounts, gifts, coupons, offers and the hold of its points are written. Locks, in the last
-    statement before the commit: stock, coupons, offers, the member's points. Idempotent on: (member,
-    idempotency_key): the earlier order is returned. Publishes: OrderPlaced. `expected_total_fen` is what the shopper
-    was shown; None: no matter. Raises SoldOut (naming what and how many are left), OfferGone, CouponRefused,
+    statement before the commit: stock, coupons, offers, the member's points, what counts against her limits. Idempotent
+    on: (member, idempotency_key): the earlier order is returned. Publishes: OrderPlaced. `expected_total_fen` is what the shopper
+    was shown; None: no matter. Raises SoldOut (naming what and how many are left), LimitReached, OfferGone, CouponRefused,
     PointsRefused, PriceChanged, NotForSale, BadQuantity, BadAddress, EmptyOrder; then nothing was written.
     """
     wanted = rules.merged_lines(lines)
@@ -299,7 +300,8 @@ def _write(
     )
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT shop_take_order(%s, %s, %s, %s::bigint[], %s::bigint[], %s::int[], %s, %s)",
+            "SELECT shop_take_limits(shop_take_order(%s, %s, %s, %s::bigint[], %s::bigint[], %s::int[], %s, %s),"
+            " %s, %s::bigint[], %s::int[])",
             [
                 json.dumps({**values, "expires_at": expires_at.isoformat()}),
                 json.dumps(lines),
@@ -309,9 +311,14 @@ def _write(
                 [quantity for _offer, _sku, quantity in quote.offer_takes],
                 from_cart,
                 moment,
+                member_id,
+                [line["sku_id"] for line in lines if line["kind"] == "goods"],
+                [line["quantity"] for line in lines if line["kind"] == "goods"],
             ],
         )
         answer = cursor.fetchone()[0]
+    if answer.startswith("per_"):
+        raise limit_refusal(answer, member_id=member_id)
     if answer != "placed":
         _refuse(answer, quote, choices)
     order = Order(
