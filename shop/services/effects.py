@@ -43,8 +43,8 @@ def undo_effects(order: Order, *, cause: str) -> None:
     """The order will not be paid: its coupons (where their rule says so), offer pieces and points go back, and
     its pieces do not count against limits any more.
 
-    Locks: coupons, offers, the member's points, her tallies. Call under the order's lock, after its stock. Idempotent: what went
-    back once is not there any more. Publishes: OfferFreed.
+    Locks: coupons, offers, the member's points, her tallies. Call under the order's lock, after its stock. Idempotent:
+    what went back once is not there any more. Publishes: OfferFreed.
     """
     moment = clock.now()
     _return_coupons(order, "returns_on_cancel", moment)

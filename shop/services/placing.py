@@ -79,9 +79,10 @@ def place_order(
 
     With the order its discounts, gifts, coupons, offers and the hold of its points are written. Locks, in the last
     statement before the commit: stock, coupons, offers, the member's points, what counts against her limits. Idempotent
-    on: (member, idempotency_key): the earlier order is returned. Publishes: OrderPlaced. `expected_total_fen` is what the shopper
-    was shown; None: no matter. Raises SoldOut (naming what and how many are left), LimitReached, OfferGone, CouponRefused,
-    PointsRefused, PriceChanged, NotForSale, BadQuantity, BadAddress, EmptyOrder; then nothing was written.
+    on: (member, idempotency_key): the earlier order is returned. Publishes: OrderPlaced. `expected_total_fen` is what
+    the shopper was shown; None: no matter. Raises SoldOut (naming what and how many are left), LimitReached, OfferGone,
+    CouponRefused, PointsRefused, PriceChanged, NotForSale, BadQuantity, BadAddress, EmptyOrder; then nothing was
+    written.
     """
     wanted = rules.merged_lines(lines)
     _check(wanted, idempotency_key)
