@@ -1,5 +1,7 @@
 """Who has how many pieces of products with a limit per member."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
@@ -15,7 +17,7 @@ class ReachedFilter(admin.SimpleListFilter):
     title = _("limit")
     parameter_name = "reached"
 
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, object]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("yes", _("reached")), ("no", _("may buy more"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ProductTally]) -> QuerySet[ProductTally]:
