@@ -156,7 +156,7 @@ def _cart_context(
         choices=Choices(add_on_sku_ids=add_ons),
     )
     saved, shown = line_savings(quote), shown_quote(quote)
-    passed = passed_limits(member_id, [(line.product_id, line.quantity) for line in chosen])
+    passed = passed_limits(chosen)
     lines = [
         _shown_line(line, saved.get(line.sku_id, 0), passed.get(line.product_id, ""))
         if line in chosen

@@ -167,7 +167,7 @@ def _shown(
     here = f"{here}&{urlencode(mine)}" if mine else here
     saved = line_savings(quote)
     blocked = [line for line in page.lines if line.problem]
-    passed = passed_limits(member_id, [(line.product_id, line.quantity) for line in page.lines])
+    passed = passed_limits(page.lines)
     if blocked and not refusal:
         refusal = _(
             "Not everything can be ordered any more. Please change your choice in the cart or on its page."

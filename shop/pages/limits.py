@@ -24,15 +24,17 @@ def limit_words(limit: Limit) -> str:
     return " · ".join(parts)
 
 
-def passed_limits(member_id: int, lines: Iterable[tuple[int, int]]) -> dict[int, str]:
-    """Product → what to say, where (product, pieces) together are more than her next order may have. One statement."""
+def passed_limits(rows: Iterable[queries.CartRow]) -> dict[int, str]:
+    """Product → what to say, where these rows together have more of it than her next order may."""
+    limits: dict[int, Limit] = {}
     pieces: dict[int, int] = {}
-    for product_id, quantity in lines:
-        pieces[product_id] = pieces.get(product_id, 0) + quantity
-    limits = queries.limits_of(member_id, pieces)
-    return {
-        product_id: _said(limit) for product_id, limit in limits.items() if pieces[product_id] > limit.most
-    }
+    for row in rows:
+        if row.limit_per_order is not None or row.limit_per_member is not None:
+            limits[row.product_id] = Limit(
+                row.product_id, row.product_name, row.limit_per_order, row.limit_per_member, row.bought
+            )
+            pieces[row.product_id] = pieces.get(row.product_id, 0) + row.quantity
+    return {pk: _said(limit) for pk, limit in limits.items() if pieces[pk] > limit.most}
 
 
 def _said(limit: Limit) -> str:

@@ -29,6 +29,9 @@ class CartRow:
     available: int
     is_selected: bool
     problem: str  # "": can be ordered; "off": no longer sold; "sold_out"; "short": fewer left than wanted
+    limit_per_order: int | None = None  # of its product, None: as many as she likes
+    limit_per_member: int | None = None
+    bought: int = 0  # pieces of its product that count against the limit per member
 
     @property
     def price_changed_fen(self) -> int:
@@ -79,11 +82,13 @@ SELECT s.id, p.id, p.name, s.name, coalesce(i.file, ''), coalesce(i.width, 0), c
        w.seen, w.quantity, st.available, w.selected,
        CASE WHEN NOT (s.is_active AND p.status = 'on_sale') THEN 'off'
             WHEN st.available <= 0 THEN 'sold_out'
-            WHEN st.available < w.quantity THEN 'short' ELSE '' END
+            WHEN st.available < w.quantity THEN 'short' ELSE '' END,
+       p.limit_per_order, p.limit_per_member, coalesce(b.taken, 0)
 FROM ({wanted}) w
 JOIN shop_sku s ON s.id = w.sku_id
 JOIN shop_product p ON p.id = s.product_id
 {available}
+LEFT JOIN shop_producttally b ON b.product_id = p.id AND b.member_id = %s
 LEFT JOIN LATERAL (
     SELECT coalesce(nullif(i.thumbnail, ''), i.image) AS file, i.width, i.height
     FROM shop_productimage i WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
@@ -105,7 +110,7 @@ _OF_CHOICE = _LINES.format(
 
 def cart_of(member_id: int) -> CartPage:
     """The member's cart, newest first, with prices and stock of this moment. One statement."""
-    return CartPage(lines=_rows(_OF_CART, [member_id]))
+    return CartPage(lines=_rows(_OF_CART, [member_id, member_id]))
 
 
 def cart_count(member_id: int) -> int:
@@ -123,7 +128,7 @@ def checkout_of(member_id: int, lines: Iterable[tuple[int, int]] | None = None) 
         rows = [row for row in cart_of(member_id).lines if row.is_selected]
     else:
         wanted = rules.merged_lines(lines)
-        rows = _rows(_OF_CHOICE, [[sku for sku, _n in wanted], [quantity for _s, quantity in wanted]])
+        rows = _rows(_OF_CHOICE, [[sku for sku, _n in wanted], [quantity for _s, quantity in wanted], member_id])
     sums = rules.totals(rules.PricedLine(row.price_fen, row.quantity) for row in rows)
     return CheckoutPage(
         lines=rows,
