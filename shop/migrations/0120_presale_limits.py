@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('crm', '0010_store_places'),
-        ('shop', '0050_aftersales'),
+        ('shop', '0062_finding_found'),
     ]
 
     operations = [

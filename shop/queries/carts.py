@@ -128,7 +128,9 @@ def checkout_of(member_id: int, lines: Iterable[tuple[int, int]] | None = None) 
         rows = [row for row in cart_of(member_id).lines if row.is_selected]
     else:
         wanted = rules.merged_lines(lines)
-        rows = _rows(_OF_CHOICE, [[sku for sku, _n in wanted], [quantity for _s, quantity in wanted], member_id])
+        rows = _rows(
+            _OF_CHOICE, [[sku for sku, _n in wanted], [quantity for _s, quantity in wanted], member_id]
+        )
     sums = rules.totals(rules.PricedLine(row.price_fen, row.quantity) for row in rows)
     return CheckoutPage(
         lines=rows,
