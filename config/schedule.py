@@ -33,6 +33,7 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         "send refunds and ask about them": every(max(sweep, 5), "shop.tasks.send_refunds", "fast"),
         "receive orders shipped ten days ago": every(600, "shop.tasks.receive_due_orders"),
         "expire coupons whose time is over": every(300, "shop.tasks.expire_coupons", "bulk"),
+        "expire vouchers whose time is over": every(600, "shop.tasks.expire_vouchers", "bulk"),
         "remind of orders whose time to pay ends": every(max(sweep * 5, 15), "shop.tasks.remind_unpaid"),
         "ask carriers about parcels": every(max(sweep * 15, 60), "shop.tasks.ask_carriers", "bulk"),
         "put products on the shelf and take them off": every(

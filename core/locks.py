@@ -1,6 +1,7 @@
 """Row locks in one global order, so that two commands never wait for each other in a circle.
 
-The order: campaign, order, payment, stock, coupon, offer, member, ledger account. Within a table: by primary key.
+The order: campaign, order, payment, terms, stock, coupon, offer, member, ledger account.
+Within a table: by primary key.
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ ORDER = (
     "shop.order",
     "shop.payment",
     "shop.refund",
+    "shop.goodsterms",
     "shop.stock",
     "shop.coupon",
     "shop.coupongrant",

@@ -49,6 +49,7 @@ class ProductSerializer(serializers.ModelSerializer[Product]):
             "code",
             "name",
             "subtitle",
+            "kind",
             "category",
             "category_id",
             "status",
@@ -89,6 +90,9 @@ class AdjustmentSerializer(serializers.Serializer[Any]):
 
 class LineSerializer(serializers.ModelSerializer[OrderLine]):
     sku = serializers.CharField(source="sku.code", read_only=True)
+    bundle = serializers.IntegerField(
+        source="bundle_id", read_only=True, allow_null=True, help_text="Lines of one bundle share it."
+    )
 
     class Meta:
         model = OrderLine
@@ -100,6 +104,8 @@ class LineSerializer(serializers.ModelSerializer[OrderLine]):
             "quantity",
             "discount_fen",
             "total_fen",
+            "kind",
+            "bundle",
         ]
 
 

@@ -274,3 +274,19 @@ class BadMatrix(Refusal):
     """The table of SKUs cannot be written as it was sent; nothing was changed."""
 
     code = "bad_matrix"
+class TermsRefused(Conflict):
+    """A virtual or service SKU cannot be delivered like this, or its pool of codes not be changed like this."""
+
+    code = "terms_refused"
+
+
+class VoucherRefused(Conflict):
+    """This voucher is not redeemed here and now; `code` says why."""
+
+    code = "voucher_refused"
+
+
+class BundleRefused(Conflict):
+    """These parts make no bundle."""
+
+    code = "bundle_refused"

@@ -132,3 +132,14 @@ class BookingCancelled:
     booking_id: int
     member_id: int
     at: datetime
+
+
+@dataclass(frozen=True)
+class VoucherRedeemed:
+    """A paid piece of a service was redeemed in a store."""
+
+    voucher_id: int
+    order_id: int
+    member_id: int
+    store_id: int
+    at: datetime

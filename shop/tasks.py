@@ -40,6 +40,11 @@ def expire_coupons() -> int:
     return services.expire_coupons()
 
 
+@shared_task(name="shop.tasks.expire_vouchers")
+def expire_vouchers() -> int:
+    return services.expire_vouchers()
+
+
 @shared_task(name="shop.tasks.remind_unpaid")
 def remind_unpaid() -> int:
     return services.remind_unpaid()

@@ -22,6 +22,7 @@ from shop.pages import (
     reviews,
     stored_value,
     tracking,
+    vouchers,
 )
 
 urlpatterns = [
@@ -62,6 +63,9 @@ urlpatterns = [
     path("me/", me.me, name="me"),
     path("me/balance/", stored_value.balance, name="balance"),
     path("me/balance/card/", stored_value.card_bind, name="card_bind"),
+    path("vouchers/", vouchers.vouchers, name="vouchers"),
+    path("vouchers/<int:pk>/", vouchers.voucher, name="voucher"),
+    path("staff/vouchers/", vouchers.vouchers_desk, name="vouchers_desk"),
     path("addresses/", me.addresses, name="addresses"),
     path("addresses/new/", me.address_new, name="address_new"),
     path("addresses/<int:pk>/", me.address, name="address"),

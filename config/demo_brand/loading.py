@@ -7,7 +7,7 @@ import pgtrigger
 from django.db import connection, transaction
 
 from analytics import services as analytics
-from config.demo_brand import accounts, logins, marketing, phones, shelves
+from config.demo_brand import accounts, goods, logins, marketing, phones, shelves
 from config.demo_brand.people import Year
 from crm.models import Identity
 from shop import services as shop
@@ -26,6 +26,7 @@ def load(say: Callable[[str], None] = lambda line: None) -> None:
     with pgtrigger.ignore(), transaction.atomic():  # nobody edited these by hand
         stores = shelves.put_stores()
         skus = shelves.put_products()
+        goods.put_goods(stores)
         logins.put_logins()
     told("products, stores, logins")
     with pgtrigger.ignore(), transaction.atomic():

@@ -158,7 +158,7 @@ def _put_pictures() -> None:
             name = f"pd-{number:03d}-{angle}-{hashlib.sha256(content.encode()).hexdigest()[:8]}.webp"
             wishes.append((number, item, angle, name))
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda wish: _draw(folder, *wish[1:]), wishes))
+        list(pool.map(lambda wish: draw(folder, *wish[1:]), wishes))
     products = dict(Product.objects.filter(code__startswith="PD-").values_list("code", "pk"))
     known = set(ProductImage.objects.filter(image__startswith=str(FOLDER)).values_list("image", flat=True))
     ProductImage.objects.bulk_create(
@@ -176,7 +176,7 @@ def _put_pictures() -> None:
     )
 
 
-def _draw(folder: Path, item: Item, angle: int, name: str) -> None:
+def draw(folder: Path, item: Item, angle: int, name: str) -> None:
     target, small = folder / name, folder / f"s-{name}"
     if target.exists() and small.exists():
         return

@@ -5,6 +5,7 @@ from shop.admin import (
     attributes,
     booking,
     brands,
+    bundles,
     catalogue,
     catalogue_files,
     coupons,
@@ -30,6 +31,8 @@ from shop.admin import (
     stored_value,
     tracking,
     transfers,
+    virtual,
+    vouchers,
 )
 from shop.imports import admin as imports
 
@@ -38,6 +41,7 @@ __all__ = [
     "attributes",
     "booking",
     "brands",
+    "bundles",
     "catalogue",
     "catalogue_files",
     "coupons",
@@ -64,4 +68,6 @@ __all__ = [
     "stored_value",
     "tracking",
     "transfers",
+    "virtual",
+    "vouchers",
 ]

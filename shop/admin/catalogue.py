@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.files.storage import default_storage
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
@@ -26,6 +27,19 @@ from shop import finding, rules, services
 from shop.admin import attributes_matrix
 from shop.admin.fields import SpecField, YuanField
 from shop.models import Category, Product, ProductImage, Sku, Stock
+from shop.queries.routing import AVAILABLE
+
+
+def _other(condition: str) -> RawSQL:
+    """How many can be had of what has no stock of its own: virtual goods, services, bundles."""
+    return RawSQL(  # noqa: S611
+        f"""(
+            SELECT coalesce(sum(st.available), 0)::int FROM shop_sku s {AVAILABLE}
+            WHERE s.supply <> 'stock' AND {condition}
+        )""",  # noqa: S608  our own words only
+        [],
+        output_field=IntegerField(),
+    )
 
 
 class ImageInline(TabularInline):
@@ -78,12 +92,20 @@ class SkuInline(TabularInline):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sku]:
         stock = Stock.objects.filter(sku=OuterRef("pk")).values("sku")
         left = stock.annotate(left=Sum("on_hand") - Sum("reserved")).values("left")
-        return super().get_queryset(request).annotate(left=Coalesce(Subquery(left), 0))
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(left=Coalesce(Subquery(left), 0), other=_other("s.id = shop_sku.id"))
+        )
 
     @admin.display(description=_("available"))
     def available(self, sku: Sku) -> str:
         if sku.pk is None:
             return "–"
+        if sku.supply != Sku.STOCK:
+            page = "bundle" if sku.supply == Sku.PARTS else "goodsterms"
+            address = reverse(f"admin:shop_{page}_changelist") + f"?q={sku.code}"
+            return format_html('<a href="{}">{}</a>', address, getattr(sku, "other", 0))
         address = reverse("admin:shop_stock_changelist") + f"?q={sku.code}"
         return format_html('<a href="{}">{}</a>', address, getattr(sku, "left", 0))
 
@@ -95,6 +117,7 @@ class ProductForm(forms.ModelForm):
             *(
                 "name",
                 "subtitle",
+                "kind",
                 "code",
                 "category",
                 "brand",
@@ -148,6 +171,16 @@ class ProductForm(forms.ModelForm):
     def clean_detail(self) -> str:
         return services.clean_detail(self.cleaned_data["detail"])
 
+    def clean_kind(self) -> str:
+        kind = str(self.cleaned_data["kind"])
+        if self.instance.pk and kind != self.instance.kind and services.is_kind_settled(self.instance.pk):
+            raise forms.ValidationError(
+                _(
+                    "It was ordered, has stock or is part of a bundle: duplicate it to sell it as another kind."
+                )
+            )
+        return kind
+
     def clean_code(self) -> str | None:
         return self.cleaned_data["code"] or None
 
@@ -183,7 +216,7 @@ class ProductAdmin(BaseAdmin):
         "sort",
         "updated_at",
     ]
-    list_filter = ["status", SoldOutFilter, "category", "brand"]
+    list_filter = ["status", "kind", SoldOutFilter, "category", "brand"]
     list_select_related = ["category"]
     list_per_page = 30
     search_fields = ["name"]
@@ -197,7 +230,7 @@ class ProductAdmin(BaseAdmin):
             None,
             {
                 "fields": [
-                    *("name", "subtitle", ("category", "brand"), "code", ("status", "sort")),
+                    *("name", "subtitle", ("category", "brand"), ("kind", "code"), ("status", "sort")),
                     *("values", "detail"),
                 ]
             },
@@ -221,7 +254,8 @@ class ProductAdmin(BaseAdmin):
             .get_queryset(request)
             .defer("search", "detail")
             .annotate(
-                left=Coalesce(Subquery(left, output_field=IntegerField()), 0),
+                left=Coalesce(Subquery(left, output_field=IntegerField()), 0)
+                + _other("s.product_id = shop_product.id AND s.is_active"),
                 cover=Subquery(cover.values("thumbnail")[:1]),
                 cover_full=Subquery(cover.values("image")[:1]),
             )
@@ -283,9 +317,20 @@ class ProductAdmin(BaseAdmin):
                 ]:
                     services.make_thumbnail(image)
         services.refresh_products(product_ids=[product.pk])
+        self._say_what_is_next(request, product)
         if product.status == Product.ON_SALE and not product.skus.filter(is_active=True).exists():
             services.set_products_status(product_ids=[product.pk], status=Product.DRAFT)
             messages.warning(request, _("Saved as a draft: a product needs at least one SKU to be on sale."))
+
+    def _say_what_is_next(self, request: HttpRequest, product: Product) -> None:
+        """What is no goods of its own cannot be bought before it is said what a buyer gets."""
+        if product.kind == Product.BUNDLE and product.skus.filter(items=None).exists():
+            address, words = reverse("admin:shop_bundle_changelist"), _("Now choose the parts of the bundle.")
+        elif product.kind in (Product.VIRTUAL, Product.SERVICE) and product.skus.filter(terms=None).exists():
+            address, words = reverse("admin:shop_goodsterms_add"), _("Now say what the buyer gets.")
+        else:
+            return
+        messages.warning(request, format_html('<a href="{}">{}</a>', address, words))
 
     @admin.action(description=_("Put on sale"), permissions=["change"])
     def put_on_sale(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:

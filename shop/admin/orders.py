@@ -77,7 +77,7 @@ class LineInline(FactInline):
     total = yuan_column("total_fen", _("total"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OrderLine]:
-        return super().get_queryset(request).select_related("sku")
+        return super().get_queryset(request).select_related("sku", "bundle")
 
     @admin.display(description="")
     def picture(self, line: OrderLine) -> str:
@@ -91,11 +91,12 @@ class LineInline(FactInline):
     @admin.display(description=_("product"))
     def goods(self, line: OrderLine) -> str:
         return format_html(
-            '<a href="{}">{}</a><br><small>{} · {}</small>',
+            '<a href="{}">{}</a><br><small>{} · {}{}</small>',
             reverse("admin:shop_product_change", args=[line.sku.product_id]),
             line.product_name,
             line.sku_name or "–",
             line.sku.code,
+            f" · {line.bundle.name} ×{line.bundle.quantity}" if line.bundle else "",
         )
 
 

@@ -16,6 +16,7 @@ from shop.models.booking import (
     ServiceOpening,
 )
 from shop.models.brands import Brand
+from shop.models.bundles import Bundle, BundleItem, OrderBundle
 from shop.models.cart import Address, CartLine
 from shop.models.catalogue import Category, Product, ProductImage, Sku
 from shop.models.catalogue_files import CatalogueFile
@@ -51,6 +52,8 @@ from shop.models.stock import LowStock, Stock, StockMovement
 from shop.models.stocktaking import Stocktake, StocktakeLine
 from shop.models.stored_value import StoredValueCredit
 from shop.models.transfers import Transfer, TransferLine
+from shop.models.virtual import GoodsTerms, VirtualCode
+from shop.models.vouchers import Voucher
 
 __all__ = [
     "Address",
@@ -68,6 +71,8 @@ __all__ = [
     "BookingReminder",
     "BookingSlot",
     "Brand",
+    "Bundle",
+    "BundleItem",
     "Carrier",
     "CartLine",
     "CatalogueFile",
@@ -82,6 +87,7 @@ __all__ = [
     "GiftCard",
     "GiftCardBatch",
     "GiftCardGuess",
+    "GoodsTerms",
     "ImportLine",
     "ImportRun",
     "Invoice",
@@ -92,6 +98,7 @@ __all__ = [
     "OfferTally",
     "OfferWaiting",
     "Order",
+    "OrderBundle",
     "OrderDiscount",
     "OrderLine",
     "OrderLog",
@@ -128,4 +135,6 @@ __all__ = [
     "TrackingEvent",
     "Transfer",
     "TransferLine",
+    "VirtualCode",
+    "Voucher",
 ]

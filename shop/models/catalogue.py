@@ -201,7 +201,14 @@ class ProductImage(models.Model):
 
 @pghistory.track()
 class Sku(models.Model):
-    """One buyable variant: a colour and a size. `spec` is {"颜色": "雾蓝", "尺码": "M"} in display order."""
+    """One buyable variant: a colour and a size. `spec` is {"颜色": "雾蓝", "尺码": "M"} in display order.
+
+    `supply` says where its pieces come from: stock of stores, the counted pieces of its terms, or the parts of a
+    bundle. It follows from the kind of its product: `services.refresh_products` alone writes it.
+    """
+
+    STOCK, PIECES, PARTS = "stock", "pieces", "parts"
+    SUPPLIES = [(STOCK, _("stock")), (PIECES, _("pieces of its terms")), (PARTS, _("parts of a bundle"))]
 
     product = models.ForeignKey(Product, models.PROTECT, related_name="skus", verbose_name=_("product"))
     code = models.CharField(_("SKU code"), max_length=64, unique=True)
@@ -216,11 +223,15 @@ class Sku(models.Model):
     weight_grams = models.PositiveIntegerField(_("weight (g)"), default=0)
     position = models.IntegerField(_("position"), default=0)
     is_active = models.BooleanField(_("for sale"), default=True)
+    supply = models.CharField(
+        _("comes from"), max_length=8, choices=SUPPLIES, default=STOCK, db_default=STOCK, editable=False
+    )
 
     class Meta:
         verbose_name = _("SKU")
         verbose_name_plural = _("SKUs")
         ordering = ["position", "id"]
+        indexes = [models.Index(fields=["product"], name="skus_without_stock", condition=~Q(supply="stock"))]
         constraints = [
             models.CheckConstraint(condition=Q(price_fen__gte=0), name="sku_price_never_negative"),
             models.CheckConstraint(

@@ -164,11 +164,11 @@ class Order(models.Model):
 
 class OrderLine(models.Model):
     """One SKU of an order as it was then. `store` is where its stock is reserved; null when nothing is: imported
-    history, and what has no stock (virtual goods). `discount_fen` is the sum of its `OrderDiscount` rows.
+    history, and what is no parcel (virtual and service goods). `discount_fen` is the sum of its `OrderDiscount` rows.
     """
 
-    GOODS, GIFT = "goods", "gift"
-    KINDS = [(GOODS, _("goods")), (GIFT, _("gift"))]
+    GOODS, GIFT, PART = "goods", "gift", "part"
+    KINDS = [(GOODS, _("goods")), (GIFT, _("gift")), (PART, _("part of a bundle"))]
 
     order = models.ForeignKey(Order, models.CASCADE, related_name="lines", verbose_name=_("order"))
     sku = models.ForeignKey("shop.Sku", models.PROTECT, related_name="order_lines", verbose_name=_("SKU"))
@@ -183,6 +183,14 @@ class OrderLine(models.Model):
     discount_fen = models.BigIntegerField(_("discount"), default=0)
     total_fen = models.BigIntegerField(_("total"))
     kind = models.CharField(_("kind"), max_length=8, choices=KINDS, default=GOODS, db_default=GOODS)
+    bundle = models.ForeignKey(
+        "shop.OrderBundle",
+        models.RESTRICT,
+        null=True,
+        blank=True,
+        related_name="lines",
+        verbose_name=_("bundle"),
+    )
     # A word of `shop.routing.Reason`: why `store` serves it.
     routing_reason = models.CharField(max_length=12, blank=True, default="", db_default="", editable=False)
     refunded_quantity = models.PositiveIntegerField(_("returned"), default=0, db_default=0)
@@ -289,6 +297,8 @@ class OrderLog(models.Model):
         ("ready", _("ready to be collected")),
         ("handed_over", _("handed over")),
         ("received", _("received")),
+        ("delivered", _("delivered with the payment")),
+        ("redeemed", _("voucher redeemed")),
         ("refund_requested", _("refund requested")),
         ("refunded", _("refunded")),
         ("refund_failed", _("refund failed")),

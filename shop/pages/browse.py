@@ -14,6 +14,7 @@ from shop.errors import NoSuchProduct
 from shop.forms import whole_number
 from shop.models import Product
 from shop.pages import finding_filters, words
+from shop.pages.bundles import shown_parts
 from shop.pages.finding_filters import Frame
 from shop.pages.frame import greeted, kept_fragment, member_id_of, note_once, problem, show
 from shop.pages.limits import limit_words
@@ -252,15 +253,23 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
         ask=ask if ask in ("cart", "buy") else "",
         refusal=refusal,
         promotions=_promotions(pk),
+        parts=shown_parts(sku.pk for sku in found.skus) if found.kind == Product.BUNDLE else {},
         voices=queries.voices_of(pk, member_id=member_id_of(request)),
         offers=shown_offers(pk, member_id_of(request)),
         promises=[
             _("Genuine, from the brand"),
-            _("Sent within 48 hours"),
-            *_shipping_promise(),
+            *_delivery_promises(found.kind),
             _("Help from a person"),
         ],
     )
+
+
+def _delivery_promises(kind: str) -> list[str]:
+    if kind == Product.SERVICE:
+        return [_("A voucher for our stores, at once"), _("Unused vouchers can be given back")]
+    if kind == Product.VIRTUAL:
+        return [_("Delivered with the payment, no parcel")]
+    return [_("Sent within 48 hours"), *_shipping_promise()]
 
 
 def _shipping_promise() -> list[Markup]:

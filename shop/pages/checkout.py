@@ -16,9 +16,10 @@ from core.errors import Refusal
 from shop import logistics, queries, rules, services
 from shop.errors import BadAddress, CouponRefused, NoSuchOrder, PriceChanged, SoldOut
 from shop.forms import order_key, order_lines, whole_number
-from shop.models import Address, Order
+from shop.models import Address, Order, Sku
 from shop.pages import tenders, words
 from shop.pages.add_ons import add_on_pairs, add_on_panel, add_ons_in, with_add_ons
+from shop.pages.bundles import shown_parts
 from shop.pages.coupons_choice import choice_panel, choices_in, chosen_pairs
 from shop.pages.frame import members_only, note_once, problem, sdk_for, show
 from shop.pages.funnel import LEFT_REASONS, note_checkout, note_step
@@ -74,18 +75,20 @@ def _place(request: HttpRequest) -> HttpResponse:
         return _shown(
             request, **again, key=_new_key(), status=400, refusal=_("Please look once more and confirm.")
         )
-    try:
-        address = queries.address_for(member_id, address_id)
-    except Refusal:
-        return _shown(
-            request, **again, key=key, status=422, address_error=_("Please choose where to send it.")
-        )
+    address: Address | None = None
+    if address_id or queries.parcel_lines(lines):
+        try:
+            address = queries.address_for(member_id, address_id)
+        except Refusal:
+            return _shown(
+                request, **again, key=key, status=422, address_error=_("Please choose where to send it.")
+            )
     shown_fen = whole_number(sent.get("total"), -1)
     try:
         order = services.place_order(
             member_id=member_id,
             lines=lines,
-            address=services.address_input(address),
+            address=services.address_input(address) if address else None,
             note=note,
             idempotency_key=key,
             choices=choices,
@@ -141,7 +144,8 @@ def _shown(
     origin = "cart" if (from_cart if from_cart is not None else lines is None) else "product"
     known = queries.addresses_of(member_id)
     address = next((one for one in known if one.pk == address_id), None) or next(iter(known), None)
-    note_checkout(request, has_address=address is not None)
+    parcels = _parcels(page.lines)
+    note_checkout(request, has_address=address is not None or not parcels)
     chosen = (
         []
         if origin == "cart" and lines is None
@@ -152,7 +156,7 @@ def _shown(
     mine = chosen_pairs(choices)
     there = f"{here}&address={address.pk}" if address else here
     collecting = shown_stores(
-        [(line.sku_id, line.quantity) for line in page.lines],
+        parcels,
         f"{there}&{urlencode(mine)}" if mine else there,
         choices.pickup_store_id or 0,
     )
@@ -166,6 +170,7 @@ def _shown(
     add_ons = add_on_panel(quote, f"{there}&{urlencode(mine)}" if mine else there)
     here = f"{here}&{urlencode(mine)}" if mine else here
     saved = line_savings(quote)
+    parts = shown_parts(line.sku_id for line in page.lines if line.supply == Sku.PARTS)
     blocked = [line for line in page.lines if line.problem]
     passed = passed_limits(page.lines)
     if blocked and not refusal:
@@ -179,7 +184,7 @@ def _shown(
         cart_count=0,
         lines=[
             _shown_line(line, (shortages or {}).get(line.sku_id), passed.get(line.product_id, ""))
-            | {"saved_fen": saved.get(line.sku_id, 0)}
+            | {"saved_fen": saved.get(line.sku_id, 0), "parts": parts.get(line.sku_id, [])}
             for line in page.lines
         ],
         quote=shown_quote(quote),
@@ -193,11 +198,24 @@ def _shown(
         here=here,
         refusal=refusal,
         address_error=address_error,
+        needs_address=bool(parcels) or _has_extras(quote, page.lines),
         address=shown_address(address) if address else None,
         guarantees=queries.guarantees(),
         addresses=[_choosable(one, here) for one in known],
         sdk=sdk_for(request),
     )
+
+
+def _parcels(lines: list[queries.CartRow]) -> list[tuple[int, int]]:
+    """What has to be sent or collected of them; no statement unless something is no goods of its own."""
+    wanted = [(line.sku_id, line.quantity) for line in lines]
+    return wanted if all(line.supply == Sku.STOCK for line in lines) else queries.parcel_lines(wanted)
+
+
+def _has_extras(quote: Quote, lines: list[queries.CartRow]) -> bool:
+    """Gifts and add-ons come by parcel, even with a service."""
+    known = {line.sku_id for line in lines}
+    return any(line.sku_id not in known for line in quote.lines)
 
 
 def _nothing_chosen(request: HttpRequest) -> HttpResponse:

@@ -16,10 +16,12 @@ from shop.errors import NoSuchOrder
 from shop.forms import whole_number
 from shop.models import Order
 from shop.pages import words
+from shop.pages.bundles import with_bundles
 from shop.pages.desk import order_ways
 from shop.pages.frame import members_only, problem, sdk_for, show, show_part
 from shop.pages.fulfilment import shown_part, shown_pickup
 from shop.pages.pictures import of_name
+from shop.pages.virtual import shown_delivery
 
 
 class Choice(NamedTuple):
@@ -66,7 +68,7 @@ def orders(request: HttpRequest) -> HttpResponse:
 
 
 def _row(order: Order) -> dict[str, Any]:
-    lines = [_shown_line(line) for line in order.lines.all()]
+    lines = with_bundles(order.lines.all(), _shown_line)
     is_open = order.status == rules.PENDING_PAYMENT
     return {
         "number": order.number,
@@ -145,7 +147,8 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
             "total_fen": found.total_fen,
             "refunded_fen": found.refunded_fen,
         },
-        lines=[_shown_line(line) for line in found.lines.all()],
+        lines=with_bundles(found.lines.all(), _shown_line),
+        delivered=shown_delivery(found),
         shipments=list(found.shipments.all()),
         pickups=[shown_pickup(part) for part in parts if part.kind == part.PICKUP],
         parcels=[shown_part(part, queries.lines_of(part)) for part in parts if len(parts) > 1],

@@ -22,7 +22,7 @@ def with_pickup(choices: Choices, pickup_id: int) -> Choices:
 
 
 def shown_stores(lines: Sequence[tuple[int, int]], here: str, pickup_id: int) -> dict[str, Any]:
-    """What the page offers: {"stores", "chosen", "by_parcel"}; no stores when none hands out orders."""
+    """What the page offers: {"stores", "chosen", "by_parcel"}; no stores where nothing can be collected."""
     stores = [
         {
             "pk": store.pk,
@@ -31,7 +31,7 @@ def shown_stores(lines: Sequence[tuple[int, int]], here: str, pickup_id: int) ->
             "has_all": store.has_all,
             "choose": f"{here}&pickup={store.pk}",
         }
-        for store in queries.pickup_choices(lines)
+        for store in (queries.pickup_choices(lines) if lines else [])
     ]
     chosen = next((store for store in stores if store["pk"] == pickup_id), None)
     return {"stores": stores, "chosen": chosen, "by_parcel": here}

@@ -9,11 +9,18 @@ from shop import rules
 from shop.models import Order
 
 
+def has_no_parcel(order: Order) -> bool:
+    """Only virtual goods and services: delivered with the payment."""
+    return order.channel == "mall" and not order.receiver
+
+
 def status_label(order: Order) -> str:
     if order.is_refunding:
         return _("Being refunded")
     if order.delivery == Order.PICKUP and order.status in (rules.PAID, rules.RECEIVED):
         return _("Your store has it for you") if order.status == rules.PAID else _("You have collected it")
+    if has_no_parcel(order) and order.status == rules.RECEIVED:
+        return _("It is yours")
     return {
         rules.PENDING_PAYMENT: _("Waiting for your payment"),
         rules.PAID: _("Being packed for you"),
@@ -31,6 +38,8 @@ def status_advice(order: Order) -> str:
         return order.cancel_reason or _("Nothing was charged.")
     if order.delivery == Order.PICKUP and order.status == rules.PAID:
         return _("Show the code below at the counter.")
+    if has_no_parcel(order) and order.status == rules.RECEIVED:
+        return _("Delivered with your payment: you find it below.")
     return {
         rules.PENDING_PAYMENT: _("We keep the goods for you. Time left:"),
         rules.PAID: _("Sent within 48 hours, with the number here."),
@@ -43,6 +52,8 @@ def status_advice(order: Order) -> str:
 def steps(order: Order) -> list[str]:
     if order.delivery == Order.PICKUP:
         return [_("Ordered"), _("Payment"), _("Collected")]
+    if has_no_parcel(order):
+        return [_("Ordered"), _("Payment"), _("Delivered")]
     return [_("Ordered"), _("Payment"), _("Sent off"), _("Arrived")]
 
 
@@ -50,7 +61,7 @@ def reached(order: Order) -> int:
     """How many of the steps are done; 0 hides them (cancelled, refunded)."""
     if order.is_refunding:
         return 0
-    if order.delivery == Order.PICKUP:
+    if order.delivery == Order.PICKUP or has_no_parcel(order):
         return {rules.PENDING_PAYMENT: 1, rules.PAID: 2, rules.RECEIVED: 3}.get(order.status, 0)
     return {rules.PENDING_PAYMENT: 1, rules.PAID: 2, rules.SHIPPED: 3, rules.RECEIVED: 4}.get(order.status, 0)
 
@@ -73,6 +84,8 @@ LOG_SHOWN = (
     "ready",
     "handed_over",
     "received",
+    "delivered",
+    "redeemed",
     "refund_requested",
     "refunded",
 )
@@ -89,6 +102,8 @@ def log_words(action: str) -> str:
         "ready": _("It lies ready in the store"),
         "handed_over": _("Collected in the store"),
         "received": _("The parcel has arrived"),
+        "delivered": _("Delivered with the payment"),
+        "redeemed": _("A voucher was redeemed"),
         "refund_requested": _("A refund was started"),
         "refunded": _("The money was returned"),
         "price_changed": _("The shop changed the price"),

@@ -13,7 +13,8 @@ from typing import Literal
 STEPS = ("member", "offer", "promotion", "coupon", "points", "shipping")
 """The order in which they are taken; a step sees the prices that the earlier ones left."""
 
-Step = Literal["member", "offer", "promotion", "coupon", "points", "shipping"]
+Step = Literal["member", "offer", "promotion", "coupon", "points", "shipping", "bundle"]
+"""`bundle` is no step of its own: what the parts of a bundle cost less together than alone, when it is taken apart."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,17 @@ class Discount:
 
 @dataclass(frozen=True)
 class QuotedLine:
-    """A line of the cart with everything that was taken off; gifts are lines of their own at their full discount."""
+    """A line of the cart with everything that was taken off; gifts are lines of their own at their full discount.
+
+    `part`: a line that a bundle was taken apart into (`shop.bundles_rules`); `bundle` is the place of that bundle.
+    """
 
     sku_id: int
     unit_price_fen: int
     quantity: int
-    kind: Literal["goods", "gift"] = "goods"
+    kind: Literal["goods", "gift", "part"] = "goods"
     discounts: tuple[Discount, ...] = ()
+    bundle: int | None = None
 
     @property
     def discount_fen(self) -> int:

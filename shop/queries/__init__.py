@@ -25,6 +25,7 @@ from shop.queries.booking import (
     slots_on,
     slots_with_bookings,
 )
+from shop.queries.bundles import BundlePart, bundle_parts, parcel_lines
 from shop.queries.carts import (
     CartPage,
     CartRow,
@@ -126,12 +127,22 @@ from shop.queries.stored_value import (
     held_for,
 )
 from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, parcels_of
+from shop.queries.vouchers import (
+    DeliveredLine,
+    delivered_of,
+    is_usable,
+    redeemed_here,
+    usable_voucher_count,
+    voucher_for,
+    vouchers_of,
+)
 
 __all__ = [
     "COUPON_TABS",
     "AddOn",
     "ApplicableLine",
     "Balance",
+    "BundlePart",
     "CartPage",
     "CartRow",
     "CategoryRow",
@@ -139,6 +150,7 @@ __all__ = [
     "ClaimPage",
     "DayRow",
     "Document",
+    "DeliveredLine",
     "Facet",
     "FacetValue",
     "Facets",
@@ -177,6 +189,7 @@ __all__ = [
     "booking_for",
     "bookings_of",
     "bookings_today",
+    "bundle_parts",
     "carrier_choices",
     "cart_count",
     "cart_of",
@@ -192,6 +205,7 @@ __all__ = [
     "days_of",
     "default_address",
     "documents",
+    "delivered_of",
     "facets",
     "favourites_of",
     "filter_names",
@@ -210,6 +224,7 @@ __all__ = [
     "held_for",
     "hints_of",
     "invoice_of",
+    "is_usable",
     "latest_parcels",
     "limits_of",
     "line_to_review",
@@ -229,6 +244,7 @@ __all__ = [
     "orders_of",
     "orders_to_ship_with",
     "paid_share",
+    "parcel_lines",
     "parcels_of",
     "photo_for",
     "pickup_choices",
@@ -240,6 +256,7 @@ __all__ = [
     "promotion_badges",
     "questions_of",
     "queues_at",
+    "redeemed_here",
     "reminders_between",
     "reviews_of",
     "savings_of",
@@ -257,8 +274,11 @@ __all__ = [
     "ticket_for",
     "ticket_of_booking",
     "usable_coupon_count",
+    "usable_voucher_count",
     "validity_words",
     "viewed_by",
     "voices_of",
+    "voucher_for",
+    "vouchers_of",
     "worth_of",
 ]

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from shop import aftersales_rules as rules
 from shop.errors import NoSuchAfterSale
 from shop.models import AfterSale, AfterSaleLine, AfterSalePhoto, Invoice, Order, OrderLine, Sku
+from shop.queries.vouchers import redeemed_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,12 @@ class ApplicableLine:
 
 
 def applicable_lines(order: Order) -> list[ApplicableLine]:
-    """Three statements, however many lines."""
+    """Four statements, however many lines."""
     lines = list(OrderLine.objects.filter(order=order).select_related("sku").order_by("pk"))
     taken = set(
         AfterSaleLine.objects.filter(line__order=order, is_open=True).values_list("line_id", flat=True)
     )
+    used = redeemed_of(order.pk)
     variants: dict[int, list[Sku]] = {}
     for sku in Sku.objects.filter(product__in={line.sku.product_id for line in lines}).order_by(
         "position", "pk"
@@ -34,7 +36,7 @@ def applicable_lines(order: Order) -> list[ApplicableLine]:
         variants.setdefault(sku.product_id, []).append(sku)
     rows = []
     for line in lines:
-        left = line.quantity - line.refunded_quantity
+        left = line.quantity - line.refunded_quantity - used.get(line.pk, 0)
         piece = rules.share_fen(
             total_fen=line.total_fen,
             quantity=line.quantity,

@@ -32,6 +32,8 @@ class CartRow:
     limit_per_order: int | None = None  # of its product, None: as many as she likes
     limit_per_member: int | None = None
     bought: int = 0  # pieces of its product that count against the limit per member
+    supply: str = "stock"  # a word of Sku.SUPPLIES
+    is_parcel: bool = True  # something of it has to be sent or collected
 
     @property
     def price_changed_fen(self) -> int:
@@ -83,7 +85,11 @@ SELECT s.id, p.id, p.name, s.name, coalesce(i.file, ''), coalesce(i.width, 0), c
        CASE WHEN NOT (s.is_active AND p.status = 'on_sale') THEN 'off'
             WHEN st.available <= 0 THEN 'sold_out'
             WHEN st.available < w.quantity THEN 'short' ELSE '' END,
-       p.limit_per_order, p.limit_per_member, coalesce(b.taken, 0)
+       p.limit_per_order, p.limit_per_member, coalesce(b.taken, 0),
+       s.supply, CASE s.supply WHEN 'parts' THEN EXISTS (
+           SELECT FROM shop_bundleitem b JOIN shop_sku c ON c.id = b.sku_id
+           WHERE b.bundle_id = s.id AND c.supply = 'stock'
+       ) ELSE s.supply = 'stock' END
 FROM ({wanted}) w
 JOIN shop_sku s ON s.id = w.sku_id
 JOIN shop_product p ON p.id = s.product_id

@@ -90,6 +90,7 @@ class ProductPageData:
     images: list[ImageRow]
     skus: list[SkuRow]
     is_limited: bool = False  # per order or per member, see `limits_of`
+    kind: str = Product.GOODS
 
     @property
     def available(self) -> int:
@@ -282,6 +283,7 @@ def product_page(pk: int) -> ProductPageData:
         ],
         skus=skus if product.status == Product.ON_SALE else [],
         is_limited=product.limit_per_order is not None or product.limit_per_member is not None,
+        kind=product.kind,
     )
 
 

@@ -52,4 +52,4 @@ def find_order(order_id: int) -> Order | None:
 
 
 def _lines() -> Prefetch:
-    return Prefetch("lines", OrderLine.objects.select_related("sku").order_by("pk"))
+    return Prefetch("lines", OrderLine.objects.select_related("sku", "bundle__sku").order_by("pk"))

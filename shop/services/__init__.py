@@ -30,11 +30,13 @@ from shop.services.booking import (
     plan_slots,
     send_booking_reminders,
 )
+from shop.services.bundles import set_bundle
 from shop.services.carts import add_to_cart, remove_cart_line, select_cart_lines, set_cart_line
 from shop.services.catalogue import (
     check_video,
     clean_detail,
     duplicate_product,
+    is_kind_settled,
     make_thumbnail,
     refresh_sold_counts,
     save_product_image,
@@ -130,6 +132,9 @@ from shop.services.stored_value import credit_stored_value
 from shop.services.tenders import give_back, move_stored_value
 from shop.services.tracking import add_usual_carriers, ask_again, ask_carriers, note_steps, type_step
 from shop.services.transfers import cancel_transfer, create_transfer, receive_transfer, send_transfer
+from shop.services.virtual import add_codes, checked_terms, drop_codes, save_terms
+from shop.services.vouchers import expire_vouchers
+from shop.services.vouchers_desk import extend_vouchers, redeem_voucher, voucher_code
 
 __all__ = [
     "AddressInput",
@@ -137,6 +142,7 @@ __all__ = [
     "Move",
     "Serving",
     "SoldLine",
+    "add_codes",
     "add_to_cart",
     "add_usual_carriers",
     "address_input",
@@ -171,6 +177,7 @@ __all__ = [
     "check_in",
     "check_payment",
     "check_video",
+    "checked_terms",
     "claim_coupon",
     "clean_detail",
     "close_past_queues",
@@ -183,16 +190,20 @@ __all__ = [
     "credit_stored_value",
     "decide_review",
     "delete_address",
+    "drop_codes",
     "duplicate_product",
     "expire_coupons",
     "expire_orders",
+    "expire_vouchers",
     "export_gift_cards",
     "fill_matrix",
+    "extend_vouchers",
     "finish_number",
     "give_back",
     "grant_coupon",
     "grant_coupons",
     "hide_question",
+    "is_kind_settled",
     "issue_invoice",
     "leave_queue",
     "make_gift_cards",
@@ -231,6 +242,7 @@ __all__ = [
     "reconcile",
     "record_sale",
     "redeem_pickup",
+    "redeem_voucher",
     "refresh_below",
     "refresh_described",
     "refresh_products",
@@ -255,6 +267,7 @@ __all__ = [
     "save_address",
     "save_matrix",
     "save_product_image",
+    "save_terms",
     "schedule_products",
     "select_cart_lines",
     "send_back",
@@ -263,6 +276,7 @@ __all__ = [
     "send_refunds",
     "send_stock_notices",
     "send_transfer",
+    "set_bundle",
     "set_cart_line",
     "set_default_address",
     "set_favourite",
@@ -287,6 +301,7 @@ __all__ = [
     "type_step",
     "undo_effects",
     "void_gift_cards",
+    "voucher_code",
     "wait_for_offer",
     "warehouse_id",
     "withdraw_stock_notice",

@@ -70,6 +70,9 @@ class AddressInput:
         return " ".join(part for part in (self.province, self.city, self.district) if part)
 
 
+NOWHERE = AddressInput("", "", "", "", "", "")  # of orders without a parcel
+
+
 def address_input(address: Address) -> AddressInput:
     return AddressInput(
         receiver=address.receiver,

@@ -16,6 +16,7 @@ from core.locks import lock_row
 from shop import aftersales_rules as rules
 from shop.errors import AfterSaleRefused, NoSuchAfterSale, NoSuchOrder, NothingToRefund, WrongState
 from shop.models import AfterSale, AfterSaleLine, Order, OrderLine, Payment, Refund, Sku, StockMovement
+from shop.queries.vouchers import lines_with_unused_vouchers, redeemed_of
 from shop.services.aftersales_photos import keep_photos, photos_of
 from shop.services.aftersales_steps import move, note_step
 from shop.services.messages import tell_buyer
@@ -50,7 +51,7 @@ def apply_for_aftersale(
         known = AfterSale.objects.filter(order=order, idempotency_key=idempotency_key).first()
         if known is not None:
             return known
-        _refuse_what_comes_too_late(order, kind)
+        _refuse_what_comes_too_late(order, kind, {line_id for line_id, _quantity in parts})
         lines = _lines_applied_for(order, kind, parts, new_skus or {})
         moment = clock.now()
         aftersale = AfterSale.objects.create(
@@ -79,7 +80,7 @@ def apply_for_aftersale(
         return aftersale
 
 
-def _refuse_what_comes_too_late(order: Order, kind: str) -> None:
+def _refuse_what_comes_too_late(order: Order, kind: str, line_ids: set[int]) -> None:
     if kind not in rules.KINDS:
         raise AfterSaleRefused(_("Please choose what we can do for you."))
     if order.is_refunding:
@@ -92,7 +93,8 @@ def _refuse_what_comes_too_late(order: Order, kind: str) -> None:
             _("This cannot be applied for now; the order is: %(status)s.") % {"status": order.status_label}
         )
     moment = clock.now()
-    if order.received_at is not None and moment > order.received_at + rules.APPLY_WITHIN:
+    is_late = order.received_at is not None and moment > order.received_at + rules.APPLY_WITHIN
+    if is_late and not line_ids <= lines_with_unused_vouchers(order.pk):
         raise AfterSaleRefused(
             _("After-sales can be applied for within %(days)d days of receipt. Please write to us.")
             % {"days": rules.APPLY_WITHIN.days}
@@ -118,9 +120,15 @@ def _lines_applied_for(
         raise AfterSaleRefused(_("Please choose what it is about."))
     if AfterSaleLine.objects.filter(line__in=wanted, is_open=True).exists():
         raise AfterSaleRefused(_("You have already applied for one of these; it is being looked at."))
+    if kind in rules.WITH_RETURN and any(line.sku.supply == Sku.PIECES for line in lines):
+        raise AfterSaleRefused(
+            _("There is nothing to send back of a voucher or a code: ask for the money only.")
+        )
     rows = []
+    used = redeemed_of(order.pk)
     for line in lines:
-        quantity, left = wanted[line.pk], line.quantity - line.refunded_quantity
+        quantity = wanted[line.pk]
+        left = line.quantity - line.refunded_quantity - used.get(line.pk, 0)
         if not 1 <= quantity <= left:
             raise NothingToRefund(
                 _("%(name)s: %(count)d pieces can be applied for.")

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core import clock
 from core.errors import Refusal
-from shop.models import Product, ProductImage, Sku
+from shop.models import BundleItem, OrderBundle, Product, ProductImage, Sku
 from shop.services.finding import refresh_products
 
 THUMBNAIL_WIDTH = 480
@@ -57,6 +57,18 @@ def set_products_status(*, product_ids: Sequence[int], status: str) -> tuple[int
         refused = list(products.exclude(pk__in=sellable).values_list("name", flat=True))
         products = products.filter(pk__in=sellable)
     return products.update(status=status, updated_at=clock.now()), refused
+
+
+def is_kind_settled(product_id: int) -> bool:
+    """Whether a product cannot become another kind any more: ordered, in stock, with terms, or part of a bundle."""
+    skus = Sku.objects.filter(product_id=product_id)
+    return (
+        skus.filter(order_lines__isnull=False).exists()
+        or skus.filter(stocks__on_hand__gt=0).exists()
+        or skus.filter(terms__isnull=False).exists()
+        or BundleItem.objects.filter(Q(sku__in=skus) | Q(bundle__in=skus)).exists()
+        or OrderBundle.objects.filter(sku__in=skus).exists()
+    )
 
 
 @transaction.atomic

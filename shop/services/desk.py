@@ -182,6 +182,7 @@ def may_change_address(order: Order) -> bool:
         order.status in (Order.PENDING_PAYMENT, Order.PAID)
         and not order.is_refunding
         and order.delivery == Order.SHIP
+        and order.receiver != ""  # without a parcel there is no address
         and order.channel == "mall"
     )
 

@@ -79,7 +79,7 @@ def reverse_effects(order: Order, parts: Iterable[tuple[OrderLine, int]], *, cau
     lines = {line.pk: line for line in OrderLine.objects.filter(order_id=order.pk)}
     _give_back_pieces(order, wanted, moment)
     is_whole = all(
-        returned.get(line.pk, 0) >= line.quantity for line in lines.values() if line.kind == OrderLine.GOODS
+        returned.get(line.pk, 0) >= line.quantity for line in lines.values() if line.kind != OrderLine.GIFT
     )
     if is_whole:
         _return_coupons(order, "returns_on_refund", moment)

@@ -6,6 +6,7 @@ from django.db import connection, transaction
 
 from shop import queries
 from shop.models import Product
+from shop.queries.routing import AVAILABLE
 
 _BATCH = 1000
 
@@ -14,7 +15,7 @@ _BATCH = 1000
 def refresh_products(*, product_ids: Sequence[int] | None = None) -> int:
     """Work out what is derived of products from their SKUs, names, categories, brands and values; None: of all.
 
-    Three set-based statements per thousand products. Returns how many were looked at.
+    Four set-based statements per thousand products. Returns how many were looked at.
     Locks: the products, by id: of two edits at once the later one sees the earlier. Idempotent.
     """
     ids: Iterable[int] = (
@@ -36,6 +37,18 @@ def _refresh(product_ids: list[int]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id FROM shop_product WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
+            [product_ids],
+        )
+        cursor.execute(
+            """
+            UPDATE shop_sku s SET supply = w.supply
+            FROM (
+                SELECT s.id, CASE p.kind WHEN 'bundle' THEN 'parts' WHEN 'goods' THEN 'stock' ELSE 'pieces' END
+                       AS supply
+                FROM shop_sku s JOIN shop_product p ON p.id = s.product_id WHERE p.id = ANY(%s)
+            ) w
+            WHERE w.id = s.id AND s.supply <> w.supply
+            """,
             [product_ids],
         )
     found = queries.documents(product_ids)
@@ -115,7 +128,7 @@ def refresh_stock_marks() -> int:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             UPDATE shop_product p SET is_in_stock = NOT p.is_in_stock
             FROM (
                 SELECT p.id FROM shop_product p LEFT JOIN (
@@ -123,11 +136,14 @@ def refresh_stock_marks() -> int:
                     FROM shop_sku s JOIN shop_stock k ON k.sku_id = s.id JOIN crm_store place ON place.id = k.store_id
                     WHERE s.is_active AND place.is_active AND (place.ships_online OR place.code = 'warehouse')
                       AND k.on_hand - k.reserved > coalesce(k.safety, place.safety_stock)
+                    UNION
+                    SELECT s.product_id FROM shop_sku s {AVAILABLE}
+                    WHERE s.is_active AND s.supply <> 'stock' AND st.available > 0
                 ) t ON t.product_id = p.id
                 WHERE p.is_in_stock <> (t.product_id IS NOT NULL)
                 ORDER BY p.id FOR NO KEY UPDATE OF p SKIP LOCKED
             ) w
             WHERE w.id = p.id
-            """
+            """  # noqa: S608  the join is ours
         )
         return cursor.rowcount

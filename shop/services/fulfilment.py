@@ -1,6 +1,7 @@
 """From the paid order to the shopper's hands: what each store ships or hands over, parcels, receipt."""
 
 import secrets
+from datetime import datetime
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
@@ -59,6 +60,19 @@ def _reopen(row: Fulfilment) -> None:
     if row.state == Fulfilment.CANCELLED:
         row.state = Fulfilment.WAITING
         row.save(update_fields=["state"])
+
+
+def complete_order(order: Order, *, at: datetime) -> None:
+    """A paid order that has no parcel (any more) is done: what it has was delivered with the payment.
+
+    Call under the order's lock. Publishes: OrderReceived.
+    """
+    order.status, order.shipped_at, order.received_at = Order.RECEIVED, at, at
+    order.due_at = at + aftersales_rules.REVIEW_AFTER
+    order.save(update_fields=["status", "shipped_at", "received_at", "due_at"])
+    write_log(order, "delivered", actor="system")
+    if order.member_id:
+        publish(OrderReceived(order_id=order.pk, member_id=order.member_id, at=at), key=f"order:{order.pk}")
 
 
 @transaction.atomic

@@ -15,6 +15,7 @@ from shop.services.effects import has_effects, undo_effects
 from shop.services.limits import take_limits
 from shop.services.stock import Move, move_stock
 from shop.services.tenders import release_tenders_of
+from shop.services.virtual import free_pieces, take_pieces_again
 
 
 @transaction.atomic
@@ -42,6 +43,7 @@ def release_order(*, order_id: int, reason: str, actor: str, user_id: int | None
         Order.CANCELLED, moment, reason[:200], None
     )  # fmt: skip
     order.save(update_fields=["status", "cancelled_at", "cancel_reason", "due_at"])
+    free_pieces(order)
     unreserve(order, cause="release", actor=actor)
     undo_effects(order, cause="release")
     write_log(order, "cancelled", actor=actor, user_id=user_id, note=reason)
@@ -61,6 +63,8 @@ def reserve_again(order: Order, *, cause: str, actor: str) -> bool:
     and when she has bought as many elsewhere as its limit allows.
     """
     if has_effects(order):
+        return False
+    if not take_pieces_again(order):
         return False
     lines = list(OrderLine.objects.filter(order_id=order.pk, store_id__isnull=False).order_by("sku_id"))
     with transaction.atomic():

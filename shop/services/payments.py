@@ -38,10 +38,11 @@ from shop.models import Order, Payment, Refund
 from shop.queries.stored_value import gift_cards_of
 from shop.services import tenders
 from shop.services.effects import settle_effects
-from shop.services.fulfilment import create_fulfilments
+from shop.services.fulfilment import complete_order, create_fulfilments
 from shop.services.gift_cards import bind_gift_card
 from shop.services.messages import tell_buyer
 from shop.services.orders import release_order, reserve_again, write_log
+from shop.services.virtual import deliver_pieces
 from wechat import errors as wechat_errors
 from wechat import queries as wechat_queries
 from wechat import services as wechat_services
@@ -107,10 +108,9 @@ def start_payment(
     payment: Payment | None = None
     for _attempt in range(3):
         arranged = arrange_payment(order_id=order_id, member_id=member_id, wish=wish)
-        if arranged.order.status == Order.PAID:
-            return {"paid": True}
         payment = arranged.payment
-        assert payment is not None, "an unpaid order has something to pay"
+        if payment is None:
+            return {"paid": True}
         if arranged.fits:
             parameters = _prepay(payment, client_ip)
         if parameters is not None:
@@ -485,7 +485,8 @@ def _book(
     order.cancelled_at, order.cancel_reason = None, ""
     order.save(update_fields=["status", "paid_at", "paid_fen", "due_at", "cancelled_at", "cancel_reason"])
     write_log(order, action, actor="system", note=note or (capture[0].out_trade_no if capture else ""))
-    create_fulfilments(order_id=order.pk)
+    has_parcels = bool(create_fulfilments(order_id=order.pk))
+    has_pieces = deliver_pieces(order, at=at)
     if order.member_id is not None:
         crm_services.book_purchase(member_id=order.member_id, paid_fen=order.paid_fen, at=at)
         crm_services.record_activity(
@@ -499,6 +500,8 @@ def _book(
             OrderPaid(order_id=order.pk, member_id=order.member_id, paid_fen=order.paid_fen, at=at),
             key=f"order:{order.pk}",
         )
+    if has_pieces and not has_parcels:
+        complete_order(order, at=at)
     settle_effects(order)
     for tender in release:
         tenders.release_tender(tender, member_id=member_id)

@@ -15,6 +15,7 @@ from core import clock, money
 from core.events import publish
 from shop import rules
 from shop.errors import (
+    BadAddress,
     BadQuantity,
     CouponRefused,
     EmptyOrder,
@@ -22,17 +23,20 @@ from shop.errors import (
     OfferGone,
     PointsRefused,
     PriceChanged,
+    Shortage,
     SoldOut,
 )
 from shop.events import OrderPlaced
-from shop.models import Order
+from shop.models import Order, Sku
 from shop.pricing.types import Choices, Discount, Quote, QuotedLine
 from shop.services import pricing, routing
-from shop.services.addresses import AddressInput
+from shop.services.addresses import NOWHERE, AddressInput
+from shop.services.bundles import Packed, keep_bundles, take_apart
 from shop.services.limits import limit_refusal
 from shop.services.payments import settle_free_order
 from shop.services.routing import Serving
 from shop.services.stock import WAREHOUSE
+from shop.services.virtual import pieces_left, take_pieces
 
 
 class _Goods(NamedTuple):
@@ -44,6 +48,7 @@ class _Goods(NamedTuple):
     product_name: str
     is_sold: bool
     image: str
+    supply: str
 
     @property
     def name(self) -> str:
@@ -68,7 +73,7 @@ def place_order(
     *,
     member_id: int,
     lines: Iterable[tuple[int, int]],
-    address: AddressInput,
+    address: AddressInput | None,
     idempotency_key: str,
     choices: Choices = Choices(),  # noqa: B008  frozen
     note: str = "",
@@ -77,16 +82,17 @@ def place_order(
 ) -> Order:
     """Order SKUs, (sku id, quantity) each, priced at this moment by `services.pricing.quote`; all of them or nothing.
 
-    With the order its discounts, gifts, coupons, offers and the hold of its points are written. Locks, in the last
-    statement before the commit: stock, coupons, offers, the member's points, what counts against her limits. Idempotent
-    on: (member, idempotency_key): the earlier order is returned. Publishes: OrderPlaced. `expected_total_fen` is what
-    the shopper was shown; None: no matter. Raises SoldOut (naming what and how many are left), LimitReached, OfferGone,
-    CouponRefused, PointsRefused, PriceChanged, NotForSale, BadQuantity, BadAddress, EmptyOrder; then nothing was
-    written.
+    With the order its discounts, gifts, coupons, offers and the hold of its points are written. Bundles are taken
+    apart into lines of their parts; an order without a parcel keeps no address and needs none (None). Locks, in the
+    last statements before the commit: terms, stock, coupons, offers, the member's points, what counts against her
+    limits. Idempotent on: (member, idempotency_key): the earlier order is returned. Publishes: OrderPlaced.
+    `expected_total_fen` is what the shopper was shown; None: no matter. Raises SoldOut (naming what and how many are
+    left), LimitReached, OfferGone, CouponRefused, PointsRefused, PriceChanged, NotForSale, BadQuantity, BadAddress,
+    EmptyOrder; then nothing was written.
     """
     wanted = rules.merged_lines(lines)
     _check(wanted, idempotency_key)
-    receiver = address.checked()
+    receiver = address.checked() if address is not None else None
     note = " ".join(note.split())[:200]
     for attempt in range(_ATTEMPTS):
         try:
@@ -136,7 +142,7 @@ def _check(wanted: Sequence[tuple[int, int]], idempotency_key: str) -> None:
 def _place(
     member_id: int,
     wanted: Sequence[tuple[int, int]],
-    receiver: AddressInput,
+    receiver: AddressInput | None,
     note: str,
     idempotency_key: str,
     choices: Choices,
@@ -147,12 +153,18 @@ def _place(
     asked = sorted({*(sku for sku, _quantity in wanted), *choices.add_on_sku_ids})
     ground = _read(member_id, asked, idempotency_key)
     _refuse_what_is_not_sold(wanted, ground.goods)
-    quote = pricing.quote(
-        member_id=member_id, lines=wanted, choices=choices, region=receiver.province, at=moment
-    )
+    province = receiver.province if receiver is not None else ""
+    quote = pricing.quote(member_id=member_id, lines=wanted, choices=choices, region=province, at=moment)
     _refuse_what_was_not_applied(choices, quote)
+    quote, packed = take_apart(
+        quote, {one.sku_id: (one.name, one.image) for one in ground.goods.values() if one.supply == Sku.PARTS}
+    )
     goods = _with_gifts(ground.goods, quote)
-    quote, servings = _route(quote, receiver.region, choices)
+    if not any(goods[line.sku_id].supply == Sku.STOCK for line in quote.lines):
+        receiver, choices = NOWHERE, replace(choices, delivery="ship", pickup_store_id=None)
+    elif receiver is None:
+        raise BadAddress({"street": _("Please choose where to send it.")})
+    quote, servings = _route(quote, goods, receiver.region, choices)
     if expected_total_fen is not None and quote.total_fen != expected_total_fen:
         raise PriceChanged(
             _("The price has changed: this order is now ¥%(total)s.") % {"total": money.yuan(quote.total_fen)}
@@ -162,6 +174,7 @@ def _place(
         ground=ground,
         goods=goods,
         quote=quote,
+        packed=packed,
         servings=servings,
         receiver=receiver,
         note=note,
@@ -190,7 +203,7 @@ SELECT s.id, s.price_fen, s.name, p.name AS product_name, s.is_active AND p.stat
        coalesce((
            SELECT coalesce(nullif(i.thumbnail, ''), i.image) FROM shop_productimage i
            WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
-       ), '')
+       ), ''), s.supply
 FROM shop_sku s
 JOIN shop_product p ON p.id = s.product_id
 WHERE s.id = ANY(%s)
@@ -230,21 +243,27 @@ def _refuse_what_was_not_applied(choices: Choices, quote: Quote) -> None:
         raise CouponRefused(_("A chosen coupon cannot be used for this order. Please choose again."))
 
 
-def _route(quote: Quote, region: str, choices: Choices) -> tuple[Quote, list[Serving]]:
-    """Which store serves which pieces. Raises SoldOut.
+def _route(
+    quote: Quote, goods: dict[int, _Goods], region: str, choices: Choices
+) -> tuple[Quote, list[Serving]]:
+    """Which store serves which pieces of what is a parcel. Raises SoldOut.
 
     Gifts of promotions are given while they last: one that no store has is left out. The gift of a coupon is what the
     coupon is worth, and counts as goods.
     """
     try:
-        return quote, routing.plan(lines=_needed(quote.lines), region=region, choices=choices)
+        return quote, _plan(_needed(quote.lines, goods, Sku.STOCK), region, choices)
     except SoldOut as refusal:
         short = {shortage.sku_id for shortage in refusal.shortages}
         kept = tuple(line for line in quote.lines if not (line.sku_id in short and _is_extra(line)))
         if len(kept) == len(quote.lines):
             raise
         without = replace(quote, lines=kept)
-        return without, routing.plan(lines=_needed(kept), region=region, choices=choices)
+        return without, _plan(_needed(kept, goods, Sku.STOCK), region, choices)
+
+
+def _plan(needed: list[tuple[int, int]], region: str, choices: Choices) -> list[Serving]:
+    return routing.plan(lines=needed, region=region, choices=choices) if needed else []
 
 
 def _is_extra(line: QuotedLine) -> bool:
@@ -253,9 +272,11 @@ def _is_extra(line: QuotedLine) -> bool:
     )
 
 
-def _needed(lines: Iterable[QuotedLine]) -> list[tuple[int, int]]:
-    """(SKU, pieces), goods and gifts together."""
-    return rules.merged_lines((line.sku_id, line.quantity) for line in lines)
+def _needed(lines: Iterable[QuotedLine], goods: dict[int, _Goods], supply: str) -> list[tuple[int, int]]:
+    """(SKU, pieces) of what comes from there, goods and gifts together."""
+    return rules.merged_lines(
+        (line.sku_id, line.quantity) for line in lines if goods[line.sku_id].supply == supply
+    )
 
 
 def _write(
@@ -264,6 +285,7 @@ def _write(
     ground: _Ground,
     goods: dict[int, _Goods],
     quote: Quote,
+    packed: Sequence[Packed],
     servings: Sequence[Serving],
     receiver: AddressInput,
     note: str,
@@ -274,7 +296,7 @@ def _write(
 ) -> Order:
     expires_at = moment + payment_time()
     lines, discounts = _rows(quote, goods, servings)
-    stores = {line["store_id"] for line in lines}
+    stores = {line["store_id"] for line in lines if line["store_id"]} or {None}
     values: dict[str, Any] = {
         "id": ground.order_id,
         "number": rules.order_number(clock.local(moment), secrets.randbelow(10**12)),
@@ -299,6 +321,9 @@ def _write(
         OrderPlaced(order_id=ground.order_id, member_id=member_id, total_fen=quote.total_fen, at=moment),
         key=f"order:{ground.order_id}",
     )
+    pieces = dict(_needed(quote.lines, goods, Sku.PIECES))
+    if pieces and not take_pieces(pieces, at=moment):
+        _refuse_pieces(pieces, goods, member_id, idempotency_key)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT shop_take_limits(shop_take_order(%s, %s, %s, %s::bigint[], %s::bigint[], %s::int[], %s, %s),"
@@ -322,6 +347,9 @@ def _write(
         raise limit_refusal(answer, member_id=member_id)
     if answer != "placed":
         _refuse(answer, quote, choices)
+    if packed:
+        places = {line["place"]: line["bundle"] for line in lines if line["bundle"] is not None}
+        keep_bundles(ground.order_id, packed, places, from_cart_of=member_id if from_cart else None)
     order = Order(
         **values, status=Order.PENDING_PAYMENT, placed_at=moment, expires_at=expires_at, due_at=expires_at
     )
@@ -351,6 +379,7 @@ def _rows(
                 "quantity": line.quantity,
                 "discount": line.discount_fen,
                 "kind": line.kind,
+                "bundle": line.bundle,
                 "reason": reasons.get((line.sku_id, store_id or 0), ""),
             }
         )
@@ -390,6 +419,23 @@ def _discount(one: Discount, place: int | None) -> dict[str, Any]:
         "title": one.title[:80],
         "amount": one.amount_fen,
     }
+
+
+def _refuse_pieces(
+    pieces: dict[int, int], goods: dict[int, _Goods], member_id: int, idempotency_key: str
+) -> None:
+    """Name what is short; a second click on the last piece finds the order that the first one placed."""
+    if Order.objects.filter(member_id=member_id, idempotency_key=idempotency_key).exists():
+        raise _PlacedBefore
+    left = pieces_left(list(pieces))
+    raise SoldOut(
+        [
+            Shortage(sku_id, goods[sku_id].name, wanted, left.get(sku_id, 0))
+            for sku_id, wanted in pieces.items()
+            if left.get(sku_id, 0) < wanted
+        ]
+        or [Shortage(sku_id, goods[sku_id].name, wanted, 0) for sku_id, wanted in pieces.items()]
+    )
 
 
 def _refuse(answer: str, quote: Quote, choices: Choices) -> None:

@@ -149,7 +149,11 @@ SELECT jsonb_build_array(
             WHERE up.depth < 8
         ) SELECT id FROM up
     ),
-    m.price_fen, p.brand_id, p.kind IN ('virtual', 'service')
+    m.price_fen, p.brand_id,
+    CASE s.supply WHEN 'parts' THEN NOT EXISTS (
+        SELECT FROM shop_bundleitem i JOIN shop_sku c ON c.id = i.sku_id
+        WHERE i.bundle_id = s.id AND c.supply = 'stock'
+    ) ELSE s.supply = 'pieces' END
 )
 FROM shop_sku s
 JOIN shop_product p ON p.id = s.product_id

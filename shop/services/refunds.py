@@ -17,13 +17,16 @@ from shop import aftersales_rules, rules
 from shop.errors import BadQuantity, NoSuchOrder, NothingToRefund, WrongState
 from shop.events import OrderReceived, OrderRefunded, OrderShipped
 from shop.models import Fulfilment, Order, OrderLine, Payment, Refund, RefundLine, StockMovement
+from shop.queries.vouchers import redeemed_of
 from shop.services.aftersales_steps import follow_refund
 from shop.services.effects import reverse_effects
+from shop.services.fulfilment import complete_order
 from shop.services.messages import tell_buyer
 from shop.services.orders import held_lines, write_log
 from shop.services.payments import notify_url, request_refund
 from shop.services.stock import Move, move_stock
 from shop.services.tenders import give_back
+from shop.services.virtual import free_returned_pieces, piece_lines, restore_pieces, withdraw_pieces
 from wechat import errors as wechat_errors
 from wechat import services as wechat_services
 
@@ -45,7 +48,8 @@ def refund_order(*, order_id: int, reason: str, by: str = "", user_id: int | Non
     order = _locked(order_id)
     under_way = order.refunds.filter(kind=Refund.ORDER, status__in=UNDER_WAY).order_by("pk").last()
     lines = _lines_of(order)
-    parts = [(line.pk, line.quantity - line.refunded_quantity) for line in lines]
+    used = redeemed_of(order.pk)
+    parts = [(line.pk, line.quantity - line.refunded_quantity - used.get(line.pk, 0)) for line in lines]
     if under_way is not None and not any(quantity for _line, quantity in parts):
         return under_way
     refunds = _refund(
@@ -211,9 +215,12 @@ def _parts(
     if any(count < 0 for count in left.values()):
         raise NothingToRefund(_("So many pieces are not left: some are already back, or on their way."))
     if not any(left[line.pk] for line in lines if line.total_fen > 0):
-        # Nothing paid stays with the buyer: what was given along follows it.
+        # Nothing paid stays with the buyer: what was given along follows it, unless it was redeemed in a store.
+        used = redeemed_of(order.pk)
         quantities |= {
-            line.pk: line.quantity - line.refunded_quantity for line in lines if line.total_fen == 0
+            line.pk: line.quantity - line.refunded_quantity - used.get(line.pk, 0)
+            for line in lines
+            if line.total_fen == 0
         }
         left |= {line.pk: 0 for line in lines if line.total_fen == 0}
     if order.status == Order.PAID and not any(left.values()) and not has_left(order):
@@ -272,6 +279,8 @@ def _claim(order: Order, part: _Part) -> None:
         )
     if not claimed:
         raise NothingToRefund(_("So many pieces are not left: some are already back, or on their way."))
+    if part.line is not None:
+        withdraw_pieces(part.line, part.quantity)
 
 
 def _taken(parts: list[_Part], refund: Refund) -> list[RefundLine]:
@@ -447,6 +456,7 @@ def _reverse(order: Order, refund: Refund, at: datetime) -> None:
     parts = [
         (row.line, row.quantity) for row in refund.lines.select_related("line") if row.line and row.quantity
     ]
+    free_returned_pieces(order, parts)
     if order.status == Order.PAID:
         _unreserve(order, refund, parts)
         _drop_empty_fulfilments(order, refund)
@@ -538,6 +548,10 @@ def _follow_stores(order: Order, at: datetime) -> list[str]:
     Returns the columns that changed.
     """
     states = set(order.fulfilments.values_list("state", flat=True))
+    if order.status == Order.PAID and not states - {Fulfilment.CANCELLED}:
+        if any(line.quantity > line.refunded_quantity for line in piece_lines(order.pk)):
+            complete_order(order, at=at)  # no parcel is left, what was delivered with the payment stays
+        return []
     if order.status != Order.PAID or states & set(Fulfilment.OPEN) or not states & set(Fulfilment.GONE):
         return []
     order.shipped_at = at
@@ -584,16 +598,17 @@ def _note_failure(order: Order, refund: Refund, status: str) -> None:
 def _free(order: Order, refund: Refund) -> None:
     """Give up what a refund has claimed of its payment and of the order's lines."""
     Payment.objects.filter(pk=refund.payment_id).update(refunded_fen=F("refunded_fen") - refund.amount_fen)
-    for row in refund.lines.all():
-        if row.line_id is None:
+    for row in refund.lines.select_related("line"):
+        if row.line is None:
             Order.objects.filter(pk=order.pk).update(
                 refunded_shipping_fen=F("refunded_shipping_fen") - row.amount_fen
             )
         else:
-            OrderLine.objects.filter(pk=row.line_id).update(
+            OrderLine.objects.filter(pk=row.line.pk).update(
                 refunded_quantity=F("refunded_quantity") - row.quantity,
                 refunded_fen=F("refunded_fen") - row.amount_fen,
             )
+            restore_pieces(row.line, row.quantity)
 
 
 def retry_refunds(*, refund_ids: list[int]) -> int:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from core import clock
 from shop.errors import BadQuantity, StockRefused
-from shop.models import Stock, StockMovement
+from shop.models import Sku, Stock, StockMovement
 
 WAREHOUSE = "warehouse"  # the code of the store from which the mall sells
 MOST_KEPT_BACK = 1_000_000
@@ -183,7 +183,9 @@ def _refusal(stock: Stock, change: int) -> StockRefused:
 
 
 def _stock(sku_id: int, store_id: int | None) -> Stock:
-    stock, _created = Stock.objects.get_or_create(sku_id=sku_id, store_id=store_id or warehouse_id())
+    stock, created = Stock.objects.get_or_create(sku_id=sku_id, store_id=store_id or warehouse_id())
+    if created and stock.sku.supply != Sku.STOCK:
+        raise StockRefused(_("Virtual goods, services and bundles have no stock of their own."))
     return stock
 
 

@@ -40,7 +40,11 @@ def place(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def test_the_demo_is_complete_adds_up_and_stays_when_loaded_again(place: Path, client: Client) -> None:
     loading.load()
     assert Category.objects.count() == len(CATEGORIES) == 8
-    assert Product.objects.filter(status="on_sale").count() == len(ITEMS) == 60
+    assert Product.objects.filter(status="on_sale", kind="goods").count() == len(ITEMS) == 60
+    assert {"virtual", "service", "bundle"} == set(
+        Product.objects.exclude(kind="goods").values_list("kind", flat=True)
+    )
+    assert not Product.objects.filter(status="on_sale", is_in_stock=False).exclude(kind="goods").exists()
     assert all(2 <= product.skus.count() <= 4 for product in Product.objects.prefetch_related("skus")[:20])
     assert Store.objects.count() == 4
     assert Member.objects.count() == Identity.objects.filter(kind="openid").count() == 120
