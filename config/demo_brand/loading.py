@@ -39,6 +39,7 @@ def load(say: Callable[[str], None] = lambda line: None) -> None:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
         shop.refresh_sold_counts()
+        shop.refresh_stock_marks()
     told("members and their year")
     with pgtrigger.ignore(), transaction.atomic():
         marketing.put_rules(wired["brand"])

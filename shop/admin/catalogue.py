@@ -171,8 +171,13 @@ class ProductForm(forms.ModelForm):
     def clean_detail(self) -> str:
         return services.clean_detail(self.cleaned_data["detail"])
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "kind" in self.fields:  # a colleague who may only look has no fields
+            self.fields["kind"].required = False  # not sent: as it is
+
     def clean_kind(self) -> str:
-        kind = str(self.cleaned_data["kind"])
+        kind = str(self.cleaned_data["kind"] or self.instance.kind)
         if self.instance.pk and kind != self.instance.kind and services.is_kind_settled(self.instance.pk):
             raise forms.ValidationError(
                 _(

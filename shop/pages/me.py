@@ -43,7 +43,6 @@ def me(request: HttpRequest) -> HttpResponse:
         tab="me",
         member=member,
         account_name=account.name if account else "",
-        voucher_count=queries.usable_voucher_count(member.pk),
         coupon_count=queries.usable_coupon_count(member.pk),
         ways=[
             way(_("Awaiting payment"), "wallet", "pending_payment"),

@@ -132,7 +132,6 @@ from shop.queries.vouchers import (
     delivered_of,
     is_usable,
     redeemed_here,
-    usable_voucher_count,
     voucher_for,
     vouchers_of,
 )
@@ -274,7 +273,6 @@ __all__ = [
     "ticket_for",
     "ticket_of_booking",
     "usable_coupon_count",
-    "usable_voucher_count",
     "validity_words",
     "viewed_by",
     "voices_of",

@@ -37,12 +37,6 @@ def vouchers_of(member_id: int) -> list[Voucher]:
     return usable + [one for one in mine if not is_usable(one)]
 
 
-def usable_voucher_count(member_id: int) -> int:
-    return Voucher.objects.filter(
-        line__order__member_id=member_id, state=Voucher.UNUSED, expires_at__gt=clock.now()
-    ).count()
-
-
 def is_usable(voucher: Voucher) -> bool:
     return voucher.state == Voucher.UNUSED and voucher.expires_at > clock.now()
 
