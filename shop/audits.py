@@ -10,8 +10,8 @@ from shop import aftersales_audits as aftersales_audits
 from shop import booking_audits as booking_audits
 from shop import finding_audits as finding_audits
 from shop import fulfilment_audits as fulfilment_audits
-from shop import limits_audits as limits_audits
 from shop import goods_audits as goods_audits
+from shop import limits_audits as limits_audits
 from shop import logistics_audits as logistics_audits
 from shop import offers_audits as offers_audits
 from shop import pricing_audits as pricing_audits

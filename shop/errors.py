@@ -274,6 +274,8 @@ class BadMatrix(Refusal):
     """The table of SKUs cannot be written as it was sent; nothing was changed."""
 
     code = "bad_matrix"
+
+
 class TermsRefused(Conflict):
     """A virtual or service SKU cannot be delivered like this, or its pool of codes not be changed like this."""
 

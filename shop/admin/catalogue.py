@@ -146,6 +146,11 @@ class ProductForm(forms.ModelForm):
         help_text=_("https; instead of a file."),
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "kind" in self.fields:  # a colleague who may only look has no fields
+            self.fields["kind"].required = False  # not sent: as it is
+
     def clean_video_url(self) -> str:
         url = str(self.cleaned_data["video_url"])
         if url and not url.startswith("https://"):
@@ -166,15 +171,16 @@ class ProductForm(forms.ModelForm):
         comes, goes = values.get("on_shelf_at"), values.get("off_shelf_at")
         if comes and goes and goes <= comes:
             self.add_error("off_shelf_at", _("It has to come before it goes."))
+        if values.get("kind") == Product.BUNDLE and (
+            values.get("limit_per_order") or values.get("limit_per_member")
+        ):
+            self.add_error(
+                "kind", _("A bundle has no limits of its own: it is sold as long as its parts last.")
+            )
         return values
 
     def clean_detail(self) -> str:
         return services.clean_detail(self.cleaned_data["detail"])
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "kind" in self.fields:  # a colleague who may only look has no fields
-            self.fields["kind"].required = False  # not sent: as it is
 
     def clean_kind(self) -> str:
         kind = str(self.cleaned_data["kind"] or self.instance.kind)

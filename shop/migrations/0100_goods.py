@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('crm', '0010_store_places'),
         ('pghistory', '0007_auto_20250421_0444'),
-        ('shop', '0050_aftersales'),
+        ('shop', '0121_presale_limit_functions'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
