@@ -7,14 +7,15 @@ import pgtrigger
 from django.db import connection, transaction
 
 from analytics import services as analytics
-from config.demo_brand import accounts, goods, logins, marketing, phones, shelves
+from config.demo_brand import accounts, goods, logins, marketing, phones, prices, shelves, visits, voices
+from config.demo_brand.errands import Errands
 from config.demo_brand.people import Year
 from crm.models import Identity
 from shop import services as shop
 
 
 def load(say: Callable[[str], None] = lambda line: None) -> None:
-    """Make what is missing: accounts, goods, logins, people with their year, marketing, figures of the days."""
+    """Make what is missing: accounts, goods, logins, people with their year, prices, what goes on today, marketing."""
     started = time.monotonic()
 
     def told(what: str) -> None:
@@ -38,9 +39,21 @@ def load(say: Callable[[str], None] = lambda line: None) -> None:
     if is_new:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
+    told("members and their year")
+    with pgtrigger.ignore(), transaction.atomic():
+        prices.put_prices()
+        prices.put_offers()
+        voices.put_voices()
+    told("prices and voices")
+    if not Errands.are_made():
+        with transaction.atomic():
+            errands = Errands(accounts=wired, stores=stores)
+            errands.make()
+            visits.put_visits(stores, visitors=errands.others[:18], star=errands.star)
+            visits.put_goods_on_the_move(stores)
         shop.refresh_sold_counts()
         shop.refresh_stock_marks()
-    told("members and their year")
+    told("today's errands and visits")
     with pgtrigger.ignore(), transaction.atomic():
         marketing.put_rules(wired["brand"])
         marketing.put_order_messages()
@@ -53,5 +66,7 @@ def load(say: Callable[[str], None] = lambda line: None) -> None:
         told("menu")
     if phones.introduce_members(wired["brand"]):
         told("members on the phone")
+    if phones.introduce_payments(wired["pay"], wired["brand"]):
+        told("their payments at WeChat Pay")
     if phones.print_codes():
         told("codes to scan")

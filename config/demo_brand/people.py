@@ -68,6 +68,10 @@ STREETS = [
     ("福建省", "厦门市", "思明区", "环岛路"),
 ]
 CARRIERS = ["顺丰速运", "京东物流", "中通快递"]
+STAR_OPENID, STAR = (
+    "demo-o-00000",
+    "林小满",
+)  # the member whom the phone lists: her corner shows every room alive
 
 
 class Fact(NamedTuple):
@@ -124,6 +128,7 @@ class Year:
         self.codes = list(ChannelCode.objects.order_by("pk"))
         self.tag_list = list(Tag.objects.order_by("pk"))
         self.rows = Rows()
+        self.openids: dict[int, str] = {}
         self.stock: list[StockChange] = []
         self.order_ids = iter(take_numbers(Order, 9_000))
         self.payment_ids = iter(take_numbers(Payment, 9_000))
@@ -179,11 +184,12 @@ class Year:
         joined = self._daytime(joined)
         code = chance.choice(self.codes) if self.codes and chance.random() < 0.72 else None
         name = chance.choice(SURNAMES) + chance.choice(GIVEN)
+        name = STAR if number == 0 else name
         brand = self.accounts["brand"]
         left = chance.random() < 0.07
         seen_until = self._last_seen(joined)
         left_at = seen_until + timedelta(days=chance.uniform(0.1, 6)) if left else None
-        if left_at is not None and left_at > self.now:
+        if number == 0 or (left_at is not None and left_at > self.now):
             left, left_at = False, None
         self.rows.members.append(
             Member(
@@ -197,13 +203,14 @@ class Year:
                 else None,
             )
         )
+        self.openids[member_id] = f"demo-o-{number:05d}"
         self.rows.identities.append(
             Identity(
                 pk=next(identity_ids),
                 member_id=member_id,
                 kind=Identity.OPENID,
                 account=brand,
-                value=f"demo-o-{number:05d}",
+                value=self.openids[member_id],
                 is_following=not left,
                 followed_at=joined,
                 unfollowed_at=left_at,
@@ -398,7 +405,7 @@ class Year:
                 order=order,
                 account=self.accounts["pay"],
                 out_trade_no=f"D{payment_id:012d}",
-                openid="demo",
+                openid=self.openids[order.member_id or 0],
                 amount_fen=order.total_fen,
                 status=Payment.PAID,
                 transaction_id=f"42000{payment_id:023d}",

@@ -1,18 +1,25 @@
 """What the sandbox must know of the demo: its members, so that messages reach their phones, and its templates."""
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 
 from config.demo_brand.marketing import ARRIVALS, ARRIVALS_TITLE, PARCEL_TEMPLATES
+from config.demo_brand.people import STAR_OPENID
+from core import clock
 from crm import services as crm
 from crm.models import Identity
+from shop.models import Payment
+from shop.services.payments import notify_url
 from wechat import services as wechat
 from wechat.errors import NotReached
 from wechat.models import Account
 
 log = logging.getLogger(__name__)
+
+PAYMENTS_KNOWN = timedelta(days=60)
 
 
 def introduce_members(account: Account) -> bool:
@@ -26,7 +33,8 @@ def introduce_members(account: Account) -> bool:
     )
     groups: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for openid, name, is_following in rows:
-        person = {"id": openid, "name": name, "openids": {account.appid: openid}, "listed": False}
+        is_listed = openid == STAR_OPENID
+        person = {"id": openid, "name": name, "openids": {account.appid: openid}, "listed": is_listed}
         groups[is_following].append(person)
     templates = [(ARRIVALS, ARRIVALS_TITLE), *PARCEL_TEMPLATES.values()]
     try:
@@ -38,6 +46,44 @@ def introduce_members(account: Account) -> bool:
             wechat.tell_sandbox("people", {"people": people, "follow": follow, "keep_known": True})
     except NotReached as error:
         log.warning("the sandbox does not know the demo's members: %s", error.detail)
+        return False
+    return True
+
+
+def introduce_payments(merchant: Account, account: Account) -> bool:
+    """Make what the demo's members have paid known to the sandbox's WeChat Pay; False when it is away.
+
+    So an operator can refund any order of the last months, and the bills have no hole.
+    """
+    if not settings.SANDBOX_URL or not merchant.mchid or not account.appid:
+        return False
+    rows = Payment.objects.filter(
+        status=Payment.PAID,
+        kind__in=Payment.WECHAT,
+        account=merchant,
+        openid__startswith="demo-o-",
+        paid_at__gte=clock.now() - PAYMENTS_KNOWN,
+    ).order_by("pk")
+    orders = [
+        {
+            "out_trade_no": number,
+            "openid": openid,
+            "total": total,
+            "refunded": refunded,
+            "transaction_id": transaction,
+            "success_time": clock.local(paid_at).replace(microsecond=0).isoformat(),
+            "description": "池塘香氛订单",
+        }
+        for number, openid, total, refunded, transaction, paid_at in rows.values_list(
+            "out_trade_no", "openid", "paid_fen", "refunded_fen", "transaction_id", "paid_at"
+        )
+        if paid_at is not None
+    ]
+    body = {"account": merchant.key, "app": account.key, "notify_url": notify_url(merchant.key)}
+    try:
+        wechat.tell_sandbox("orders", {**body, "orders": orders})
+    except NotReached as error:
+        log.warning("the sandbox does not know the demo's payments: %s", error.detail)
         return False
     return True
 

@@ -9,6 +9,7 @@ from django.utils.html import escape
 from PIL import Image
 
 from config.demo_brand.catalogue import BRANDS, CATEGORIES, COLOURS, ITEMS, MATERIALS, ML, SIZES, Item
+from config.demo_brand.marks import put_marks
 from config.demo_brand.pictures import picture
 from config.demo_brand.wording import full_width
 from core import clock
@@ -75,6 +76,8 @@ def put_products() -> list[Sku]:
         Sku.objects.bulk_create(_skus(product, item))
         product.values.set(value for word, value in materials.items() if word in item.facts.get("面料", ""))
         made.append(product.pk)
+    if made:
+        put_marks({product.name: product for product in Product.objects.filter(pk__in=made)})
     services.refresh_products(product_ids=made)
     _put_pictures()
     return list(Sku.objects.filter(product__code__startswith="PD-").order_by("pk"))

@@ -22,17 +22,20 @@ from core import money
 from shop import queries, services
 from shop.admin.fields import YuanField, said, who
 from shop.models import Order, OrderLine
+from shop.queries.rest import own_store_of, served_by
 from shop.services import AddressInput
 
 DESK_ACTIONS = ["refund_part", "change_price", "change_address", "write_note"]
 
 
 def order_of(request: HttpRequest, object_id: Any) -> Order | None:
-    """The order of this page, read once per request for all its buttons."""
+    """The order of this page, read once per request for all its buttons; None when her store has no part in it."""
     known: dict[str, Order | None] = request.__dict__.setdefault("_shop_orders", {})
     key = str(object_id)
     if key not in known:
-        known[key] = Order.objects.filter(pk=int(key)).first() if key.isdigit() else None
+        store_id = own_store_of(request.user)
+        orders = Order.objects.filter(served_by(store_id)) if store_id else Order.objects.all()
+        known[key] = orders.filter(pk=int(key)).first() if key.isdigit() else None
     return known[key]
 
 

@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
@@ -244,8 +244,9 @@ class StockActions(StockAdmin):
         },
     )
     def safety(self, request: HttpRequest, form: SafetyForm, object_id: str) -> HttpResponse:
+        stock = get_object_or_404(self.get_queryset(request), pk=object_id)
         with said(request):
-            services.set_safety_stock(stock_id=int(object_id), safety=form.cleaned_data["safety"])
+            services.set_safety_stock(stock_id=stock.pk, safety=form.cleaned_data["safety"])
             messages.success(request, _("The safety stock is noted."))
         return HttpResponseClientRedirect(reverse("admin:shop_stock_change", args=[object_id]))
 
@@ -264,7 +265,7 @@ class StockActions(StockAdmin):
         },
     )
     def elsewhere(self, request: HttpRequest, form: GuestForm, object_id: str) -> HttpResponse:
-        stock = Stock.objects.get(pk=object_id)
+        stock = get_object_or_404(self.get_queryset(request), pk=object_id)
         with said(request):
             served = services.order_elsewhere(
                 member_id=form.cleaned_data["guest"],

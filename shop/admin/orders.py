@@ -24,6 +24,7 @@ from shop import queries, services
 from shop.admin.desk import DESK_ACTIONS, DeskActions, order_of
 from shop.admin.fields import actor_label, said, who, yuan_column
 from shop.models import Fulfilment, Order, OrderLine, OrderLog, Payment, Refund, Shipment
+from shop.queries.rest import own_store_of, served_by
 
 LABELS = {
     "pending_payment": "warning",
@@ -269,7 +270,9 @@ class OrderAdmin(DeskActions, ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
         lines = Prefetch("lines", OrderLine.objects.order_by("pk"))
-        return super().get_queryset(request).select_related("member").prefetch_related(lines)
+        orders = super().get_queryset(request).select_related("member").prefetch_related(lines)
+        store_id = own_store_of(request.user)
+        return orders.filter(served_by(store_id)) if store_id else orders
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
@@ -389,6 +392,7 @@ class OrderAdmin(DeskActions, ReadOnlyAdmin):
         with said(request):
             shipment = services.ship_order(
                 order_id=int(object_id),
+                store_id=own_store_of(request.user),  # a store sends its own part
                 carrier=form.cleaned_data["carrier"],
                 tracking_number=form.cleaned_data["tracking_number"],
                 by=who(request),

@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django_htmx.http import HttpResponseClientRedirect
@@ -20,6 +21,7 @@ from core.admin import ReadOnlyAdmin
 from shop import services
 from shop.admin.fields import actor_label, said, who
 from shop.models import Stock, StockMovement
+from shop.queries.rest import own_store_of
 
 MOVEMENT_FIELDS = [
     *("moved_at", "reason", "on_hand_change", "reserved_change"),
@@ -98,7 +100,13 @@ class StockAdmin(ReadOnlyAdmin):
     actions_row = ["adjust"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Stock]:
-        return super().get_queryset(request).select_related("sku__product", "store")
+        """A store's own people see and change its shelves alone."""
+        rows = super().get_queryset(request).select_related("sku__product", "store")
+        store_id = own_store_of(request.user)
+        return rows.filter(store_id=store_id) if store_id else rows
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        return [LowFilter] if own_store_of(request.user) else [*super().get_list_filter(request)]
 
     @display(description=_("product"), header=True)
     def goods(self, stock: Stock) -> list[str]:
@@ -132,7 +140,7 @@ class StockAdmin(ReadOnlyAdmin):
         },
     )
     def adjust(self, request: HttpRequest, form: AdjustForm, object_id: str) -> HttpResponse:
-        stock = Stock.objects.get(pk=object_id)
+        stock = get_object_or_404(self.get_queryset(request), pk=object_id)
         values = form.cleaned_data
         common: dict[str, Any] = {
             "sku_id": stock.sku_id,
@@ -171,6 +179,14 @@ class StockMovementAdmin(ReadOnlyAdmin):
     fields = ["moved_at", "goods_text", "store", *MOVEMENT_FIELDS[1:], "order"]
     readonly_fields = ["goods_text", "store", "done_by"]
     done_by = actor_label
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StockMovement]:
+        store_id = own_store_of(request.user)
+        rows = super().get_queryset(request)
+        return rows.filter(stock__store_id=store_id) if store_id else rows
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        return ["reason"] if own_store_of(request.user) else [*super().get_list_filter(request)]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[StockMovement], search_term: str

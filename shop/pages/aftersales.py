@@ -221,7 +221,7 @@ def _advice(aftersale: AfterSale) -> str:
         case rules.RECEIVED if aftersale.kind == rules.EXCHANGE:
             return _("We are packing what you get instead.")
         case rules.REFUNDING:
-            return _("WeChat Pay returns the money the way it came, usually within minutes.")
+            return _("The money goes back the way it came, usually within minutes.")
         case rules.REFUNDED:
             return _("It went back the way you paid.")
         case rules.REFUSED:
@@ -272,6 +272,7 @@ def _state(request: HttpRequest, number: str, *, refusal: str = "", status: int 
         return problem(request, missing, link=reverse("shop:aftersales"), label=_("After-sales"))
     names, reached = _steps(found)
     labels = dict(AfterSale.STATUSES)
+    money = queries.aftersale_money(found.order, found.pk)
     return show(
         request,
         "shop/aftersales_state.html",
@@ -285,6 +286,8 @@ def _state(request: HttpRequest, number: str, *, refusal: str = "", status: int 
         steps=names,
         reached=reached,
         lines=[_shown(line) for line in found.lines.all()],
+        back=money.back,
+        points_back=money.points_back,
         photos=[
             (reverse("shop:aftersales_photo", args=[photo.pk]), photo.width, photo.height)
             for photo in found.photos.all()

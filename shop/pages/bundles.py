@@ -50,6 +50,8 @@ def with_bundles(lines: Iterable[Any], shown: Any) -> list[dict[str, Any]]:
                 "price_fen": bundle.unit_price_fen,
                 "quantity": bundle.quantity,
                 "address": reverse("shop:product", args=[bundle.sku.product_id]),
+                "is_gift": False,
+                "back": 0,
                 "parts": [],
             }
             rows.append(known[line.bundle_id])

@@ -38,6 +38,7 @@ def coupons(request: HttpRequest) -> HttpResponse:
         ],
         current=tab,
         coupons=[shown_coupon(one) for one in queries.coupons_of(member_id, tab)],
+        open_coupons=queries.claimable_coupons(member_id) if tab == "usable" else [],
     )
 
 

@@ -96,6 +96,30 @@ def _shown_line(line: Any) -> dict[str, Any]:
         "price_fen": line.unit_price_fen,
         "quantity": line.quantity,
         "address": reverse("shop:product", args=[line.sku.product_id]),
+        "is_gift": line.kind == line.GIFT,
+        "back": line.refunded_quantity,
+    }
+
+
+def shown_sources(sources: list[Any]) -> list[dict[str, Any]]:
+    """Where money came from, or goes back to, for the page."""
+    return [{"label": one.label, "amount_fen": one.amount_fen, "is_done": one.is_done} for one in sources]
+
+
+def _shown_money(order: Order) -> dict[str, Any]:
+    """The order's bill: how it came to its total, what paid it, what went back."""
+    money = queries.order_money(order)
+    return {
+        "goods_fen": money.goods_fen,
+        "savings": [
+            {"label": queries.saving_label(one.step), "title": one.title, "amount_fen": one.amount_fen}
+            for one in money.savings
+        ],
+        "other_off_fen": money.other_off_fen,
+        "paid": shown_sources(money.paid),
+        "back": shown_sources(money.back),
+        "points_used": money.points_used,
+        "points_back": money.points_back,
     }
 
 
@@ -141,14 +165,13 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
             "note": found.note,
             "placed_at": found.placed_at,
             "paid_at": found.paid_at,
-            "items_fen": found.items_fen,
-            "discount_fen": found.discount_fen,
             "shipping_fen": found.shipping_fen,
             "total_fen": found.total_fen,
             "refunded_fen": found.refunded_fen,
         },
         lines=with_bundles(found.lines.all(), _shown_line),
         delivered=shown_delivery(found),
+        money=_shown_money(found),
         shipments=list(found.shipments.all()),
         pickups=[shown_pickup(part) for part in parts if part.kind == part.PICKUP],
         parcels=[shown_part(part, queries.lines_of(part)) for part in parts if len(parts) > 1],

@@ -33,7 +33,7 @@ def status_label(order: Order) -> str:
 
 def status_advice(order: Order) -> str:
     if order.is_refunding:
-        return _("WeChat Pay returns the money the way it came, usually within minutes.")
+        return _("The money goes back the way it came, usually within minutes.")
     if order.status == rules.CANCELLED:
         return order.cancel_reason or _("Nothing was charged.")
     if order.delivery == Order.PICKUP and order.status == rules.PAID:
@@ -95,7 +95,7 @@ def log_words(action: str) -> str:
     """What an entry of the order's log is to the shopper; empty for what is only the operator's business."""
     return {
         "placed": _("You placed the order"),
-        "paid": _("Paid with WeChat Pay"),
+        "paid": _("The order was paid"),
         "paid_late": _("Your payment arrived, the order goes on"),
         "cancelled": _("The order was cancelled"),
         "shipped": _("The parcel was handed to the courier"),

@@ -53,7 +53,9 @@ from shop.queries.coupons import TABS as COUPON_TABS
 from shop.queries.coupons import (
     ClaimPage,
     HeldCoupon,
+    OpenCoupon,
     claim_page,
+    claimable_coupons,
     condition_of,
     coupons_named,
     coupons_of,
@@ -87,6 +89,7 @@ from shop.queries.funnel import Reminded, Why, funnel_counts, funnel_reasons, re
 from shop.queries.limits import Limit, limits_of
 from shop.queries.logistics import asked_templates, order_message
 from shop.queries.offers import LiveOffer, live_offers
+from shop.queries.order_money import OrderMoney, aftersale_money, order_money, saving_label
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
 from shop.queries.pricing import (
     Hint,
@@ -160,6 +163,8 @@ __all__ = [
     "Limit",
     "LiveOffer",
     "Movement",
+    "OpenCoupon",
+    "OrderMoney",
     "OrderPage",
     "OwnCard",
     "ParcelRow",
@@ -179,6 +184,7 @@ __all__ = [
     "address_for",
     "addresses_of",
     "aftersale_for",
+    "aftersale_money",
     "aftersales_of",
     "aftersales_of_order",
     "applicable_lines",
@@ -197,6 +203,7 @@ __all__ = [
     "categories",
     "checkout_of",
     "claim_page",
+    "claimable_coupons",
     "condition_of",
     "coupons_named",
     "coupons_of",
@@ -240,6 +247,7 @@ __all__ = [
     "order_counts",
     "order_for",
     "order_message",
+    "order_money",
     "orders_of",
     "orders_to_ship_with",
     "paid_share",
@@ -258,6 +266,7 @@ __all__ = [
     "redeemed_here",
     "reminders_between",
     "reviews_of",
+    "saving_label",
     "savings_of",
     "sellable_skus",
     "service_page",

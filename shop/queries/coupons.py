@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
@@ -111,6 +111,46 @@ def claim_page(code: str, member_id: int) -> ClaimPage:
         state=state,
         mine=mine,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCoupon:
+    """One that she can take by a tap."""
+
+    code: str
+    name: str
+    worth: str
+    condition: str
+    scope: str
+    validity: str
+    is_stackable: bool
+    state: str = "open"
+
+
+def claimable_coupons(member_id: int, *, limit: int = 20) -> list[OpenCoupon]:
+    """What is given out by link right now, not all gone, and not hers as often as she may have it. One statement."""
+    moment = clock.now()
+    open_ones = (
+        Coupon.objects.filter(is_claimable=True, is_active=True)
+        .filter(Q(quota__isnull=True) | Q(granted_count__lt=F("quota")))
+        .filter(Q(valid_until__isnull=True) | Q(valid_until__gt=moment))
+        .annotate(mine=Count("grants", filter=Q(grants__member_id=member_id)))
+        .filter(mine__lt=F("per_member_limit"))
+        .select_related("gift_sku__product")
+        .order_by("-pk")
+    )
+    return [
+        OpenCoupon(
+            code=one.code,
+            name=one.name,
+            worth=worth_of(one),
+            condition=condition_of(one),
+            scope=scope_of(one),
+            validity=validity_words(one),
+            is_stackable=one.is_stackable,
+        )
+        for one in open_ones[:limit]
+    ]
 
 
 def _grants(member_id: int) -> "QuerySet[CouponGrant]":

@@ -30,8 +30,13 @@ def orders_for(viewer: Any) -> QuerySet[Order]:
     store_id = own_store_of(viewer)
     if not store_id:
         return orders
-    served = OrderLine.objects.filter(order=OuterRef("pk"), store_id=store_id)
-    return orders.filter(Q(store_id=store_id) | Exists(served))
+    return orders.filter(served_by(store_id))
+
+
+def served_by(store_id: int) -> Q:
+    """Orders of which a store serves at least one line."""
+    lines = OrderLine.objects.filter(order=OuterRef("pk"), store_id=store_id)
+    return Q(store_id=store_id) | Q(Exists(lines))
 
 
 def own_store_of(viewer: Any) -> int | None:

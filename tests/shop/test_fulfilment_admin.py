@@ -99,6 +99,34 @@ def test_a_store_ships_its_part_and_sees_only_its_own(operator: Client) -> None:
     assert sorted(order.fulfilments.values_list("state", flat=True)) == ["shipped", "waiting"]
 
 
+def test_a_store_manager_sees_and_changes_her_own_shelves_and_orders_alone(operator: Client) -> None:
+    dress, lake = builders.sku(stock=5), store(HUBIN)
+    lay(dress, lake, 3)
+    far = builders.pay(placed(builders.member(), (dress, 1)))
+    user = User.objects.create_user("zhaomin", is_staff=True)
+    names = ["view_stock", "change_stock", "view_stockmovement", "view_order", "change_order"]
+    user.user_permissions.add(*Permission.objects.filter(codename__in=names))
+    Staff.objects.create(work_userid="zhaomin", name="赵敏", store=lake, user=user)
+    manager = Client()
+    manager.force_login(user)
+    mine, other = Stock.objects.get(sku=dress, store=lake), Stock.objects.exclude(store=lake).get()
+    page = manager.get(reverse("admin:shop_stock_changelist")).content.decode()
+    assert "湖滨店" in page
+    assert f"/{other.pk}/change/" not in page
+    assert manager.get(reverse("admin:shop_stock_change", args=[other.pk])).status_code == 302
+    change = {"kind": "remove", "quantity": 1, "note": "破损"}
+    press(manager, "stock", mine.pk, "adjust", token="one", **change)
+    press(manager, "stock", other.pk, "adjust", token="two", **change)
+    press(manager, "stock", other.pk, "safety", safety=9)
+    assert (level(dress, lake), level(dress, other.store_id)) == ((2, 0), (5, 1))
+    assert Stock.objects.get(pk=other.pk).safety is None
+    movements = manager.get(reverse("admin:shop_stockmovement_changelist")).content.decode()
+    assert far.number not in movements
+    assert far.number not in manager.get(reverse("admin:shop_order_changelist")).content.decode()
+    press(manager, "order", far.pk, "ship", carrier="顺丰速运", tracking_number="SF0")
+    assert far.shipments.count() == 0
+
+
 @pytest.mark.parametrize("name", ["fulfilment", "stocktake", "transfer", "lowstock", "stock"])
 def test_a_list_costs_few_queries_however_long_it_is(
     operator: Client, name: str, django_assert_max_num_queries: Any

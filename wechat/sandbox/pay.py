@@ -308,6 +308,38 @@ def _prepaid(call: PayCall, order: Row, key: str) -> Row:
     return {"prepay_id": prepay_id}
 
 
+def book_past(world: World, account: Row, app: Row, given: Row, notify_url: str) -> bool:
+    """A payment that was made before this world began; False when its number is known."""
+    key = f"{account['mchid']}|{given['out_trade_no']}"
+    if key in world.orders.rows:
+        return False
+    paid_at = datetime.fromisoformat(given["success_time"]).timestamp()
+    person = world.find_by_openid(app["key"], given["openid"])
+    refunded = int(given.get("refunded") or 0)
+    order: Row = {
+        "appid": app["appid"],
+        "out_trade_no": given["out_trade_no"],
+        "description": given.get("description") or "",
+        "attach": "",
+        "notify_url": notify_url,
+        "total": int(given["total"]),
+        "kind": "JSAPI",
+        "openid": given["openid"],
+        "time_expire": 0.0,
+        "mchid": account["mchid"],
+        "state": "REFUND" if refunded else "SUCCESS",
+        "created": paid_at,
+        "ends": paid_at,
+        "transaction_id": given["transaction_id"],
+        "success_time": given["success_time"],
+        "refunded": refunded,
+        "payer": given["openid"],
+        "person": person["id"] if person else "",
+    }
+    world.orders.put(key, order)
+    return True
+
+
 def order_document(order: Row) -> Row:
     """An order as the query and the notice show it."""
     document: Row = {
