@@ -324,7 +324,7 @@ class Errands:
         arrived = self._apply(bought(4, "PD-053-1"), rules.EXCHANGE, 2 * days, "有线头", **asked)
         services.receive_return(aftersale_id=arrived.pk, by="仓库")
         settled = self._apply(
-            bought(5, "PD-036-1", 30_000), rules.RETURN_REFUND, 2 * days, "尺码不合适", **asked
+            bought(5, "PD-036-1", 50_000), rules.RETURN_REFUND, 2 * days, "尺码不合适", **asked
         )
         services.receive_return(aftersale_id=settled.pk, by="仓库")
         refused = self._apply(bought(6, "PD-010-1"), rules.RETURN_REFUND, 2 * days, "味道不喜欢")

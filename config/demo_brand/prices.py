@@ -4,7 +4,7 @@ import random
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from config.demo_brand.people import SEED
+from config.demo_brand.people import SEED, STAR_OPENID
 from config.demo_brand.wording import full_width
 from core import clock
 from crm.models import Member
@@ -115,6 +115,7 @@ def _put_coupons(begin: datetime) -> None:
     chance = random.Random(SEED + 3)
     members = list(
         Member.objects.filter(merged_into=None, identities__is_following=True)
+        .exclude(identities__value=STAR_OPENID)
         .order_by("pk")
         .values_list("pk", flat=True)
         .distinct()

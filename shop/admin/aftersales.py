@@ -164,7 +164,7 @@ class WaitingFilter(admin.SimpleListFilter):
 
 @admin.register(AfterSale)
 class AfterSaleAdmin(ReadOnlyAdmin):
-    list_display = ["number", "buyer", "kind", "goods", "amount", "state", "reason", "due_at", "applied_at"]
+    list_display = ["number", "buyer", "what", "goods", "amount", "state", "due_at", "applied_at"]
     list_filter = [WaitingFilter, "status", "kind"]
     list_select_related = ["order__member"]
     search_fields = ["number"]
@@ -231,6 +231,10 @@ class AfterSaleAdmin(ReadOnlyAdmin):
     @display(description=_("buyer"))
     def buyer(self, aftersale: AfterSale) -> str:
         return str(aftersale.order.member or aftersale.order.receiver)
+
+    @display(description=_("kind"), header=True, ordering="kind")
+    def what(self, aftersale: AfterSale) -> list[str]:
+        return [str(aftersale.get_kind_display()), aftersale.reason]
 
     @admin.display(description=_("goods"))
     def goods(self, aftersale: AfterSale) -> str:

@@ -38,7 +38,7 @@ LABELS = {
 
 @admin.register(Fulfilment)
 class FulfilmentAdmin(ReadOnlyAdmin):
-    list_display = ["number", "store", "kind", "status", "buyer", "goods", "created_at", "done_at"]
+    list_display = ["number", "store", "kind", "status", "buyer", "goods", "created_at"]
     list_filter = ["state", "kind", "store"]
     search_fields = ["order__number"]
     search_help_text = _("Order number, pickup code, or the last four digits of the phone")

@@ -249,7 +249,7 @@ def test_coupon_points_balance_and_wechat_pay_and_a_part_goes_back_to_each(stage
     assert rows(page, "aftersale-back") == ["微信支付¥70", "储值余额¥19.32"]
     assert rows(page, "aftersale-points") == ["积分223"]
     stage.look(page, "aftersale-done")
-    page.click(f"text={order.number}")
+    page.get_by_role("link", name=order.number).click()
     assert rows(page, "order-back") == ["微信支付¥70", "储值余额¥19.32"]
     stage.look(page, "order-part-back")
 
