@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -320,7 +321,7 @@ class Errands:
             bought(1, "PD-043-2"), rules.RETURN_REFUND, timedelta(hours=7), "颜色和想象的不一样", photo=True
         )
         self._apply(bought(2, "PD-051-2"), rules.EXCHANGE, timedelta(hours=20), "尺码不合适")
-        asked = {"approved": "同意,请寄回。", "parcel": True}
+        asked: dict[str, Any] = {"approved": "同意,请寄回。", "parcel": True}
         self._apply(bought(3, "PD-045-1"), rules.RETURN_REFUND, 2 * days, "尺码不合适", **asked)
         arrived = self._apply(bought(4, "PD-053-1"), rules.EXCHANGE, 2 * days, "有线头", **asked)
         services.receive_return(aftersale_id=arrived.pk, by="仓库")

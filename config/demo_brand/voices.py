@@ -3,7 +3,7 @@
 import random
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -118,7 +118,11 @@ def _put_reviews(chance: random.Random) -> None:
         )
     )
     moment = clock.now()
-    chosen = [row for row in lines if row[1] and chance.random() < 0.22]
+    chosen = [
+        (line_id, member_id, received_at, product_id, shelf)
+        for line_id, member_id, received_at, product_id, shelf in lines
+        if member_id and received_at is not None and chance.random() < 0.22
+    ]
     reviews: list[Review] = []
     of_product: dict[int, list[Review]] = defaultdict(list)
     for pk, (line_id, member_id, received_at, product_id, shelf) in zip(
@@ -126,7 +130,7 @@ def _put_reviews(chance: random.Random) -> None:
     ):
         *good, lukewarm = SAID.get(shelf or "", SAID["配饰"])
         is_lukewarm = chance.random() < 0.14
-        written_at = min(received_at + timedelta(hours=chance.randint(2, 90)), moment)
+        written_at: datetime = min(received_at + timedelta(hours=chance.randint(2, 90)), moment)
         is_new = moment - written_at < timedelta(days=9) and chance.random() < 0.35
         review = Review(
             pk=pk,
