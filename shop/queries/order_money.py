@@ -45,29 +45,31 @@ class OrderMoney:
 
 
 def order_money(order: Order) -> OrderMoney:
-    """Of one order with its lines at hand. Four statements."""
-    gifts = {line.pk for line in order.lines.all() if line.kind == OrderLine.GIFT}
-    gifts_fen = sum(
-        line.unit_price_fen * line.quantity for line in order.lines.all() if line.kind == OrderLine.GIFT
-    )
-    rows = list(OrderDiscount.objects.filter(order=order).order_by("pk"))
-    shown = [row for row in rows if row.line_id not in gifts]
-    refunds = list(
-        Refund.objects.filter(order=order)
-        .exclude(status=Refund.CLOSED)
-        .select_related("payment__gift_card")
-        .order_by("pk")
-    )
+    """Of one order with its lines at hand. At most four statements: none for what the order does not have."""
+    gifts = [line for line in order.lines.all() if line.kind == OrderLine.GIFT]
+    gifts_fen = sum(line.unit_price_fen * line.quantity for line in gifts)
+    rows = list(OrderDiscount.objects.filter(order=order).order_by("pk")) if order.discount_fen else []
+    in_goods = [row for row in rows if row.line_id not in {line.pk for line in gifts}]
+    refunds, payments = _refunds_and_payments(order) if order.paid_at else ([], [])
     not_hers = {one.payment_id for one in refunds if one.kind != Refund.ORDER}  # paid twice, late, or wrongly
-    payments = order.payments.filter(status=Payment.PAID, amount_fen__gt=0).select_related("gift_card")
+    returned = order.points_used and any(one.status == Refund.SUCCESS for one in refunds)
     return OrderMoney(
         goods_fen=order.items_fen - gifts_fen,
-        savings=_savings(shown),
+        savings=_savings(in_goods),
         other_off_fen=order.discount_fen - sum(row.amount_fen for row in rows),
-        paid=_sources((one, one.paid_fen, True) for one in payments.order_by("pk") if one.pk not in not_hers),
+        paid=_sources((one, one.paid_fen, True) for one in payments if one.pk not in not_hers),
         back=refund_sources(one for one in refunds if one.kind == Refund.ORDER),
         points_used=order.points_used,
-        points_back=points_back(EffectReversal.objects.filter(order=order)) if order.points_used else 0,
+        points_back=points_back(EffectReversal.objects.filter(order=order)) if returned else 0,
+    )
+
+
+def _refunds_and_payments(order: Order) -> tuple[list[Refund], list[Payment]]:
+    refunds = Refund.objects.filter(order=order).exclude(status=Refund.CLOSED)
+    payments = Payment.objects.filter(order=order, status=Payment.PAID, amount_fen__gt=0)
+    return (
+        list(refunds.select_related("payment__gift_card").order_by("pk")),
+        list(payments.select_related("gift_card").order_by("pk")),
     )
 
 
