@@ -9,6 +9,7 @@ from shop.models import EffectReversal, Order, OrderDiscount, OrderLine, Payment
 from shop.queries.pricing import Saving, step_label
 
 WECHAT = "wechat"  # all ways of WeChat Pay: to the shopper they are one
+BUNDLE = "bundle"  # what the parts of a bundle cost less together: part of its price, not a saving
 STAFF = "staff"  # taken off by a person (see services.desk)
 STEPS = ("member", "offer", "promotion", "coupon", "points", "shipping", STAFF)
 
@@ -49,12 +50,14 @@ def order_money(order: Order) -> OrderMoney:
     gifts = [line for line in order.lines.all() if line.kind == OrderLine.GIFT]
     gifts_fen = sum(line.unit_price_fen * line.quantity for line in gifts)
     rows = list(OrderDiscount.objects.filter(order=order).order_by("pk")) if order.discount_fen else []
-    in_goods = [row for row in rows if row.line_id not in {line.pk for line in gifts}]
+    of_gifts = {line.pk for line in gifts}
+    bundled_fen = sum(row.amount_fen for row in rows if row.step == BUNDLE)
+    in_goods = [row for row in rows if row.line_id not in of_gifts and row.step != BUNDLE]
     refunds, payments = _refunds_and_payments(order) if order.paid_at else ([], [])
     not_hers = {one.payment_id for one in refunds if one.kind != Refund.ORDER}  # paid twice, late, or wrongly
     returned = order.points_used and any(one.status == Refund.SUCCESS for one in refunds)
     return OrderMoney(
-        goods_fen=order.items_fen - gifts_fen,
+        goods_fen=order.items_fen - gifts_fen - bundled_fen,
         savings=_savings(in_goods),
         other_off_fen=order.discount_fen - sum(row.amount_fen for row in rows),
         paid=_sources((one, one.paid_fen, True) for one in payments if one.pk not in not_hers),
