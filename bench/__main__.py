@@ -9,12 +9,12 @@ from bench.report import Figure, print_line, print_table
 
 
 def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
-    from bench import finding, imports, messages, orders, pages, peers
+    from bench import finding, hot, imports, ledgers, messages, orders, pages, peers
 
     return {
         "order-hot": orders.order_hot,
         "order-many": orders.order_many,
-        "order-http-hot": orders.order_http_hot,
+        "order-http-hot": hot.order_http_hot,
         "order-http-many": orders.order_http_many,
         "order-oscar": peers.order_oscar,
         "webhook": messages.webhook,
@@ -23,6 +23,7 @@ def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
         "page-list": pages.page_list,
         "page-product": pages.page_product,
         "search": finding.search,
+        "ledger": ledgers.ledger,
         "import-orders": imports.import_orders,
     }
 

@@ -35,10 +35,6 @@ def order_many() -> Iterator[Figure]:
     yield from _interleaved("order-many", through_service, skus=1000)
 
 
-def order_http_hot() -> Iterator[Figure]:
-    yield from _interleaved("order-http-hot", _through_http, skus=1)
-
-
 def order_http_many() -> Iterator[Figure]:
     yield from _interleaved("order-http-many", _through_http, skus=1000)
 

@@ -1,4 +1,6 @@
-"""The web server's door. Platforms' notices take a short way in: they have no session, user, message or page."""
+"""The web server's door. Platforms' notices, and buyers of hot offers, take a short way in: they need no session, user,
+message or page.
+"""
 
 import gc
 import os
@@ -11,9 +13,11 @@ from django.core.handlers.exception import convert_exception_to_response
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
 
-NOTICES = "/wechat/"
+NOTICES, HOT = "/wechat/", "/buy/"
 
 everything = get_wsgi_application()
+
+from django.middleware.security import SecurityMiddleware  # noqa: E402
 
 from core.middleware import RequestLog  # noqa: E402  settings must be loaded before it
 
@@ -21,19 +25,30 @@ from core.middleware import RequestLog  # noqa: E402  settings must be loaded be
 class NoticeHandler(WSGIHandler):
     """Django without the middleware that only pages need; every request is still logged and counted."""
 
+    within: type | None = None
+
     def load_middleware(self, is_async: bool = False) -> None:
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
         view = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]
+        if self.within is not None:
+            view = self.within(view)
         self._middleware_chain = convert_exception_to_response(RequestLog(view))  # type: ignore[arg-type]
 
 
-notices = NoticeHandler()
+class HotHandler(NoticeHandler):
+    """For `shop.pages.hot`, which checks cookie and token itself; browsers get the headers of every other page."""
+
+    within = SecurityMiddleware
+
+
+notices, hot = NoticeHandler(), HotHandler()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    handler = notices if environ["PATH_INFO"].startswith(NOTICES) else everything
+    path = environ["PATH_INFO"]
+    handler = notices if path.startswith(NOTICES) else hot if path.startswith(HOT) else everything
     return handler(environ, start_response)
 
 

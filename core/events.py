@@ -91,6 +91,23 @@ def publish(*events: Any, key: str = "") -> None:
         wake("core.tasks.deliver_events", queue, queue=queue)
 
 
+def listeners(event_type: type) -> tuple[str, list[str], list[str]]:
+    """The event's name, its handlers and their queues, for SQL that writes many events in the way of `publish`."""
+    handlers = _handlers.get(event_name(event_type), [])
+    return event_name(event_type), [name for name, _, _ in handlers], [queue for _, _, queue in handlers]
+
+
+def payload_of(event: Any) -> dict[str, Any]:
+    """An event as its row keeps it, ready for JSON."""
+    return _to_payload(event)
+
+
+def wake_listeners(event_type: type) -> None:
+    """Wake who delivers such events, once they are committed."""
+    for queue in sorted({queue for _, _, queue in _handlers.get(event_name(event_type), [])}):
+        wake("core.tasks.deliver_events", queue, queue=queue)
+
+
 def _to_payload(event: Any) -> dict[str, Any]:
     return {
         field.name: value.isoformat()

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from core import clock
 from core.errors import Conflict, NotFound, Refusal
+from core.ledger_posting import Posting, post
 from core.locks import lock_rows
 from core.models import LedgerAccount, LedgerHold, LedgerLot, LedgerTransfer
 
@@ -74,7 +75,6 @@ def open_account(*, kind: str, owner_id: int) -> LedgerAccount:
     return found
 
 
-@transaction.atomic
 def transfer(
     *,
     cause: str,
@@ -85,10 +85,34 @@ def transfer(
 ) -> LedgerTransfer:
     """Move `amount` from `debit` to `credit`; what a customer receives is a lot that expires at `expires_at`.
 
-    Locks: the customers' accounts. Idempotent on: cause (equal content returns the first row).
-    Raises BalanceTooLow, CauseTaken, WrongAccounts; then nothing was written.
+    One round trip; outside of a transaction its commit is shared with concurrent callers. Locks: the customers'
+    accounts. Idempotent on: cause (equal content returns the first row). Raises BalanceTooLow, CauseTaken,
+    WrongAccounts; then nothing was written.
     """
     _refuse_wrong_accounts(debit, credit, amount)
+    posted = post(Posting(cause, debit.pk, credit.pk, amount, None if credit.is_system else expires_at))
+    if posted is None:
+        return _transfer_the_long_way(cause, debit, credit, amount, expires_at)
+    row = LedgerTransfer(
+        pk=posted.transfer_id,
+        cause=cause,
+        debit=debit,
+        credit=credit,
+        amount=amount,
+        posted_at=posted.posted_at,
+    )
+    row._state.adding = False
+    row._state.db = "default"
+    return row
+
+
+@transaction.atomic
+def _transfer_the_long_way(
+    cause: str, debit: LedgerAccount, credit: LedgerAccount, amount: int, expires_at: datetime | None
+) -> LedgerTransfer:
+    """Step by step, for what `core_ledger_post` left: it knows a cause again, moves out what has expired, and says
+    what is wrong.
+    """
     row = _insert(cause, debit, credit, amount)
     if row is None:
         return _first_posting(cause, debit, credit, amount)

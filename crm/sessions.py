@@ -1,6 +1,7 @@
 """The member's login as a signed cookie: who, which session version, since when. Nothing is kept on the server."""
 
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from django.conf import settings
 from django.core import signing
@@ -12,6 +13,14 @@ from crm.models import Member
 COOKIE = "pond_member"
 SALT = "crm.member"
 RENEW_AFTER = timedelta(days=7)
+
+
+class Login(NamedTuple):
+    """What the cookie says. That the member lives and her version still counts is asked of the database."""
+
+    member_id: int
+    session_version: int
+    since: datetime
 
 
 def log_in(response: HttpResponse, member: Member) -> None:
@@ -32,8 +41,8 @@ def log_out(response: HttpResponse) -> None:
     response.delete_cookie(COOKIE, samesite="Lax")
 
 
-def read(request: HttpRequest) -> tuple[int, int, datetime] | None:
-    """Member id, session version and moment of login; None when there is no valid cookie."""
+def read(request: HttpRequest) -> Login | None:
+    """The login that a valid cookie carries, else None. Asks no database."""
     value = request.COOKIES.get(COOKIE, "")
     if not value:
         return None
@@ -42,7 +51,7 @@ def read(request: HttpRequest) -> tuple[int, int, datetime] | None:
         began = datetime.fromtimestamp(int(since), UTC)
         if clock.now() - began > timedelta(seconds=settings.MEMBER_COOKIE_AGE):
             return None
-        return int(member_id), int(version), began
+        return Login(int(member_id), int(version), began)
     except (signing.BadSignature, ValueError, OverflowError):
         return None
 

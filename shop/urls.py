@@ -12,6 +12,7 @@ from shop.pages import (
     desk,
     favourites,
     finding,
+    hot,
     invoices,
     me,
     offers,
@@ -26,6 +27,7 @@ from shop.pages import (
 )
 
 urlpatterns = [
+    path("buy/<int:offer_id>/", hot.buy, name="buy"),  # first: it is in a hurry
     path("", browse.home, name="home"),
     path("category/", browse.categories, name="categories"),
     path("category/<int:pk>/", browse.category, name="category"),

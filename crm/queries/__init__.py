@@ -30,9 +30,12 @@ from crm.queries.touch import (
     touched_member_ids,
     with_touch_verdict,
 )
+from crm.sessions import Login
+from crm.sessions import read as login_of
 
 __all__ = [
     "ActivityRow",
+    "Login",
     "MemberIdentity",
     "Page",
     "activity_counts_by_day",
@@ -42,6 +45,7 @@ __all__ = [
     "follower_figures",
     "identities_of",
     "living_ids",
+    "login_of",
     "member_by_phone",
     "members_by_identity",
     "members_in",

@@ -18,6 +18,7 @@ from shop.pages.bundles import shown_parts
 from shop.pages.finding_filters import Frame
 from shop.pages.frame import greeted, kept_fragment, member_id_of, note_once, problem, show
 from shop.pages.limits import limit_words
+from shop.pages.hot import refusal_words
 from shop.pages.offers_shown import shown_offers
 from shop.pages.pictures import Picture, of_image, of_url
 
@@ -251,7 +252,7 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
         on_sale=found.status == Product.ON_SALE,
         was_fen=_was_of(found),
         ask=ask if ask in ("cart", "buy") else "",
-        refusal=refusal,
+        refusal=refusal or refusal_words(asked.get("hot", "")),
         promotions=_promotions(pk),
         parts=shown_parts(sku.pk for sku in found.skus) if found.kind == Product.BUNDLE else {},
         voices=queries.voices_of(pk, member_id=member_id_of(request)),

@@ -1,5 +1,6 @@
 """Offers in the words and numbers of the product page."""
 
+import secrets
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -30,6 +31,8 @@ def shown_offers(product_id: int, member_id: int | None) -> list[dict[str, Any]]
                 "usual_fen": one.usual_fen if one.usual_fen > one.price_fen else None,
                 "state": one.state,
                 "left": one.left,
+                # A fresh key per page: however often the button is tapped, there is one order.
+                "key": secrets.token_urlsafe(18) if one.kind == "flash" and one.state == "open" else "",
                 "quota": one.quota,
                 "limit": one.per_member_limit,
                 "is_waiting": one.is_waiting,

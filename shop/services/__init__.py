@@ -77,6 +77,7 @@ from shop.services.gift_cards import (
     make_gift_cards,
     void_gift_cards,
 )
+from shop.services.hot import buy_offer
 from shop.services.invoices import (
     issue_invoice,
     refuse_invoice,
@@ -160,6 +161,7 @@ __all__ = [
     "ask_stock_notice",
     "bind_gift_card",
     "book_slot",
+    "buy_offer",
     "book_stocktake",
     "bring_catalogue_file",
     "buyer_of_sale",

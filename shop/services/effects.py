@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
@@ -13,6 +14,7 @@ from core.models import LedgerHold
 from shop.events import OfferFreed
 from shop.models import EffectReversal, Order, OrderDiscount, OrderLine
 from shop.services.limits import give_back_limits
+from shop.services.hot_gone import forget_gone
 
 SPENT = "points.spent"  # the house's account of points that became discounts
 
@@ -165,4 +167,5 @@ def _give_back_pieces(order: Order, parts: Mapping[int, int] | None, moment: dat
         )
         freed = cursor.fetchall()
     for offer_id, places in freed:
+        transaction.on_commit(partial(forget_gone, offer_id))
         publish(OfferFreed(offer_id=offer_id, places=places, at=moment), key=f"offer:{offer_id}")

@@ -43,6 +43,14 @@ def test_a_notice_is_answered_logged_and_numbered_without_the_pages_middleware()
     assert "Content-Security-Policy" not in headers
 
 
+def test_buyers_of_hot_offers_come_in_without_them_too() -> None:
+    status, headers = asked("/buy/1/")
+    assert status.startswith("405")  # only a form may buy
+    assert headers["X-Request-ID"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "Content-Security-Policy" not in headers
+
+
 def test_everything_else_goes_through_all_of_it() -> None:
     status, headers = asked("/healthz")
     assert status.startswith("200")

@@ -1,0 +1,98 @@
+"""Many transfers in one statement: what `core.ledger.transfer` writes for one, set by set for a batch."""
+
+from django.db import migrations
+
+POST = """
+CREATE FUNCTION core_ledger_post(
+    p_causes text[], p_debits bigint[], p_credits bigint[], p_amounts bigint[], p_expires timestamptz[],
+    p_at timestamptz
+) RETURNS TABLE (o_place int, o_transfer_id bigint) LANGUAGE plpgsql AS $$
+-- Post transfers, all of them or none. Returns no row, and has written nothing, when one of them is not plain: its
+-- cause is known, what the account had before does not cover it, or something of the account has expired. The caller
+-- then posts one by one, which finds the reason.
+-- As everywhere in the ledger causes come before accounts, accounts are locked by id, and the house's never are.
+DECLARE
+    v_ids bigint[] := ARRAY(
+        SELECT nextval('core_ledgertransfer_id_seq') FROM generate_series(1, cardinality(p_causes))
+    );
+    v_customers bigint[];
+    v_written int;
+BEGIN
+    INSERT INTO core_ledgertransfer (id, cause, debit_id, credit_id, amount, posted_at)
+    SELECT p.id, p.cause, p.debit, p.credit, p.amount, p_at
+    FROM unnest(v_ids, p_causes, p_debits, p_credits, p_amounts) AS p(id, cause, debit, credit, amount)
+    ORDER BY p.cause
+    ON CONFLICT (cause) DO NOTHING;
+    GET DIAGNOSTICS v_written = ROW_COUNT;
+    IF v_written < cardinality(p_causes) THEN
+        RAISE EXCEPTION USING ERRCODE = 'PL001';
+    END IF;
+    WITH locked AS MATERIALIZED (
+        SELECT id FROM core_ledgeraccount WHERE id = ANY(p_debits || p_credits) AND owner_id > 0
+        ORDER BY id FOR NO KEY UPDATE
+    )
+    SELECT array_agg(id) INTO v_customers FROM locked;
+    IF v_customers && p_debits THEN
+        -- The guard: only what is there and not held can go.
+        IF EXISTS (
+            SELECT FROM (
+                SELECT p.debit, sum(p.amount) AS amount FROM unnest(p_debits, p_amounts) AS p(debit, amount)
+                WHERE p.debit = ANY(v_customers) GROUP BY p.debit
+            ) d JOIN core_ledgeraccount a ON a.id = d.debit
+            WHERE a.balance - a.held < d.amount OR EXISTS (
+                SELECT FROM core_ledgerlot l
+                WHERE l.account_id = a.id AND l.remaining > 0 AND l.expires_at <= p_at
+            )
+        ) THEN
+            RAISE EXCEPTION USING ERRCODE = 'PL001';
+        END IF;
+        -- Lots first-expiring-first and transfers in their order, both as stretches of one line: what overlaps is used.
+        WITH wanted AS MATERIALIZED (
+            SELECT p.id, p.debit, p.amount,
+                   sum(p.amount) OVER (PARTITION BY p.debit ORDER BY p.place) - p.amount AS before
+            FROM unnest(v_ids, p_debits, p_amounts) WITH ORDINALITY AS p(id, debit, amount, place)
+            WHERE p.debit = ANY(v_customers)
+        ), lots AS MATERIALIZED (
+            SELECT l.id, l.account_id, l.remaining,
+                   sum(l.remaining) OVER (PARTITION BY l.account_id ORDER BY l.expires_at NULLS LAST, l.id)
+                       - l.remaining AS before
+            FROM core_ledgerlot l
+            WHERE l.account_id = ANY(ARRAY(SELECT debit FROM wanted)) AND l.remaining > 0
+        ), used AS MATERIALIZED (
+            SELECT l.id AS lot_id, w.id AS transfer_id,
+                   (least(w.before + w.amount, l.before + l.remaining) - greatest(w.before, l.before))::bigint AS amount
+            FROM wanted w JOIN lots l ON l.account_id = w.debit
+                AND l.before < w.before + w.amount AND w.before < l.before + l.remaining
+        ), emptied AS (
+            UPDATE core_ledgerlot lot SET remaining = lot.remaining - u.amount
+            FROM (SELECT lot_id, sum(amount)::bigint AS amount FROM used GROUP BY lot_id) u WHERE lot.id = u.lot_id
+        )
+        INSERT INTO core_ledgerlotuse (lot_id, transfer_id, amount) SELECT lot_id, transfer_id, amount FROM used;
+    END IF;
+    UPDATE core_ledgeraccount a SET balance = a.balance + n.change
+    FROM (
+        SELECT m.account, sum(m.change)::bigint AS change FROM (
+            SELECT * FROM unnest(p_credits, p_amounts) AS c(account, change)
+            UNION ALL SELECT d.account, -d.change FROM unnest(p_debits, p_amounts) AS d(account, change)
+        ) m WHERE m.account = ANY(v_customers) GROUP BY m.account
+    ) n WHERE a.id = n.account AND n.change <> 0;
+    INSERT INTO core_ledgerlot (account_id, transfer_id, amount, remaining, expires_at)
+    SELECT p.credit, p.id, p.amount, p.amount, p.expires
+    FROM unnest(v_ids, p_credits, p_amounts, p_expires) AS p(id, credit, amount, expires)
+    WHERE p.credit = ANY(v_customers);
+    RETURN QUERY SELECT p.place::int, p.id FROM unnest(v_ids) WITH ORDINALITY AS p(id, place);
+EXCEPTION WHEN SQLSTATE 'PL001' THEN
+    RETURN;
+END $$;
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("core", "0003_hold_function")]
+
+    operations = [
+        migrations.RunSQL(
+            POST,
+            "DROP FUNCTION core_ledger_post(text[], bigint[], bigint[], bigint[], timestamptz[], timestamptz)",
+        )
+    ]
