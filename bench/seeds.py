@@ -42,6 +42,13 @@ def shop(*, skus: int = 1000) -> list[int]:
         )
         warehouse = Store.objects.get(code="warehouse")
         Stock.objects.bulk_create(Stock(sku=sku, store=warehouse, on_hand=1_000_000_000) for sku in rows)
+        lab.execute(
+            """
+            INSERT INTO shop_stockmovement (stock_id, reason, on_hand_change, reserved_change, on_hand_after,
+                                            reserved_after, cause, actor, note, moved_at)
+            SELECT id, 'receive', on_hand, 0, on_hand, 0, 'bench', '', '', now() FROM shop_stock
+            """
+        )
         refresh_products()
         lab.execute("ANALYZE")
     return list(Sku.objects.filter(code__startswith="BENCH-").order_by("pk").values_list("pk", flat=True))

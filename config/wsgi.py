@@ -4,6 +4,7 @@ message or page.
 
 import gc
 import os
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,33 +15,63 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
 
 NOTICES, HOT = "/wechat/", "/buy/"
+HOT_PATH = re.compile(r"/buy/([0-9]{1,18})/")
 
 everything = get_wsgi_application()
 
+# Settings must be loaded before these.
+from django.http import HttpRequest, HttpResponse  # noqa: E402
 from django.middleware.security import SecurityMiddleware  # noqa: E402
+from django.urls import ResolverMatch  # noqa: E402
 
-from core.middleware import RequestLog  # noqa: E402  settings must be loaded before it
+from core.middleware import RequestLog  # noqa: E402
+from shop.pages.hot import buy  # noqa: E402
+
+HOT_MATCH = ResolverMatch(buy, (), {}, url_name="buy", namespaces=["shop"])
 
 
 class NoticeHandler(WSGIHandler):
     """Django without the middleware that only pages need; every request is still logged and counted."""
-
-    within: type | None = None
 
     def load_middleware(self, is_async: bool = False) -> None:
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
         view = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]
-        if self.within is not None:
-            view = self.within(view)
         self._middleware_chain = convert_exception_to_response(RequestLog(view))  # type: ignore[arg-type]
 
 
-class HotHandler(NoticeHandler):
-    """For `shop.pages.hot`, which checks cookie and token itself; browsers get the headers of every other page."""
+class HotHandler(WSGIHandler):
+    """For `shop.pages.hot.buy`, which checks cookie and form itself; browsers get the headers of every other page.
 
-    within = SecurityMiddleware
+    A crowd comes at one moment, so what Django does around a view is left out: the path is the only one of this door,
+    nobody is told that a request begins and ends (`shop.services.hot` looks after its own connections), and its view
+    belongs to no middleware.
+    """
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        secured: Any = SecurityMiddleware(convert_exception_to_response(self._bought))  # type: ignore[arg-type]
+        self._middleware_chain = convert_exception_to_response(RequestLog(secured))
+
+    def _bought(self, request: HttpRequest) -> HttpResponse:
+        offer = HOT_PATH.fullmatch(request.path_info)
+        if offer is None:
+            return self._get_response(request)  # type: ignore[attr-defined, no-any-return]
+        request.resolver_match = HOT_MATCH
+        return buy(request, int(offer[1]))
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        request = self.request_class(environ)
+        response = self.get_response(request)
+        headers = [
+            *response.items(),
+            *(("Set-Cookie", one.OutputString()) for one in response.cookies.values()),
+        ]
+        start_response(f"{response.status_code} {response.reason_phrase}", headers)
+        return [response.content]
 
 
 notices, hot = NoticeHandler(), HotHandler()

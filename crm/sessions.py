@@ -1,6 +1,7 @@
 """The member's login as a signed cookie: who, which session version, since when. Nothing is kept on the server."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import NamedTuple
 
 from django.conf import settings
@@ -41,13 +42,18 @@ def log_out(response: HttpResponse) -> None:
     response.delete_cookie(COOKIE, samesite="Lax")
 
 
+@cache
+def _signer(key: str) -> signing.Signer:
+    return signing.Signer(key=key, salt=SALT)
+
+
 def read(request: HttpRequest) -> Login | None:
     """The login that a valid cookie carries, else None. Asks no database."""
     value = request.COOKIES.get(COOKIE, "")
     if not value:
         return None
     try:
-        member_id, version, since = signing.Signer(salt=SALT).unsign(value).split(".")
+        member_id, version, since = _signer(settings.SECRET_KEY).unsign(value).split(".")
         began = datetime.fromtimestamp(int(since), UTC)
         if clock.now() - began > timedelta(seconds=settings.MEMBER_COOKIE_AGE):
             return None

@@ -76,7 +76,7 @@ BEGIN
     RETURN QUERY
     WITH asks AS MATERIALIZED (
         SELECT a.*, (
-            SELECT o.number FROM shop_order o WHERE o.member_id = a.member_id AND o.idempotency_key = a.key
+            SELECT o.number::text FROM shop_order o WHERE o.member_id = a.member_id AND o.idempotency_key = a.key
         ) AS before, coalesce((
             SELECT t.taken FROM shop_offertally t WHERE t.offer_id = p_offer_id AND t.member_id = a.member_id
         ), 0) AS tally
@@ -179,7 +179,7 @@ END $$;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("shop", "0082_logistics_words"), ("core", "0003_hold_function")]
+    dependencies = [("shop", "0050_aftersales"), ("core", "0003_hold_function")]
 
     operations = [
         migrations.RunSQL(

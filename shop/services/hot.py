@@ -306,6 +306,8 @@ def _plan(offer_id: int, offer: _Offer, buyer: _Buyer, moment: datetime) -> "_Pl
     if kept is not None and kept[0] > time.monotonic():
         return kept[1]
     made = _made_plan(offer_id, offer, buyer, moment)
+    if made == GONE:
+        return made  # the next buyer may find a piece that came back
     if len(_plans) >= MOST_PLANS:
         _plans.clear()
     lifetime = getattr(settings, "HOT_SECONDS", 0.0 if settings.TESTING else PLAN_SECONDS)
@@ -322,6 +324,8 @@ def _made_plan(offer_id: int, offer: _Offer, buyer: _Buyer, moment: datetime) ->
     """Through the shop's own pricing and routing, as the checkout of somebody without coupons and points."""
     lines = [(offer.sku_id, 1)]
     quote = pricing.quote(member_id=None, lines=lines, choices=NO_COUPONS, region=buyer.province, at=moment)
+    if any(note.message == "offer_sold_out" and note.source == f"offer:{offer_id}" for note in quote.notes):
+        return GONE  # a moment after it was looked at
     goods = _goods(offer.sku_id)
     if (
         goods is None
