@@ -3,7 +3,11 @@
 Functions, because their statements are planned once per connection and not once per batch.
 """
 
+from importlib import import_module
+
 from django.db import migrations
+
+LIMITS_LOCK = import_module("shop.migrations.0121_presale_limit_functions").LOCK
 
 READ_HOT = """
 CREATE FUNCTION shop_read_hot(
@@ -70,6 +74,12 @@ BEGIN
       AND starts_at <= p_at AND ends_at > p_at
     FOR NO KEY UPDATE;
     v_open := FOUND;
+    -- A limit of the product is counted by the checkout alone; the lock keeps the first one from coming meanwhile.
+    PERFORM pg_advisory_xact_lock_shared(LIMITS_LOCK);
+    v_open := v_open AND EXISTS (
+        SELECT FROM shop_sku s JOIN shop_product p ON p.id = s.product_id
+        WHERE s.id = p_sku_id AND s.supply = 'stock' AND p.limit_per_member IS NULL
+    );
     IF NOT v_open THEN
         v_left := 0;
     END IF;
@@ -175,11 +185,11 @@ BEGIN
     LEFT JOIN allowed l ON l.place = a.place
     LEFT JOIN stocked s ON s.place = a.place;
 END $$;
-"""
+""".replace("LIMITS_LOCK", str(LIMITS_LOCK))
 
 
 class Migration(migrations.Migration):
-    dependencies = [("shop", "0050_aftersales"), ("core", "0003_hold_function")]
+    dependencies = [("shop", "0121_presale_limit_functions"), ("core", "0003_hold_function")]
 
     operations = [
         migrations.RunSQL(

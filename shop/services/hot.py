@@ -364,7 +364,7 @@ def _made_plan(offer_id: int, offer: _Offer, buyer: _Buyer, moment: datetime) ->
 
 
 def _goods(sku_id: int) -> tuple[str, str, str] | None:
-    """Names and picture of goods that a parcel can bring; None of anything else."""
+    """Names and picture of goods that a parcel can bring and that nobody counts per person; None of anything else."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -372,7 +372,8 @@ def _goods(sku_id: int) -> tuple[str, str, str] | None:
                 SELECT coalesce(nullif(i.thumbnail, ''), i.image) FROM shop_productimage i
                 WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
             ), '')
-            FROM shop_sku s JOIN shop_product p ON p.id = s.product_id WHERE s.id = %s AND p.kind = 'goods'
+            FROM shop_sku s JOIN shop_product p ON p.id = s.product_id
+            WHERE s.id = %s AND p.kind = 'goods' AND s.supply = 'stock' AND p.limit_per_member IS NULL
             """,
             [sku_id],
         )

@@ -32,6 +32,7 @@ from shop.models import (
     OrderDiscount,
     OrderLine,
     OrderLog,
+    Product,
     ShippingRate,
     StockMovement,
 )
@@ -152,6 +153,9 @@ def test_what_the_offer_alone_does_not_decide_goes_to_the_checkout() -> None:
     assert grab(free, buyer()).state == "checkout"
     usual = builders.sku(stock=10, price_fen=900)  # less than the offer asks for
     assert grab(instruments.offer(usual), buyer()).state == "checkout"
+    counted = builders.sku(stock=10)
+    Product.objects.filter(pk=counted.product_id).update(limit_per_member=1)
+    assert grab(instruments.offer(counted), buyer()).state == "checkout"
     assert Order.objects.count() == 0
 
 
