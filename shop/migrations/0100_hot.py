@@ -189,7 +189,7 @@ END $$;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("shop", "0121_presale_limit_functions"), ("core", "0003_hold_function")]
+    dependencies = [("shop", "0101_goods_rules"), ("core", "0003_hold_function")]
 
     operations = [
         migrations.RunSQL(

@@ -17,8 +17,8 @@ from shop.pages import finding_filters, words
 from shop.pages.bundles import shown_parts
 from shop.pages.finding_filters import Frame
 from shop.pages.frame import greeted, kept_fragment, member_id_of, note_once, problem, show
-from shop.pages.limits import limit_words
 from shop.pages.hot import refusal_words
+from shop.pages.limits import limit_words
 from shop.pages.offers_shown import shown_offers
 from shop.pages.pictures import Picture, of_image, of_url
 

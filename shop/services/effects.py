@@ -13,8 +13,8 @@ from core.events import publish
 from core.models import LedgerHold
 from shop.events import OfferFreed
 from shop.models import EffectReversal, Order, OrderDiscount, OrderLine
-from shop.services.limits import give_back_limits
 from shop.services.hot_gone import forget_gone
+from shop.services.limits import give_back_limits
 
 SPENT = "points.spent"  # the house's account of points that became discounts
 
