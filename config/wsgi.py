@@ -53,19 +53,18 @@ class HotHandler(WSGIHandler):
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
-        secured: Any = SecurityMiddleware(convert_exception_to_response(self._bought))  # type: ignore[arg-type]
+        secured: Any = SecurityMiddleware(convert_exception_to_response(self._bought))
         self._middleware_chain = convert_exception_to_response(RequestLog(secured))
 
     def _bought(self, request: HttpRequest) -> HttpResponse:
         offer = HOT_PATH.fullmatch(request.path_info)
         if offer is None:
-            return self._get_response(request)  # type: ignore[attr-defined, no-any-return]
+            return self._get_response(request)  # type: ignore[attr-defined]
         request.resolver_match = HOT_MATCH
         return buy(request, int(offer[1]))
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        request = self.request_class(environ)
-        response = self.get_response(request)
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        response: Any = self.get_response(self.request_class(environ))
         headers = [
             *response.items(),
             *(("Set-Cookie", one.OutputString()) for one in response.cookies.values()),

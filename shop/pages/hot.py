@@ -68,7 +68,8 @@ def _told(request: HttpRequest, answer: HotAnswer, *, status: int = 0) -> HttpRe
     response = HttpResponse(
         orjson.dumps(told), content_type="application/json", status=status or _STATUS[answer.state]
     )
-    response._has_been_logged = True  # by the request's own line; a crowd need not be written down twice
+    # The request has a line of its own; a crowd need not be written down twice.
+    response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 
