@@ -61,7 +61,7 @@ def put_goods(stores: dict[str, Store]) -> None:
                 terms.stores.set([stores["xintiandi"], stores["hubin"]])
             case "VS-003":
                 services.save_terms(
-                    sku_id=sku.pk, delivers="text", text="课程地址:https://pond.example/course 口令:睡莲"
+                    sku_id=sku.pk, delivers="text", text="课程地址 https://pond.example/course\n口令 睡莲"
                 )
             case "VS-004":
                 services.save_terms(sku_id=sku.pk, delivers="code", text="到店点单时出示兑换码。")

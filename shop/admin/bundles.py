@@ -51,8 +51,8 @@ class BundleItemInline(TabularInline):
     model = BundleItem
     form = BundleItemForm
     fk_name = "bundle"
-    fields = ["sku", "quantity", "alone"]
-    readonly_fields = ["alone"]
+    fields = ["sku", "goods", "quantity", "alone"]
+    readonly_fields = ["goods", "alone"]
     autocomplete_fields = ["sku"]
     extra = 0
     min_num = 1
@@ -61,6 +61,10 @@ class BundleItemInline(TabularInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BundleItem]:
         return super().get_queryset(request).select_related("sku__product")
+
+    @admin.display(description=_("product"))
+    def goods(self, item: BundleItem) -> str:
+        return f"{item.sku.product.name} {item.sku.name}".strip() if item.pk else "–"
 
     @admin.display(description=_("price alone"))
     def alone(self, item: BundleItem) -> str:

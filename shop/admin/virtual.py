@@ -69,7 +69,7 @@ class GoodsTermsAdmin(BaseAdmin):
     readonly_fields = ["taken"]
     fieldsets = [
         (None, {"fields": ["sku", "delivers", "text", ("quota", "taken")]}),
-        (_("Vouchers"), {"fields": [("valid_days", "valid_until"), "valid_from", "stores"]}),
+        (_("Vouchers"), {"fields": ["valid_days", "valid_until", "valid_from", "stores"]}),
     ]
     actions_detail = ["add_codes"]
     actions_row = ["add_codes"]
@@ -95,7 +95,7 @@ class GoodsTermsAdmin(BaseAdmin):
         label={"text": "default", "code": "info", "voucher": "success"},
     )
     def delivery(self, terms: GoodsTerms) -> tuple[str, Any]:
-        words = {"text": _("text or link"), "code": _("code"), "voucher": _("voucher")}
+        words = {"text": _("text or link"), "code": _("redemption code"), "voucher": _("voucher")}
         return terms.delivers, words[terms.delivers]
 
     @admin.display(description=_("pieces there are"), ordering="quota")
@@ -112,7 +112,7 @@ class GoodsTermsAdmin(BaseAdmin):
             "count": terms.valid_days
         }
 
-    @admin.display(description=_("issued"))
+    @admin.display(description=_("given out"))
     def codes_link(self, terms: GoodsTerms) -> str:
         if terms.delivers == GoodsTerms.TEXT:
             return "–"
@@ -168,11 +168,11 @@ class VirtualCodeAdmin(ReadOnlyAdmin):
     search_help_text = _("SKU code, last four characters, or order number")
     ordering = ["-pk"]
     paginator = InfinitePaginator
-    fields = ["ending", "sku", "condition", "order", ("given_at", "added_at")]
-    readonly_fields = ["ending", "condition", "order"]
+    fields = ["ending", "sku", "state", "order", ("given_at", "added_at")]
+    readonly_fields = ["ending", "order"]
     actions = ["drop"]
 
-    @admin.display(description=_("code"))
+    @admin.display(description=_("redemption code"))
     def ending(self, code: VirtualCode) -> str:
         return f"…{code.code_end}"
 

@@ -41,10 +41,10 @@ class VoucherAdmin(ReadOnlyAdmin):
     ordering = ["-pk"]
     paginator = InfinitePaginator
     fields = [
-        ("code_end", "goods"), ("condition", "order"), ("valid_from", "expires_at"),
+        ("code_end", "goods_text"), ("state", "order"), ("valid_from", "expires_at"),
         ("redeemed_at", "store", "actor"), ("created_at", "voided_at"),
     ]  # fmt: skip
-    readonly_fields = ["code_end", "goods", "condition", "order"]
+    readonly_fields = ["code_end", "goods_text", "order"]
     actions_detail = ["extend"]
 
     def get_search_results(
@@ -56,7 +56,11 @@ class VoucherAdmin(ReadOnlyAdmin):
     @admin.display(description=_("voucher code"))
     def code_end(self, voucher: Voucher) -> str:
         """Whole it is shown to its buyer only."""
-        return f"**** **** {voucher.code[-4:]}"
+        return str(voucher)
+
+    @admin.display(description=_("product"))
+    def goods_text(self, voucher: Voucher) -> str:
+        return f"{voucher.line.product_name} {voucher.line.sku_name}".strip()
 
     @display(description=_("product"), header=True)
     def goods(self, voucher: Voucher) -> list[str]:

@@ -90,7 +90,7 @@ class VirtualCode(models.Model):
     """
 
     FREE, GIVEN, VOID = "free", "given", "void"
-    STATES = [(FREE, _("free")), (GIVEN, _("given")), (VOID, _("void"))]
+    STATES = [(FREE, _("not given yet")), (GIVEN, _("given to a buyer")), (VOID, _("void"))]
 
     sku = models.ForeignKey("shop.Sku", models.PROTECT, related_name="codes", verbose_name=_("SKU"))
     code = SecretField(editable=False)

@@ -17,7 +17,7 @@ class Voucher(models.Model):
     STATES = [
         (UNUSED, _("not used yet")),
         (REDEEMED, _("redeemed")),
-        (VOID, _("given back")),
+        (VOID, _("paid back")),
         (EXPIRED, _("expired")),
     ]
 
@@ -76,7 +76,7 @@ class Voucher(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.shown_code
+        return f"…{self.code[-4:]}"
 
     @property
     def shown_code(self) -> str:

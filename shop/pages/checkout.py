@@ -339,6 +339,7 @@ def _till(
         order={
             "number": order.number,
             "total_fen": order.total_fen,
+            "is_done": order.status == rules.RECEIVED and words.has_no_parcel(order),
             "address": reverse("shop:order", args=[order.number]),
             "seconds_left": words.seconds_left(order.expires_at),
             "pay_until": words.clock_time(order.expires_at),

@@ -4,7 +4,7 @@ from typing import Any
 
 from shop import queries
 from shop.models import Order
-from shop.pages.vouchers import shown_voucher
+from shop.pages.vouchers import shown_voucher, told
 
 
 def shown_delivery(order: Order) -> list[dict[str, Any]]:
@@ -13,7 +13,7 @@ def shown_delivery(order: Order) -> list[dict[str, Any]]:
         {
             "name": row.line.product_name,
             "variant": row.line.sku_name,
-            "text": row.text,
+            "text": told(row.text),
             "codes": row.codes,
             "vouchers": [shown_voucher(voucher) for voucher in row.vouchers],
         }

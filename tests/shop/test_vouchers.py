@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from django.http import HttpResponse
 from django.test import Client
 
-from core import clock
+from core import clock, tokens
 from core.audits import run_audit
 from core.models import DomainEvent
 from crm import sessions
@@ -395,3 +395,8 @@ def test_operators_see_kinds_terms_codes_and_vouchers(admin_client: Client) -> N
         )
     page = text_of(admin_client.get(f"/admin/shop/product/{card.product_id}/change/"))
     assert 'name="kind"' in page
+    _token, secret = tokens.issue_token(name="ERP", scopes=["products:read"])
+    answer = Client().get(
+        f"/api/v1/products/{card.product_id}/", headers={"Authorization": f"Bearer {secret}"}
+    )
+    assert answer.json()["kind"] == "virtual"
