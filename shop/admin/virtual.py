@@ -65,7 +65,7 @@ class GoodsTermsAdmin(BaseAdmin):
     search_fields = ["sku__code", "sku__product__name"]
     search_help_text = _("SKU code or product name")
     ordering = ["-pk"]
-    filter_horizontal = ["stores"]
+    autocomplete_fields = ["stores"]
     readonly_fields = ["taken"]
     fieldsets = [
         (None, {"fields": ["sku", "delivers", "text", ("quota", "taken")]}),
