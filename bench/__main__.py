@@ -9,17 +9,18 @@ from bench.report import Figure, print_line, print_table
 
 
 def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
-    from bench import finding, hot, imports, ledgers, messages, orders, pages, peers
+    from bench import checkout, finding, hot, imports, ledgers, messages, orders, pages, peers
 
     return {
         "order-hot": orders.order_hot,
         "order-many": orders.order_many,
         "order-http-hot": hot.order_http_hot,
-        "order-http-many": orders.order_http_many,
+        "order-http-many": checkout.order_http_many,
         "order-oscar": peers.order_oscar,
         "webhook": messages.webhook,
         "broadcast-plan": messages.broadcast_plan,
         "broadcast-send": messages.broadcast_send,
+        "price-cart": checkout.price_cart,
         "page-list": pages.page_list,
         "page-product": pages.page_product,
         "search": finding.search,

@@ -180,6 +180,9 @@ def search() -> Iterator[Figure]:
         in_stock=True,
     )
     some_id = Product.objects.order_by("pk").values_list("pk", flat=True)[1000]
+    deep = ""
+    for _page in range(19):
+        deep = queries.product_list(search="连衣裙", after=deep).after
     figures: dict[str, dict[str, Callable[[], object]]] = {
         "search-words": {
             "two characters, a third of all": lambda: queries.product_list(search="裙子"),
@@ -188,7 +191,7 @@ def search() -> Iterator[Figure]:
             "code": lambda: queries.product_list(search="P1234"),
             "brand": lambda: queries.product_list(search="brand7"),
             "sorted by price": lambda: queries.product_list(search="连衣裙", sort="price"),
-            "page 20": lambda: queries.product_list(search="连衣裙", page=20),
+            "page 20": lambda: queries.product_list(search="连衣裙", after=deep),
             "category with children": lambda: queries.product_list(category=women),
             "category, sorted by price": lambda: queries.product_list(category=women, sort="-price"),
             "words and five filters": lambda: queries.product_list(search="裙", filters=some),

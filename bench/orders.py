@@ -35,10 +35,6 @@ def order_many() -> Iterator[Figure]:
     yield from _interleaved("order-many", through_service, skus=1000)
 
 
-def order_http_many() -> Iterator[Figure]:
-    yield from _interleaved("order-http-many", _through_http, skus=1000)
-
-
 def through_service(skus: int) -> tuple[float, dict[str, object]]:
     """32 buyers (2 processes of 16 threads) call place_order for SECONDS; orders per second of all."""
     seeds.shop()

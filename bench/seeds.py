@@ -54,6 +54,79 @@ def shop(*, skus: int = 1000) -> list[int]:
     return list(Sku.objects.filter(code__startswith="BENCH-").order_by("pk").values_list("pk", flat=True))
 
 
+def full_product() -> int:
+    """One product with all that its page can show: pictures, six variants, stars, reviews, questions. Repeatable."""
+    from core import clock
+    from shop.models import Order, OrderLine, Product, Question, Sku
+    from shop.services import place_order, refresh_products
+    from shop.services.addresses import AddressInput
+
+    first = shop()[0]
+    product = Product.objects.get(skus=first)
+    if product.detail:
+        return product.pk
+    product.detail = "".join(
+        f"<p>第 {number} 段：雪松、琥珀与一点点烟熏，留香六小时。</p>" for number in range(1, 9)
+    )
+    product.save(update_fields=["detail"])
+    lab.execute(
+        """
+        INSERT INTO shop_productimage (product_id, image, thumbnail, width, height, alt, position)
+        SELECT %s, format('products/%%s.jpg', n), format('products/%%s-small.jpg', n), 1600, 2000, '', n
+        FROM generate_series(1, 4) n
+        """,
+        [product.pk],
+    )
+    for number, size in enumerate(("10ml", "30ml", "75ml", "100ml", "礼盒"), 2):
+        made = Sku.objects.create(
+            product=product,
+            code=f"FULL-{number}",
+            name=size,
+            spec={"容量": size},
+            price_fen=9_900 + 3_000 * number,
+            list_price_fen=12_900 + 3_000 * number,
+            position=number,
+        )
+        lab.execute(
+            "INSERT INTO shop_stock (sku_id, store_id, on_hand, reserved) SELECT %s, id, 1000, 0 FROM crm_store"
+            " WHERE code = 'warehouse'",
+            [made.pk],
+        )
+    refresh_products(product_ids=[product.pk])
+    address = AddressInput("陈晓", "13800000001", "上海市", "上海市", "静安区", "南京西路 1 号")
+    for number, buyer in enumerate(members()[:12]):
+        order = place_order(
+            member_id=buyer, lines=[(first, 1)], address=address, idempotency_key=f"bench-review-{number}"
+        )
+        line = OrderLine.objects.get(order=order)
+        lab.execute(
+            """
+            INSERT INTO shop_review (line_id, product_id, member_id, stars, text, is_anonymous, state, written_at,
+                                     decided_by, reason, answer, answered_by)
+            VALUES (%s, %s, %s, 5, '味道很干净，回购第三次了，包装也用心。', false, 'shown', now(), '', '',
+                    '谢谢喜欢。', '')
+            """,
+            [line.pk, product.pk, buyer],
+        )
+        Question.objects.create(
+            product=product,
+            member_id=buyer,
+            text=f"适合秋天吗？{number}",
+            answer="适合，木质调秋冬更暖。",
+            state=Question.SHOWN,
+            asked_at=clock.now(),
+            answered_at=clock.now(),
+        )
+    lab.execute(
+        "INSERT INTO shop_productrating (product_id, reviews_count, stars_sum, good_count, photos_count)"
+        " VALUES (%s, 12, 60, 12, 0) ON CONFLICT DO NOTHING",
+        [product.pk],
+    )
+    Order.objects.filter(idempotency_key__startswith="bench-review-").update(paid_at=clock.now(), paid_fen=1)
+    lab.execute("ANALYZE")
+    return product.pk
+
+
 def members(count: int = MEMBERS) -> list[int]:
     """Members with their stats row; answers their ids. Repeatable."""
     from core import clock

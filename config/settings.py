@@ -81,6 +81,7 @@ if not (DATABASE_URL and REDIS_URL):
 DATABASES = {
     "default": {
         **env.db_url_config(DATABASE_URL),
+        "ENGINE": "config.postgres",
         "CONN_MAX_AGE": env.int("CONN_MAX_AGE", 600),
         "CONN_HEALTH_CHECKS": True,
         # PgBouncer in transaction mode cannot hold cursors over transactions.

@@ -1,5 +1,6 @@
 """The web server's door. Platforms' notices, and buyers of hot offers, take a short way in: they need no session, user,
-message or page.
+message or page. So do the pages that shoppers see most: they know members, not staff, and nothing of the admin is laid
+around them.
 """
 
 import gc
@@ -23,11 +24,24 @@ everything = get_wsgi_application()
 from django.http import HttpRequest, HttpResponse  # noqa: E402
 from django.middleware.security import SecurityMiddleware  # noqa: E402
 from django.urls import ResolverMatch  # noqa: E402
+from django.utils.module_loading import import_string  # noqa: E402
 
 from core.middleware import RequestLog  # noqa: E402
 from shop.pages.hot import buy  # noqa: E402
 
 HOT_MATCH = ResolverMatch(buy, (), {}, url_name="buy", namespaces=["shop"])
+
+# Of settings.MIDDLEWARE, what a shopper's page needs, in the same order: not the staff's sessions, logins, messages
+# and edit history, and not the static files, which have addresses of their own.
+SHOPPING_LAYERS = (
+    "core.middleware.RequestLog",
+    "django.middleware.security.SecurityMiddleware",
+    "config.middleware.ContentPolicy",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "crm.middleware.MemberSession",
+)
+SHOPPING = frozenset({"", "category", "search", "p", "cart", "checkout"})  # first words of addresses
 
 
 class NoticeHandler(WSGIHandler):
@@ -39,6 +53,22 @@ class NoticeHandler(WSGIHandler):
         self._exception_middleware: list[Any] = []
         view = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]
         self._middleware_chain = convert_exception_to_response(RequestLog(view))  # type: ignore[arg-type]
+
+
+class ShoppingHandler(WSGIHandler):
+    """Django with the layers that shoppers' pages need; none of these pages knows `request.user` or a session."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        handler = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]
+        for layer in reversed(SHOPPING_LAYERS):
+            made = import_string(layer)(handler)
+            if hasattr(made, "process_view"):
+                self._view_middleware.insert(0, made.process_view)
+            handler = convert_exception_to_response(made)
+        self._middleware_chain = handler
 
 
 class HotHandler(WSGIHandler):
@@ -73,12 +103,17 @@ class HotHandler(WSGIHandler):
         return [response.content]
 
 
-notices, hot = NoticeHandler(), HotHandler()
+notices, hot, shopping = NoticeHandler(), HotHandler(), ShoppingHandler()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     path = environ["PATH_INFO"]
-    handler = notices if path.startswith(NOTICES) else hot if path.startswith(HOT) else everything
+    if path.startswith(NOTICES):
+        handler: WSGIHandler = notices
+    elif path.startswith(HOT):
+        handler = hot
+    else:
+        handler = shopping if path[1:].partition("/")[0] in SHOPPING else everything
     return handler(environ, start_response)
 
 

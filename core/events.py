@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast, get_args, get_type_hints
 import structlog
 from django.db import connection, transaction
 
-from core import clock
+from core import clock, statements
 from core.logs import redacted
 from core.models import EventDelivery
 from core.wakeups import wake
@@ -51,6 +51,16 @@ def event_name(event_type: type) -> str:
     return f"{event_type.__module__.split('.')[0]}.{event_type.__name__}"
 
 
+_PUBLISH = """
+WITH event AS (
+    INSERT INTO core_domainevent (name, key, payload, occurred_at) VALUES (%s, %s, %s, %s) RETURNING id
+)
+INSERT INTO core_eventdelivery (event_id, handler, queue, status, attempts, next_attempt_at, last_error)
+SELECT event.id, listener.handler, listener.queue, %s::text, 0, %s::timestamptz, ''
+FROM event, unnest(%s::text[], %s::text[]) listener (handler, queue)
+"""
+
+
 def publish(*events: Any, key: str = "") -> None:
     """Write the events (frozen dataclasses of ints, strings, bools, datetimes) with the caller's transaction.
 
@@ -60,33 +70,23 @@ def publish(*events: Any, key: str = "") -> None:
         raise RuntimeError("publish belongs into the transaction of the change that it announces")
     moment = clock.now()
     woken: set[str] = set()
-    with connection.cursor() as cursor:
-        for event in events:
-            name = event_name(type(event))
-            handlers = _handlers.get(name, [])
-            cursor.execute(
-                """
-                WITH event AS (
-                    INSERT INTO core_domainevent (name, key, payload, occurred_at) VALUES (%s, %s, %s, %s)
-                    RETURNING id
-                )
-                INSERT INTO core_eventdelivery
-                    (event_id, handler, queue, status, attempts, next_attempt_at, last_error)
-                SELECT event.id, listener.handler, listener.queue, %s, 0, %s, ''
-                FROM event, unnest(%s::text[], %s::text[]) listener (handler, queue)
-                """,
-                [
-                    name,
-                    key,
-                    json.dumps(_to_payload(event)),
-                    moment,
-                    EventDelivery.PENDING,
-                    moment,
-                    [handler for handler, _, _ in handlers],
-                    [queue for _, _, queue in handlers],
-                ],
-            )
-            woken.update(queue for _, _, queue in handlers)
+    for event in events:
+        name = event_name(type(event))
+        handlers = _handlers.get(name, [])
+        statements.rows(
+            _PUBLISH,
+            [
+                name,
+                key,
+                json.dumps(_to_payload(event)),
+                moment,
+                EventDelivery.PENDING,
+                moment,
+                [handler for handler, _, _ in handlers],
+                [queue for _, _, queue in handlers],
+            ],
+        )
+        woken.update(queue for _, _, queue in handlers)
     for queue in sorted(woken):
         wake("core.tasks.deliver_events", queue, queue=queue)
 

@@ -30,6 +30,7 @@ from crm.queries.touch import (
     touched_member_ids,
     with_touch_verdict,
 )
+from crm.queries.visitors import visitor
 from crm.sessions import Login
 from crm.sessions import read as login_of
 
@@ -61,5 +62,6 @@ __all__ = [
     "timeline_of",
     "touch_verdict",
     "touched_member_ids",
+    "visitor",
     "with_touch_verdict",
 ]

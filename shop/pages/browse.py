@@ -1,5 +1,6 @@
 """Looking around: the front page, shelves, one product."""
 
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -9,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 from markupsafe import Markup
 
+from core import keyset
 from shop import finding, queries, rules
 from shop.errors import NoSuchProduct
 from shop.forms import whole_number
@@ -16,7 +18,17 @@ from shop.models import Product
 from shop.pages import finding_filters, words
 from shop.pages.bundles import shown_parts
 from shop.pages.finding_filters import Frame
-from shop.pages.frame import greeted, kept_fragment, member_id_of, note_once, problem, show
+from shop.pages.frame import (
+    greeted,
+    kept,
+    kept_fragment,
+    member_id_of,
+    note_once,
+    problem,
+    show,
+    show_kept,
+    visitor_met,
+)
 from shop.pages.hot import refusal_words
 from shop.pages.limits import limit_words
 from shop.pages.offers_shown import shown_offers
@@ -83,8 +95,8 @@ def shelves() -> list[Shelf]:
 @require_GET
 @greeted
 def home(request: HttpRequest) -> HttpResponse:
-    found = kept_fragment(("home",), "shop/home_shelves.html", _home_context).text
-    response = show(request, "shop/home.html", tab="home", shelves=found)
+    found = kept(("home",), _home_context, shelves="shop/home_shelves.html")
+    response = show_kept(request, found, "shop/home.html", tab="home")
     note_once(request, "visited")
     return response
 
@@ -140,13 +152,14 @@ def asked_sort(request: HttpRequest) -> str:
     return sort if sort in SORTS else "default"
 
 
-def asked_page(request: HttpRequest) -> int:
-    return min(max(whole_number(request.GET.get("page"), 1), 1), 500)
+def asked_after(request: HttpRequest) -> str:
+    """Behind which row the page begins; "" for the first."""
+    return keyset.asked(request.GET.get("after"))
 
 
-def cards_context(page: queries.ProductPage, frame: Frame) -> dict[str, Any]:
-    more = frame.link(page=page.page + 1) if page.has_next else ""
-    return {"products": [card(row) for row in page.rows], "page": page.page, "more": more}
+def cards_context(page: queries.ProductPage, frame: Frame, *, after: str) -> dict[str, Any]:
+    more = frame.link(after=page.after) if page.after else ""
+    return {"products": [card(row) for row in page.rows], "is_first": not after, "more": more}
 
 
 def list_context(frame: Frame) -> dict[str, Any]:
@@ -168,22 +181,22 @@ def _place(frame: Frame) -> list[tuple[str, str]]:
 @greeted
 def category(request: HttpRequest, pk: int) -> HttpResponse:
     """A shelf with all below it; the next pages arrive as bare cards when htmx asks."""
-    sort, number, filters = asked_sort(request), asked_page(request), finding_filters.asked(request.GET, pk)
+    sort, after, filters = asked_sort(request), asked_after(request), finding_filters.asked(request.GET, pk)
     frame = Frame(reverse("shop:category", args=[pk]), "", sort, filters)
 
     def cards() -> dict[str, Any]:
-        page = queries.product_list(sort=sort, page=number, filters=filters)
-        return cards_context(page, frame)
+        page = queries.product_list(sort=sort, after=after, filters=filters)
+        return cards_context(page, frame, after=after)
 
     def shelf() -> dict[str, Any]:
         here, chips = _place_of(pk)
         return {**cards(), **list_context(frame), "title": here.name, "category": here, "chips": chips}
 
     if request.headers.get("HX-Request"):
-        key = ("cards", sort, number, filters.key)
-        return HttpResponse(kept_fragment(key, "shop/cards.html", cards).text)
-    kept = kept_fragment(("shelf", sort, number, filters.key), "shop/shelf.html", shelf)
-    response = show(request, "shop/category.html", tab="categories", title=kept.title, shelf=kept.text)
+        key = ("cards", sort, after, filters.key)
+        return HttpResponse(kept_fragment(key, "shop/cards.html", cards))
+    found = kept(("shelf", sort, after, filters.key), shelf, shelf="shop/shelf.html")
+    response = show_kept(request, found, "shop/category.html", tab="categories")
     note_once(request, "visited")
     return response
 
@@ -211,7 +224,7 @@ def _place_of(pk: int) -> tuple[Shelf, list[Shelf]]:
 
 
 @require_GET
-@greeted
+@partial(greeted, meet=queries.product_visitor)
 def product(request: HttpRequest, pk: int) -> HttpResponse:
     response = product_shown(request, pk)
     if response.status_code == 200:
@@ -221,14 +234,28 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: int = 200) -> HttpResponse:
-    """The product page; `sku`, `quantity` and `ask` in the address open the sheet as it was left for the login."""
+    """The product page; `sku`, `quantity` and `ask` in the address open the sheet as it was left for the login.
+
+    What everybody sees of it is kept; what is hers (heart, cart, offers, forms) is put in for each page.
+    """
+    asked = request.POST if request.method == "POST" else request.GET
+    is_refused, refusal = bool(refusal), refusal or refusal_words(asked.get("hot", ""))
     try:
-        found = queries.product_page(pk)
+        found = kept(
+            ("product", pk),
+            lambda: _product_values(pk),
+            fresh=is_refused,
+            voices_part="shop/reviews_part.html",
+            promotions="shop/pricing_badges.html",
+        )
     except NoSuchProduct as error:
         return problem(request, error, symbol="package-open")
-    asked = request.POST if request.method == "POST" else request.GET
-    limit = queries.limits_of(member_id_of(request), [pk]).get(pk) if found.is_limited else None
-    skus = [_offered(sku, limit.most if limit else rules.MAX_QUANTITY) for sku in found.skus]
+    here = visitor_met(request) or queries.product_visitor(request, pk)
+    goods = found.values["product"]
+    limit = queries.limits_of(member_id_of(request), [pk]).get(pk) if goods.is_limited else None
+    skus = found.values["skus"]
+    if limit:
+        skus = [_offered(sku, limit.most) for sku in goods.skus]
     wanted = whole_number(asked.get("sku"))
     open_ones = [sku for sku in skus if sku["available"]]
     chosen = next((sku for sku in open_ones if sku["pk"] == wanted), None) or next(iter(open_ones), None)
@@ -236,33 +263,50 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
         chosen = None
     quantity = min(max(whole_number(asked.get("quantity"), 1), 1), chosen["most"]) if chosen else 1
     ask = asked.get("ask", "")
-    return show(
-        request,
-        "shop/product.html",
-        status=status,
-        product=found,
-        images=[of_image(image) for image in found.images],
-        skus=skus,
-        chosen=chosen,
-        chosen_name=f"{chosen['label']} × {quantity}" if chosen and (wanted or len(skus) == 1) else "",
-        spec_label=" / ".join(found.specs),
-        quantity=quantity,
-        buyable=chosen is not None,
-        limit={"words": limit_words(limit), "is_reached": not limit.most} if limit else None,
-        on_sale=found.status == Product.ON_SALE,
-        was_fen=_was_of(found),
-        ask=ask if ask in ("cart", "buy") else "",
-        refusal=refusal or refusal_words(asked.get("hot", "")),
-        promotions=_promotions(pk),
-        parts=shown_parts(sku.pk for sku in found.skus) if found.kind == Product.BUNDLE else {},
-        voices=queries.voices_of(pk, member_id=member_id_of(request)),
-        offers=shown_offers(pk, member_id_of(request)),
-        promises=[
+    choice = {
+        "chosen": chosen,
+        "chosen_name": f"{chosen['label']} × {quantity}" if chosen and (wanted or len(skus) == 1) else "",
+        "quantity": quantity,
+        "buyable": chosen is not None,
+        "ask": ask if ask in ("cart", "buy") else "",
+        "refusal": refusal,
+        "is_favourite": here.is_favourite,
+        "is_awaited": here.is_awaited,
+        "limit": {"words": limit_words(limit), "is_reached": not limit.most} if limit else None,
+    }
+    offers = found.values["offers"]
+    if offers or limit or refusal:  # what she has of it, a countdown, what was just said: for this page alone
+        hers = {
+            **choice,
+            "skus": skus,
+            "offers": shown_offers(offers, here.offers),
+            "cart_count": here.cart_count,
+        }
+        return show(request, "shop/product.html", status=status, **{**found.values, **found.parts, **hers})
+    differing = (chosen and chosen["pk"], *(value for name, value in choice.items() if name != "chosen"))
+    return show_kept(request, found, "shop/product.html", differing=differing, **choice)
+
+
+def _product_values(pk: int) -> dict[str, Any]:
+    """What a product's page shows to everybody."""
+    found = queries.product_page(pk)
+    return {
+        "product": found,
+        "images": [of_image(image) for image in found.images],
+        "skus": [_offered(sku, rules.MAX_QUANTITY) for sku in found.skus],
+        "spec_label": " / ".join(found.specs),
+        "on_sale": found.status == Product.ON_SALE,
+        "was_fen": _was_of(found),
+        "promotions": queries.promotion_badges(pk),
+        "voices": queries.voices_of(pk),
+        "offers": queries.offers_of(pk),
+        "parts": shown_parts(sku.pk for sku in found.skus) if found.kind == Product.BUNDLE else {},
+        "promises": [
             _("Genuine, from the brand"),
             *_delivery_promises(found.kind),
             _("Help from a person"),
         ],
-    )
+    }
 
 
 def _delivery_promises(kind: str) -> list[str]:
@@ -279,17 +323,8 @@ def _shipping_promise() -> list[Markup]:
     def promise() -> dict[str, Any]:
         return {"promise": queries.shipping_promise()}
 
-    text = kept_fragment(("shipping_promise",), "shop/shipping_rates_promise.html", promise).text.strip()
+    text = kept_fragment(("shipping_promise",), "shop/shipping_rates_promise.html", promise).strip()
     return [Markup(text)] if text else []  # noqa: S704  escaped by Jinja
-
-
-def _promotions(pk: int) -> Markup:
-    """The badges of the promotions that run for a product: the same for everybody, so at most two seconds old."""
-
-    def badges() -> dict[str, Any]:
-        return {"promotions": queries.promotion_badges(pk)}
-
-    return kept_fragment(("promotions", pk), "shop/pricing_badges.html", badges).text
 
 
 def _offered(sku: queries.SkuRow, most: int) -> dict[str, Any]:

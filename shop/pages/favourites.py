@@ -23,7 +23,7 @@ def favourites(request: HttpRequest) -> HttpResponse:
     here = reverse("shop:favourites")
     cards: dict[str, Any] = {
         "products": [card(row) for row in rows],
-        "page": number,
+        "is_first": number == 1,
         "more": f"{here}?page={number + 1}" if has_next else "",
     }
     if request.headers.get("HX-Request"):
@@ -43,7 +43,7 @@ def viewed(request: HttpRequest) -> HttpResponse:
         title=_("Recently viewed"),
         is_viewed=True,
         products=[card(row) for row in rows],
-        page=1,
+        is_first=True,
         more="",
     )
 

@@ -34,18 +34,18 @@ def search(request: HttpRequest) -> HttpResponse:
     typed = typed_words(request)
     filters = finding_filters.asked(request.GET)
     browsing = not typed and ("sort" in request.GET or filters.count > 0)
-    sort, number = browse.asked_sort(request), browse.asked_page(request)
+    sort, after = browse.asked_sort(request), browse.asked_after(request)
     frame = Frame(reverse("shop:search"), typed, sort, filters)
-    context: dict[str, Any] = {"products": [], "page": 1, "more": ""}
+    context: dict[str, Any] = {"products": [], "is_first": True, "more": ""}
     heard = False
     if typed or browsing:
-        page = queries.product_list(search=typed, sort=sort, page=number, filters=filters)
-        if (typed and not page.rows and number == 1) or request.GET.get("heard"):
+        page = queries.product_list(search=typed, sort=sort, after=after, filters=filters)
+        if (typed and not page.rows and not after) or request.GET.get("heard"):
             by_sound = queries.product_list(
-                search=typed, sort=sort, page=number, filters=filters, by_sound=True
+                search=typed, sort=sort, after=after, filters=filters, by_sound=True
             )
             heard, page = bool(by_sound.rows), by_sound if by_sound.rows else page
-        context = browse.cards_context(page, frame)
+        context = browse.cards_context(page, frame, after=after)
         if heard and context["more"]:
             context["more"] += "&heard=1"
     if request.headers.get("HX-Request"):

@@ -34,10 +34,10 @@ class Frame(NamedTuple):
     sort: str
     filters: Filters
 
-    def link(self, *, filters: Filters | None = None, sort: str | None = None, page: int = 0) -> str:
+    def link(self, *, filters: Filters | None = None, sort: str | None = None, after: str = "") -> str:
         pairs = self.pairs(filters=filters, sort=sort)
-        if page:
-            pairs.append(("page", str(page)))
+        if after:
+            pairs.append(("after", after))
         return f"{self.address}?{urlencode(pairs)}" if pairs else self.address
 
     def pairs(self, *, filters: Filters | None = None, sort: str | None = None) -> Pairs:

@@ -3,9 +3,10 @@
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache as remembered
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -13,6 +14,7 @@ import structlog
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -36,7 +38,8 @@ VISIT_GAP = timedelta(minutes=30)
 GREETED_COOKIE = "pond_greeted"
 GREETED_SECONDS = 1800
 FRAGMENT_SECONDS = 2.0
-MAX_FRAGMENTS = 500
+MAX_KEPT = 1000
+MAX_PAGES = 32  # of one kept thing
 
 
 class Tab(NamedTuple):
@@ -74,19 +77,27 @@ def member_id_of(request: HttpRequest) -> int | None:
 def show(
     request: HttpRequest, template: str, *, tab: str = "", status: int = 200, **context: Any
 ) -> HttpResponse:
-    """Render a whole page: the tab bar's cart count is one query, and only for members."""
-    member_id = member_id_of(request)
+    """Render a whole page: the tab bar's cart count is one query, and only for members whom `greeted` did not meet."""
     if "cart_count" not in context:
-        context["cart_count"] = queries.cart_count(member_id) if member_id else 0
-    notice = context.pop("notice", "")
+        here = visitor_met(request)
+        member_id = member_id_of(request) if here is None else None
+        context["cart_count"] = here.cart_count if here else queries.cart_count(member_id) if member_id else 0
     frame = {
         "tab": tab,
         "tabs": tabs,
         "shop_name": settings.SHOP_NAME,
-        "notice": notice,
+        "notice": context.pop("notice", ""),
+        "cart_badge": _badge(get_language(), context["cart_count"]),
         "out_of_band": False,
     }
     return render(request, template, {**frame, **context}, status=status, using="jinja2")
+
+
+@lru_cache(maxsize=1000)
+def _badge(language: str | None, count: int) -> Markup:
+    """The number at the cart's tab."""
+    context = {"cart_count": count, "out_of_band": False}
+    return Markup(render_to_string("shop/cart_count.html", context, using="jinja2"))  # noqa: S704  escaped by Jinja
 
 
 def show_part(request: HttpRequest, template: str, *, status: int = 200, **context: Any) -> HttpResponse:
@@ -116,46 +127,114 @@ def problem(
     )
 
 
-# --- Fragments that are the same for everybody ---------------------------------------------------------------------
-class Fragment(NamedTuple):
-    text: Markup
-    title: str  # of the page around it, when its context has one
+# --- Pieces that are the same for everybody ------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a page keeps for a moment: the values it was made of, its rendered parts by name, whole pages of them."""
+
+    values: dict[str, Any]
+    parts: dict[str, Markup]
+    pages: dict[tuple[object, ...], str] = field(default_factory=dict)
 
 
-_fragments: dict[tuple[object, ...], tuple[float, Fragment]] = {}
+_kept: dict[tuple[object, ...], tuple[float, Kept]] = {}
 
 
-def kept_fragment(key: tuple[object, ...], template: str, context: Callable[[], dict[str, Any]]) -> Fragment:
-    """A rendered piece of page, at most two seconds old in this process (ADR: the product list's fragment).
+def kept(
+    key: tuple[object, ...], context: Callable[[], dict[str, Any]], *, fresh: bool = False, **templates: str
+) -> Kept:
+    """Values, and templates rendered with them, at most two seconds old in this process (ADR 12).
 
     Prices and stock shown here are looked at again by cart and checkout, so two seconds of age harm nobody. While
-    one request renders anew, others get the old piece: an expiry never makes all of them render at once.
+    one request renders anew, others get the old piece: an expiry never makes all of them render at once. The
+    templates are rendered without a request, so nothing of a person and no form's token can get into them. `fresh`:
+    for who was just refused because of what changed.
     """
     lifetime = getattr(settings, "FRAGMENT_SECONDS", 0.0 if settings.TESTING else FRAGMENT_SECONDS)
     whole_key = (get_language(), *key)
-    kept = _fragments.get(whole_key)
+    known = _kept.get(whole_key)
     present = time.monotonic()
-    if kept is not None:
-        if kept[0] > present:
-            return kept[1]
-        _fragments[whole_key] = (present + 1.0, kept[1])
+    if known is not None and not fresh:
+        if known[0] > present:
+            return known[1]
+        _kept[whole_key] = (present + 1.0, known[1])
     frame = {"tabs": tabs, "shop_name": settings.SHOP_NAME}
     try:
         values = context()
-        text = render_to_string(template, {**frame, **values}, using="jinja2")
-        fragment = Fragment(Markup(text), values.get("title", ""))  # noqa: S704  escaped by Jinja
+        parts = {
+            name: Markup(render_to_string(template, {**frame, **values}, using="jinja2"))  # noqa: S704  escaped by Jinja
+            for name, template in templates.items()
+        }
     except BaseException:
-        _fragments.pop(whole_key, None)
+        _kept.pop(whole_key, None)
         raise
+    made = Kept(values, parts)
     if lifetime:
-        if len(_fragments) >= MAX_FRAGMENTS:
-            _fragments.clear()
-        _fragments[whole_key] = (time.monotonic() + lifetime, fragment)
-    return fragment
+        _make_room()
+        _kept[whole_key] = (time.monotonic() + lifetime, made)
+    return made
+
+
+def _make_room() -> None:
+    """What is over goes first; when all of it is wanted, everything."""
+    if len(_kept) < MAX_KEPT:
+        return
+    present = time.monotonic()
+    for key in [key for key, (until, _made) in list(_kept.items()) if until <= present]:
+        _kept.pop(key, None)
+    if len(_kept) >= MAX_KEPT:
+        _kept.clear()
+
+
+def kept_fragment(key: tuple[object, ...], template: str, context: Callable[[], dict[str, Any]]) -> Markup:
+    """One such piece."""
+    return kept(key, context, text=template).parts["text"]
+
+
+# Where a kept page is left open for what is hers. No text out of Postgres can contain the character.
+_CART, _TOKEN = "\x00cart\x00", "\x00token\x00"
+_OPEN = {
+    "cart_badge": Markup(_CART),  # noqa: S704  our own words, here and below
+    "csrf_input": Markup(f'<input type="hidden" name="csrfmiddlewaretoken" value="{_TOKEN}">'),  # noqa: S704
+}
+
+
+def show_kept(
+    request: HttpRequest,
+    found: Kept,
+    template: str,
+    *,
+    differing: tuple[object, ...] = (),
+    tab: str = "",
+    **context: Any,
+) -> HttpResponse:
+    """A whole page made of what is kept, itself kept with it; the cart's number and the forms' token are put in.
+
+    It is rendered without a request. Whatever else of `context` is not the same for everybody stands in `differing`.
+    """
+    key = (template, *differing)
+    text = found.pages.get(key)
+    if text is None:
+        frame = {
+            "tab": tab,
+            "tabs": tabs,
+            "shop_name": settings.SHOP_NAME,
+            "notice": "",
+            "out_of_band": False,
+        }
+        values = {**frame, **found.values, **found.parts, **context, **_OPEN}
+        text = str(render_to_string(template, values, using="jinja2"))
+        if len(found.pages) < MAX_PAGES:
+            found.pages[key] = text
+    here = visitor_met(request)
+    text = text.replace(_CART, _badge(get_language(), here.cart_count if here else 0))
+    if _TOKEN in text:
+        text = text.replace(_TOKEN, get_token(request))
+    return HttpResponse(text)
 
 
 def forget_fragments() -> None:
-    _fragments.clear()
+    _kept.clear()
 
 
 # --- Being here ----------------------------------------------------------------------------------------------------
@@ -210,22 +289,29 @@ def login_address(back: str) -> str:
     return f"{reverse('crm:login')}?{urlencode({'next': back})}"
 
 
-def greeted(page: Page) -> Page:
+def visitor_met(request: HttpRequest) -> queries.Visitor | None:
+    """Who is here, when `greeted` asked."""
+    return request.__dict__.get("visitor")
+
+
+def _meet(request: HttpRequest, **_named: Any) -> queries.Visitor:
+    return queries.visitor(request)
+
+
+def greeted(page: Page, *, meet: Callable[..., queries.Visitor] = _meet) -> Page:
     """Pages that are open to everybody log a WeChat visitor in silently (snsapi_base asks nothing), once.
 
-    The cookie keeps a visitor whom WeChat would not name from going in circles. It says when she was asked: the
-    browser's own clock is not the shop's, which tests and the demo move.
+    `meet` reads what the page shows of her, with the request and what the address names. The cookie keeps a visitor
+    whom WeChat would not name from going in circles. It says when she was asked: the browser's own clock is not the
+    shop's, which tests and the demo move.
     """
 
     @wraps(page)
     def greet(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if (
-            request.method == "GET"
-            and not request.headers.get("HX-Request")
-            and in_wechat(request)
-            and not _greeted_lately(request)
-            and not getattr(request, "member", None)
-        ):
+        if request.method != "GET" or request.headers.get("HX-Request"):
+            return page(request, *args, **kwargs)
+        here = request.__dict__["visitor"] = meet(request, *args, **kwargs)
+        if here.member_id is None and in_wechat(request) and not _greeted_lately(request):
             response = HttpResponseRedirect(login_address(request.get_full_path()))
             response.set_cookie(
                 GREETED_COOKIE,

@@ -1,6 +1,7 @@
 """Offers in the words and numbers of the product page."""
 
 import secrets
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -10,8 +11,10 @@ from shop import queries
 from shop.pages import words
 
 
-def shown_offers(product_id: int, member_id: int | None) -> list[dict[str, Any]]:
-    """Values of `offers.html`, one per SKU that has a special price now or soon. One statement."""
+def shown_offers(
+    offers: Iterable[queries.OfferRow], marks: Mapping[int, queries.OfferMark]
+) -> list[dict[str, Any]]:
+    """Values of `offers.html` for one person, one per SKU that has a special price now or soon."""
     kinds = {
         "flash": _("Flash sale"),
         "member": _("For members"),
@@ -19,7 +22,7 @@ def shown_offers(product_id: int, member_id: int | None) -> list[dict[str, Any]]
         "first_order": _("First order"),
     }
     shown = []
-    for one in queries.live_offers(product_id, member_id):
+    for one in queries.live_offers(offers, marks):
         until = one.starts_at if one.state == "soon" else one.ends_at
         shown.append(
             {

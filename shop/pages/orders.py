@@ -9,11 +9,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from core import keyset
 from core.errors import Refusal
 from core.secrets import masked_phone
 from shop import queries, rules, services
 from shop.errors import NoSuchOrder
-from shop.forms import whole_number
 from shop.models import Order
 from shop.pages import words
 from shop.pages.bundles import with_bundles
@@ -49,11 +49,11 @@ def orders(request: HttpRequest) -> HttpResponse:
     page = queries.orders_of(
         request.member.pk,  # type: ignore[attr-defined]
         status if status in rules.ORDER_STATUSES else None,
-        page=min(max(whole_number(request.GET.get("page"), 1), 1), 500),
+        after=keyset.asked(request.GET.get("after")),
     )
     here = reverse("shop:orders")
     kept = {"status": status} if status in rules.ORDER_STATUSES else {}
-    more = f"{here}?{urlencode({**kept, 'page': page.page + 1})}" if page.has_next else ""
+    more = f"{here}?{urlencode({**kept, 'after': page.after})}" if page.after else ""
     rows = [_row(order) for order in page.orders]
     if request.headers.get("HX-Request"):
         return show_part(request, "shop/order_rows.html", orders=rows, more=more)

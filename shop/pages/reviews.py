@@ -37,7 +37,7 @@ def reviews(request: HttpRequest, pk: int) -> HttpResponse:
     }
     if request.headers.get("HX-Request"):
         return show_part(request, "shop/reviews_rows.html", **context)
-    voices = queries.voices_of(pk, member_id=None)
+    voices = queries.voices_of(pk)
     return show(
         request,
         "shop/reviews.html",

@@ -88,7 +88,7 @@ from shop.queries.fulfilment import (
 from shop.queries.funnel import Reminded, Why, funnel_counts, funnel_reasons, reminders_between
 from shop.queries.limits import Limit, limits_of
 from shop.queries.logistics import asked_templates, order_message
-from shop.queries.offers import LiveOffer, live_offers
+from shop.queries.offers import LiveOffer, OfferRow, live_offers, offers_of
 from shop.queries.order_money import OrderMoney, aftersale_money, order_money, saving_label
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
 from shop.queries.pricing import (
@@ -130,6 +130,7 @@ from shop.queries.stored_value import (
     held_for,
 )
 from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, parcels_of
+from shop.queries.visitors import OfferMark, Visitor, product_visitor, visitor
 from shop.queries.vouchers import (
     DeliveredLine,
     delivered_of,
@@ -163,6 +164,8 @@ __all__ = [
     "Limit",
     "LiveOffer",
     "Movement",
+    "OfferMark",
+    "OfferRow",
     "OpenCoupon",
     "OrderMoney",
     "OrderPage",
@@ -178,6 +181,7 @@ __all__ = [
     "Saving",
     "SkuRow",
     "Suggestion",
+    "Visitor",
     "Voices",
     "Why",
     "add_ons_of",
@@ -241,6 +245,7 @@ __all__ = [
     "low_stocks",
     "meant",
     "notes_of",
+    "offers_of",
     "open_booking_today",
     "open_pickups",
     "open_questions_of",
@@ -259,6 +264,7 @@ __all__ = [
     "product_extras",
     "product_list",
     "product_page",
+    "product_visitor",
     "products_of_file",
     "promotion_badges",
     "questions_of",
@@ -284,6 +290,7 @@ __all__ = [
     "usable_coupon_count",
     "validity_words",
     "viewed_by",
+    "visitor",
     "voices_of",
     "voucher_for",
     "vouchers_of",

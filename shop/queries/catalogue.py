@@ -1,6 +1,5 @@
 """Shelves and the product page. The list is one statement and no model instances: it is the page most often seen."""
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,21 +7,22 @@ from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils.translation import gettext as _
 
+from core import keyset, statements
 from shop import finding
 from shop.errors import NoSuchProduct
 from shop.models import Product
 from shop.queries.routing import AVAILABLE
 
 # Closed words: what comes from the address line picks one of these and never reaches the statement itself.
-SORTS = {
-    "default": "p.sort DESC, p.id DESC",
-    "new": "p.id DESC",
-    "price": "p.min_price_fen, p.id DESC",
-    "-price": "p.min_price_fen DESC, p.id DESC",
-    "sold": "p.sold_count DESC, p.id DESC",
+# Sort → column (None: the id alone) and whether the largest comes first; the newest id decides among equals.
+SORTS: dict[str, tuple[str | None, bool]] = {
+    "default": ("sort", True),
+    "new": (None, True),
+    "price": ("min_price_fen", False),
+    "-price": ("min_price_fen", True),
+    "sold": ("sold_count", True),
 }
-MAX_PAGE = 500
-ROWS_BY_NAME = 200  # a multiple of every page size
+ROWS_BY_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,11 @@ class ProductRow:
 @dataclass(frozen=True, slots=True)
 class ProductPage:
     rows: list[ProductRow]
-    page: int
-    has_next: bool
+    after: str  # the cursor of the next page; "" when this is the last
+
+    @property
+    def has_next(self) -> bool:
+        return bool(self.after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ def product_list(
     category: int | None = None,
     search: str = "",
     sort: str = "default",
-    page: int = 1,
+    after: str = "",
     page_size: int = 20,
     filters: finding.Filters = finding.ALL,
     by_sound: bool = False,
@@ -139,34 +142,33 @@ def product_list(
 ) -> ProductPage:
     """Products on sale, of a category with all below it, or those in which every word of `search` is found.
 
-    One statement. An unknown `sort` is the default one; what is sold out stays in its place, marked. `by_sound`
-    takes Chinese words by their pinyin: 连衣群 finds 连衣裙. `only` are the products to choose from, in this order.
+    One statement. An unknown `sort` is the default one; what is sold out stays in its place, marked. `after` is the
+    cursor of the page before; one that does not fit the sort is the first page. `by_sound` takes Chinese words by
+    their pinyin: 连衣群 finds 连衣裙. `only` are the products to choose from, in this order, without further pages.
     """
-    page = min(max(page, 1), MAX_PAGE)
     if category is not None:
         filters = replace(filters, category_id=category)
-    order = SORTS.get(sort, SORTS["default"])
-    given: dict[str, Any] = {"limit": page_size + 1, "offset": (page - 1) * page_size}
+    sort = sort if sort in SORTS else "default"
+    given: dict[str, Any] = {"limit": page_size + 1}
     conditions = matching(search, filters, given, by_sound=by_sound)
     if conditions is None:
-        return ProductPage(rows=[], page=page, has_next=False)
-    # What carries the words in its name, as typed, comes before what is found by category or code; among the first
-    # ROWS_BY_NAME of the shelf only, so that a word that thousands carry needs no sorting of thousands.
-    by_name = bool(search.strip()) and not by_sound and order == SORTS["default"]
-    by_name = by_name and given["offset"] < ROWS_BY_NAME
-    if by_name:
-        given["typed"], given["by_name"] = search.strip()[:100], ROWS_BY_NAME
-        order = f"(p.place > %(by_name)s), (strpos(lower(p.name), lower(%(typed)s)) = 0), {order}"
+        return ProductPage(rows=[], after="")
     if only is not None:
         conditions += " AND p.id = ANY(%(only)s::bigint[])"
-        order, given["only"] = "array_position(%(only)s::bigint[], p.id)", only
+        given["only"] = only
+        order, key = "array_position(%(only)s::bigint[], p.id)", "p.id"
+        chosen = f"{_found(conditions)} ORDER BY {order} LIMIT %(limit)s"
+    elif search.strip() and not by_sound and sort == "default" and keyset.values(after, 2) is None:
+        order, key, chosen = _by_name(search, conditions, after, given)
+    else:
+        order, key, chosen = _by_sort(sort, conditions, after, given)
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             SELECT p.id, p.name, p.subtitle, p.min_price_fen, p.max_price_fen, k.list_price_fen,
                    coalesce(i.file, ''), coalesce(i.width, 0), coalesce(i.height, 0), p.sold_count,
-                   coalesce(k.available, 0) <= 0
-            FROM ({_chosen(conditions, order, by_name=by_name)}) p
+                   coalesce(k.available, 0) <= 0, {key}
+            FROM ({chosen}) p
             LEFT JOIN LATERAL (
                 SELECT coalesce(nullif(i.thumbnail, ''), i.image) AS file, i.width, i.height
                 FROM shop_productimage i WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
@@ -184,28 +186,69 @@ def product_list(
             given,
         )
         rows = cursor.fetchall()
+    ends = rows[page_size - 1][11:] if len(rows) > page_size and only is None else ()
+    if len(ends) == 4:  # ranked by name: behind those that were, the sort alone goes on
+        ends = ends[2:] if ends[0] else ends[1:]
     return ProductPage(
-        rows=[ProductRow(*(*row[:6], _url(row[6]), *row[7:])) for row in rows[:page_size]],
-        page=page,
-        has_next=len(rows) > page_size,
+        rows=[ProductRow(*(*row[:6], _url(row[6]), *row[7:11])) for row in rows[:page_size]],
+        after=keyset.cursor(*ends) if ends else "",
     )
 
 
-def _chosen(conditions: str, order: str, *, by_name: bool) -> str:
-    """The products of one page."""
-    found = f"""
+def _found(conditions: str) -> str:
+    return f"""
         SELECT p.id, p.name, p.subtitle, p.min_price_fen, p.max_price_fen, p.sold_count, p.sort
         FROM shop_product p WHERE {conditions}
     """  # noqa: S608  only our own words are pasted in
-    if not by_name:
-        return f"{found} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s"
-    return f"""
+
+
+def _by_sort(sort: str, conditions: str, after: str, given: dict[str, Any]) -> tuple[str, str, str]:
+    """(order, columns of the cursor, products of one page) in the order of one column and the id."""
+    column, is_falling = SORTS[sort]
+    if column is None:
+        order, key, behind = "p.id DESC", "p.id", "p.id < %(id)s"
+    elif is_falling:
+        order, key = f"p.{column} DESC, p.id DESC", f"p.{column}, p.id"
+        behind = f"(p.{column}, p.id) < (%(value)s, %(id)s)"
+    else:
+        order, key = f"p.{column}, p.id DESC", f"p.{column}, p.id"
+        behind = f"p.{column} >= %(value)s AND (p.{column} > %(value)s OR p.id < %(id)s)"
+    place = keyset.values(after, 1 if column is None else 2)
+    if place is not None:
+        conditions += f" AND {behind}"
+        given.update(value=place[0], id=place[-1])
+    return order, key, f"{_found(conditions)} ORDER BY {order} LIMIT %(limit)s"
+
+
+def _by_name(search: str, conditions: str, after: str, given: dict[str, Any]) -> tuple[str, str, str]:
+    """The same, but what carries the words in its name, as typed, comes before what is found by category or code.
+
+    Among the first ROWS_BY_NAME of the shelf only, so that a word that thousands carry needs no sorting of thousands.
+    """
+    order = "p.is_beyond, p.is_other, p.sort DESC, p.id DESC"
+    given.update(typed=search.strip()[:100], by_name=ROWS_BY_NAME)
+    place = keyset.values(after, 3)
+    behind = ""
+    if place is not None:
+        behind = (
+            "WHERE (p.is_beyond, p.is_other, -p.sort, -p.id) > (false, %(other)s, -(%(value)s), -(%(id)s))"
+        )
+        given.update(other=bool(place[0]), value=place[1], id=place[2])
+    return (
+        order,
+        "p.is_beyond, p.is_other, p.sort, p.id",
+        f"""
         SELECT * FROM (
-            SELECT p.*, row_number() OVER () AS place FROM (
-                {found} ORDER BY {SORTS["default"]} LIMIT %(by_name)s + 1
+            SELECT p.*, place > %(by_name)s AS is_beyond,
+                   place <= %(by_name)s AND strpos(lower(p.name), lower(%(typed)s)) = 0 AS is_other
+            FROM (
+                SELECT p.*, row_number() OVER () AS place FROM (
+                    {_found(conditions)} ORDER BY p.sort DESC, p.id DESC LIMIT %(by_name)s + %(limit)s
+                ) p
             ) p
-        ) p ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
-    """  # noqa: S608
+        ) p {behind} ORDER BY {order} LIMIT %(limit)s
+        """,  # noqa: S608  only our own words are pasted in
+    )
 
 
 def matching(
@@ -236,59 +279,43 @@ def matching(
     return " AND ".join(conditions)
 
 
+_PRODUCT_PAGE = f"""
+SELECT p.id, p.name, p.subtitle, p.detail, p.status, p.category_id, coalesce(c.name, ''), p.min_price_fen,
+       p.max_price_fen, p.sold_count, coalesce(p.limit_per_order, p.limit_per_member) IS NOT NULL, p.kind,
+       (SELECT coalesce(json_agg(json_build_array(i.image, i.thumbnail, i.width, i.height, i.alt)
+                                 ORDER BY i.position, i.id), '[]')
+        FROM shop_productimage i WHERE i.product_id = p.id),
+       (SELECT coalesce(json_agg(json_build_array(s.id, s.code, s.name, s.spec, s.price_fen, s.list_price_fen,
+                                                  st.available) ORDER BY s.position, s.id), '[]')
+        FROM shop_sku s {AVAILABLE} WHERE s.product_id = p.id AND s.is_active AND p.status = 'on_sale')
+FROM shop_product p LEFT JOIN shop_category c ON c.id = p.category_id
+WHERE p.id = %s AND p.status <> 'draft'
+"""  # noqa: S608  the join is ours
+
+
 def product_page(pk: int) -> ProductPageData:
-    """Everything on a product's page, in three statements. Raises NoSuchProduct for drafts and unknown ones.
+    """Everything on a product's page, in one statement. Raises NoSuchProduct for drafts and unknown ones.
 
     A product that was taken off is still shown (old links in chats live long), without anything to buy.
     """
-    product = (
-        Product.objects.filter(pk=pk)
-        .exclude(status=Product.DRAFT)
-        .select_related("category")
-        .defer("search")
-        .first()
-    )
-    if product is None:
+    found = statements.rows(_PRODUCT_PAGE, [statements.bigint(pk)])
+    if not found:
         raise NoSuchProduct(_("This product does not exist any more."))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT s.id, s.code, s.name, s.spec::text, s.price_fen, s.list_price_fen, st.available
-            FROM shop_sku s {AVAILABLE}
-            WHERE s.product_id = %s AND s.is_active ORDER BY s.position, s.id
-            """,  # noqa: S608  the join is ours
-            [pk],
-        )
-        skus = [SkuRow(*(*row[:3], _spec(row[3]), *row[4:])) for row in cursor.fetchall()]
+    *columns, is_limited, kind, images, skus = found[0]
+    name = columns[1]
     return ProductPageData(
-        pk=product.pk,
-        name=product.name,
-        subtitle=product.subtitle,
-        detail=product.detail,
-        status=product.status,
-        category_id=product.category_id,
-        category_name=product.category.name if product.category else "",
-        min_price_fen=product.min_price_fen,
-        max_price_fen=product.max_price_fen,
-        sold_count=product.sold_count,
+        *columns,
         images=[
-            ImageRow(
-                url=_url(image.image.name or ""),
-                thumbnail_url=_url(image.thumbnail.name or image.image.name or ""),
-                width=image.width,
-                height=image.height,
-                alt=image.alt or product.name,
-            )
-            for image in product.images.all()
+            ImageRow(_url(image), _url(thumbnail or image), width, height, alt or name)
+            for image, thumbnail, width, height, alt in images
         ],
-        skus=skus if product.status == Product.ON_SALE else [],
-        is_limited=product.limit_per_order is not None or product.limit_per_member is not None,
-        kind=product.kind,
+        skus=[SkuRow(*(*row[:3], _spec(row[3]), *row[4:])) for row in skus],
+        is_limited=is_limited,
+        kind=kind,
     )
 
 
-def _spec(text: str) -> dict[str, str]:
-    spec = json.loads(text)
+def _spec(spec: Any) -> dict[str, str]:
     return {str(key): str(value) for key, value in spec.items()} if isinstance(spec, dict) else {}
 
 

@@ -1,11 +1,11 @@
 """Offers as the product page shows them."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
+from datetime import datetime, timedelta
 
-from django.db import connection
-
-from core import clock
+from core import clock, statements
+from shop.queries.visitors import OfferMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,39 +32,65 @@ class LiveOffer:
     state: str
 
 
-def live_offers(product_id: int, member_id: int | None) -> list[LiveOffer]:
-    """What the product page tells about special prices, the cheapest of each SKU first. One statement.
+@dataclass(frozen=True, slots=True)
+class OfferRow:
+    """An offer as it is for everybody."""
 
-    Group offers are taken through their team and not shown here; a first-order price only to who has not bought yet.
+    offer_id: int
+    sku_id: int
+    sku_name: str
+    kind: str
+    name: str
+    price_fen: int
+    usual_fen: int
+    quota: int
+    left: int
+    per_member_limit: int
+    starts_at: datetime
+    ends_at: datetime
+
+
+def offers_of(product_id: int) -> list[OfferRow]:
+    """Special prices of a product that run or start within a day, the cheapest of each SKU first. One statement.
+
+    Group offers are taken through their team and not shown here.
     """
     moment = clock.now()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT DISTINCT ON (o.sku_id) o.id, o.sku_id, s.name, o.kind, o.name, o.price_fen, s.price_fen, o.quota,
-                   greatest(o.quota - o.taken, 0), o.per_member_limit, o.starts_at, o.ends_at,
-                   coalesce(t.taken, 0), w.id IS NOT NULL
-            FROM shop_offer o
-            JOIN shop_sku s ON s.id = o.sku_id AND s.is_active
-            LEFT JOIN shop_offertally t ON t.offer_id = o.id AND t.member_id = %(member)s
-            LEFT JOIN shop_offerwaiting w ON w.offer_id = o.id AND w.member_id = %(member)s AND w.told_at IS NULL
-            WHERE s.product_id = %(product)s AND o.is_active AND o.kind <> 'group'
-              AND o.ends_at > %(now)s AND o.starts_at < %(now)s + interval '1 day'
-              AND (o.kind <> 'first_order' OR NOT EXISTS (
-                  SELECT FROM shop_order b WHERE b.member_id = %(member)s AND b.paid_at IS NOT NULL
-              ))
-            ORDER BY o.sku_id, o.starts_at > %(now)s, o.taken >= o.quota, o.price_fen, o.id
-            """,
-            {"product": product_id, "member": member_id or 0, "now": moment},
-        )
-        rows = cursor.fetchall()
-    return [LiveOffer(*(*row, _state(row, moment))) for row in rows]
+    found = statements.rows(
+        """
+        SELECT o.id, o.sku_id, s.name, o.kind, o.name, o.price_fen, s.price_fen, o.quota,
+               greatest(o.quota - o.taken, 0), o.per_member_limit, o.starts_at, o.ends_at
+        FROM shop_offer o
+        JOIN shop_sku s ON s.id = o.sku_id AND s.is_active
+        WHERE s.product_id = %s AND o.is_active AND o.kind <> 'group'
+          AND o.ends_at > %s AND o.starts_at < %s
+        ORDER BY o.sku_id, o.price_fen, o.id
+        """,
+        [product_id, moment, moment + timedelta(days=1)],
+    )
+    return [OfferRow(*row) for row in found]
 
 
-def _state(row: tuple[object, ...], at: datetime) -> str:
-    left, limit, starts_at, mine = row[8], row[9], row[10], row[12]
-    if starts_at > at:  # type: ignore[operator]
+def live_offers(offers: Iterable[OfferRow], marks: Mapping[int, OfferMark]) -> list[LiveOffer]:
+    """What the product page tells somebody about special prices: one of each SKU, what runs and is left first.
+
+    A first-order price only to who has not bought yet. No statement.
+    """
+    moment = clock.now()
+    best: dict[int, LiveOffer] = {}
+    for one in sorted(offers, key=lambda row: (row.starts_at > moment, row.left == 0)):
+        mark = marks.get(one.offer_id, OfferMark())
+        if one.ends_at <= moment or (one.kind == "first_order" and mark.has_paid):
+            continue
+        state = _state(one, mark.taken, moment)
+        shown = LiveOffer(*astuple(one), mark.taken, mark.is_waiting, state)
+        best.setdefault(one.sku_id, shown)
+    return [best[sku_id] for sku_id in sorted(best)]
+
+
+def _state(one: OfferRow, mine: int, at: datetime) -> str:
+    if one.starts_at > at:
         return "soon"
-    if mine >= limit:  # type: ignore[operator]
+    if mine >= one.per_member_limit:
         return "mine"
-    return "open" if left else "gone"
+    return "open" if one.left else "gone"

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Count, Prefetch
+from django.db.models import Count, Prefetch, Q
 from django.utils.translation import gettext as _
 
+from core import keyset
 from shop.errors import NoSuchOrder
 from shop.models import Order, OrderLine
 
@@ -12,21 +13,23 @@ from shop.models import Order, OrderLine
 @dataclass(frozen=True, slots=True)
 class OrderPage:
     orders: list[Order]  # with lines
-    page: int
-    has_next: bool
+    after: str  # the cursor of the next page; "" when this is the last
 
 
-def orders_of(member_id: int, status: str | None = None, *, page: int = 1, page_size: int = 10) -> OrderPage:
+def orders_of(
+    member_id: int, status: str | None = None, *, after: str = "", page_size: int = 10
+) -> OrderPage:
     """Newest first, with their lines: two statements. An unknown status finds nothing."""
-    page = min(max(page, 1), 500)
     orders = Order.objects.filter(member_id=member_id)
     if status:
         orders = orders.filter(status=status)
-    start = (page - 1) * page_size
-    rows = list(
-        orders.order_by("-placed_at", "-pk").prefetch_related(_lines())[start : start + page_size + 1]
-    )
-    return OrderPage(orders=rows[:page_size], page=page, has_next=len(rows) > page_size)
+    place = keyset.values(after, 2)
+    behind = keyset.moment(place[0]) if place else None
+    if place and behind:
+        orders = orders.filter(placed_at__lte=behind).filter(Q(placed_at__lt=behind) | Q(pk__lt=place[1]))
+    rows = list(orders.order_by("-placed_at", "-pk").prefetch_related(_lines())[: page_size + 1])
+    last = rows[page_size - 1] if len(rows) > page_size else None
+    return OrderPage(orders=rows[:page_size], after=keyset.cursor(last.placed_at, last.pk) if last else "")
 
 
 def order_counts(member_id: int) -> dict[str, int]:

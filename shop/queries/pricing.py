@@ -7,7 +7,7 @@ from django.db import connection
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from core import clock
+from core import clock, statements
 from core.money import yuan
 from shop.pricing.types import Note, Quote, QuotedLine
 from shop.pricing.words import HINTS, WORDS
@@ -148,39 +148,38 @@ def shipping_promise() -> str:
 def promotion_badges(product_id: int) -> list[str]:
     """Titles of the promotions that run now for a product, the most important first. One statement."""
     moment = clock.now()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH RECURSIVE up AS (
-                SELECT c.id, c.parent_id, 0 AS depth FROM shop_category c
-                JOIN shop_product g ON g.category_id = c.id WHERE g.id = %(product)s
-                UNION ALL
-                SELECT c.id, c.parent_id, up.depth + 1 FROM shop_category c JOIN up ON c.id = up.parent_id
-                WHERE up.depth < 8
-            )
-            SELECT p.title FROM shop_promotion p
-            WHERE p.is_active AND p.starts_at <= %(now)s AND p.ends_at > %(now)s
-              AND NOT EXISTS (SELECT FROM shop_promotion_except_products x
-                              WHERE x.promotion_id = p.id AND x.product_id = %(product)s)
-              AND CASE
-                WHEN p.kind = 'bundle' THEN EXISTS (
-                    SELECT FROM shop_promotionextra e JOIN shop_sku s ON s.id = e.sku_id
-                    WHERE e.promotion_id = p.id AND s.product_id = %(product)s)
-                ELSE EXISTS (SELECT FROM shop_promotion_products x
-                             WHERE x.promotion_id = p.id AND x.product_id = %(product)s)
-                  OR EXISTS (SELECT FROM shop_promotion_categories x JOIN up ON up.id = x.category_id
-                             WHERE x.promotion_id = p.id)
-                  OR EXISTS (SELECT FROM shop_promotion_brands x JOIN shop_product g ON g.brand_id = x.brand_id
-                             WHERE x.promotion_id = p.id AND g.id = %(product)s)
-                  OR NOT (EXISTS (SELECT FROM shop_promotion_products x WHERE x.promotion_id = p.id)
-                          OR EXISTS (SELECT FROM shop_promotion_brands x WHERE x.promotion_id = p.id)
-                          OR EXISTS (SELECT FROM shop_promotion_categories x WHERE x.promotion_id = p.id))
-              END
-            ORDER BY p.priority DESC, p.id LIMIT 6
-            """,
-            {"product": product_id, "now": moment},
+    found = statements.named(
+        """
+        WITH RECURSIVE up AS (
+            SELECT c.id, c.parent_id, 0 AS depth FROM shop_category c
+            JOIN shop_product g ON g.category_id = c.id WHERE g.id = %(product)s
+            UNION ALL
+            SELECT c.id, c.parent_id, up.depth + 1 FROM shop_category c JOIN up ON c.id = up.parent_id
+            WHERE up.depth < 8
         )
-        return [row[0] for row in cursor.fetchall()]
+        SELECT p.title FROM shop_promotion p
+        WHERE p.is_active AND p.starts_at <= %(now)s AND p.ends_at > %(now)s
+          AND NOT EXISTS (SELECT FROM shop_promotion_except_products x
+                          WHERE x.promotion_id = p.id AND x.product_id = %(product)s)
+          AND CASE
+            WHEN p.kind = 'bundle' THEN EXISTS (
+                SELECT FROM shop_promotionextra e JOIN shop_sku s ON s.id = e.sku_id
+                WHERE e.promotion_id = p.id AND s.product_id = %(product)s)
+            ELSE EXISTS (SELECT FROM shop_promotion_products x
+                         WHERE x.promotion_id = p.id AND x.product_id = %(product)s)
+              OR EXISTS (SELECT FROM shop_promotion_categories x JOIN up ON up.id = x.category_id
+                         WHERE x.promotion_id = p.id)
+              OR EXISTS (SELECT FROM shop_promotion_brands x JOIN shop_product g ON g.brand_id = x.brand_id
+                         WHERE x.promotion_id = p.id AND g.id = %(product)s)
+              OR NOT (EXISTS (SELECT FROM shop_promotion_products x WHERE x.promotion_id = p.id)
+                      OR EXISTS (SELECT FROM shop_promotion_brands x WHERE x.promotion_id = p.id)
+                      OR EXISTS (SELECT FROM shop_promotion_categories x WHERE x.promotion_id = p.id))
+          END
+        ORDER BY p.priority DESC, p.id LIMIT 6
+        """,
+        {"product": product_id, "now": moment},
+    )
+    return [row[0] for row in found]
 
 
 def skus_by_code(codes: Iterable[str]) -> dict[str, int]:

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from django.core.files.storage import default_storage
-from django.db import connection
 from django.db.models import Exists, OuterRef
 
+from core import statements
 from shop.errors import NoSuchOrder
 from shop.models import Order, OrderLine, Review, ReviewPhoto
 from shop.queries.orders import order_for
@@ -38,15 +38,13 @@ class QuestionRow:
 
 @dataclass(frozen=True, slots=True)
 class Voices:
-    """Everything about a product that others said, and what this member marked."""
+    """Everything about a product that others said."""
 
     reviews_count: int
     stars_tenths: int  # 47 is 4.7 stars; 0 without reviews
     good_percent: int
     photos_count: int
     questions_count: int
-    is_favourite: bool
-    is_awaited: bool
     reviews: list[ReviewRow]
     questions: list[QuestionRow]
 
@@ -54,9 +52,6 @@ class Voices:
 VOICES = """
 SELECT coalesce(r.reviews_count, 0), coalesce(r.stars_sum, 0), coalesce(r.good_count, 0), coalesce(r.photos_count, 0),
        (SELECT count(*) FROM shop_question q WHERE q.product_id = p.id AND q.state = 'shown'),
-       EXISTS (SELECT 1 FROM shop_favourite f WHERE f.product_id = p.id AND f.member_id = %(member)s),
-       EXISTS (SELECT 1 FROM shop_stocknotice n
-               WHERE n.product_id = p.id AND n.member_id = %(member)s AND n.state = 'waiting'),
        (SELECT coalesce(json_agg(x), '[]')::text FROM (
             SELECT v.stars, v.text, CASE WHEN v.is_anonymous THEN '' ELSE m.name END AS name, l.sku_name AS variant,
                    v.written_at, v.answer,
@@ -67,23 +62,19 @@ SELECT coalesce(r.reviews_count, 0), coalesce(r.stars_sum, 0), coalesce(r.good_c
        (SELECT coalesce(json_agg(y), '[]')::text FROM (
             SELECT q.text, q.answer, q.answered_at FROM shop_question q
             WHERE q.product_id = p.id AND q.state = 'shown' ORDER BY q.answered_at DESC LIMIT 2) y)
-FROM (SELECT %(product)s::bigint AS id) p LEFT JOIN shop_productrating r ON r.product_id = p.id
+FROM (SELECT %s::bigint AS id) p LEFT JOIN shop_productrating r ON r.product_id = p.id
 """
 
 
-def voices_of(product_id: int, *, member_id: int | None) -> Voices:
-    """What a product's page shows of reviews, questions and her own marks. One statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(VOICES, {"product": product_id, "member": member_id or 0})
-        count, stars, good, photos, asked, favourite, awaited, reviews, questions = cursor.fetchone()
+def voices_of(product_id: int) -> Voices:
+    """What a product's page shows of reviews and questions. One statement."""
+    count, stars, good, photos, asked, reviews, questions = statements.rows(VOICES, [product_id])[0]
     return Voices(
         reviews_count=count,
         stars_tenths=(stars * 10 + count // 2) // count if count else 0,
         good_percent=good * 100 // count if count else 0,
         photos_count=photos,
         questions_count=asked,
-        is_favourite=favourite,
-        is_awaited=awaited,
         reviews=[
             ReviewRow(
                 stars=row["stars"],

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from core import clock, money
+from core import clock, money, statements
 from core.events import publish
 from shop import rules
 from shop.errors import (
@@ -187,12 +187,7 @@ def _place(
 
 def _read(member_id: int, sku_ids: Sequence[int], idempotency_key: str) -> _Ground:
     """A fresh order id, the warehouse and what is sold, in one statement. Raises _PlacedBefore."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _GROUND,
-            [WAREHOUSE, member_id, idempotency_key, list(sku_ids)],
-        )
-        rows = cursor.fetchall()
+    rows = statements.rows(_GROUND, [WAREHOUSE, member_id, idempotency_key, list(sku_ids)])
     if rows[0][2] is not None:
         raise _PlacedBefore
     return _Ground(rows[0][0], rows[0][1], {row[3]: _Goods(*row[3:]) for row in rows if row[3] is not None})
@@ -324,25 +319,23 @@ def _write(
     pieces = dict(_needed(quote.lines, goods, Sku.PIECES))
     if pieces and not take_pieces(pieces, at=moment):
         _refuse_pieces(pieces, goods, member_id, idempotency_key)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT shop_take_limits(shop_take_order(%s, %s, %s, %s::bigint[], %s::bigint[], %s::int[], %s, %s),"
-            " %s, %s::bigint[], %s::int[])",
-            [
-                json.dumps({**values, "expires_at": expires_at.isoformat()}),
-                json.dumps(lines),
-                json.dumps(discounts),
-                list(quote.coupon_ids),
-                [offer_id for offer_id, _sku, _quantity in quote.offer_takes],
-                [quantity for _offer, _sku, quantity in quote.offer_takes],
-                from_cart,
-                moment,
-                member_id,
-                [line["sku_id"] for line in lines if line["kind"] == "goods"],
-                [line["quantity"] for line in lines if line["kind"] == "goods"],
-            ],
-        )
-        answer = cursor.fetchone()[0]
+    goods_lines = [line for line in lines if line["kind"] == "goods"]
+    ((answer,),) = statements.rows(
+        "SELECT shop_take_limits(shop_take_order(%s, %s, %s, %s, %s, %s, %s, %s), %s, %s, %s)",
+        [
+            json.dumps({**values, "expires_at": expires_at.isoformat()}),
+            json.dumps(lines),
+            json.dumps(discounts),
+            list(quote.coupon_ids),
+            [offer_id for offer_id, _sku, _quantity in quote.offer_takes],
+            [quantity for _offer, _sku, quantity in quote.offer_takes],
+            from_cart,
+            moment,
+            member_id,
+            [line["sku_id"] for line in goods_lines],
+            [line["quantity"] for line in goods_lines],
+        ],
+    )
     if answer.startswith("per_"):
         raise limit_refusal(answer, member_id=member_id)
     if answer != "placed":

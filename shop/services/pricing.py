@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connection
 
-from core import clock
+from core import clock, statements
 from core.errors import NotFound
 from shop import rules as shop_rules
 from shop.pricing import (
@@ -175,6 +175,16 @@ WHERE o.sku_id = ANY(%s) AND o.is_active AND o.starts_at <= %s AND o.ends_at > %
 """
 
 
+_PRICE_GROUND = f"""
+SELECT ARRAY({_GOODS}), ARRAY({_PROMOTIONS} WHERE p.is_active AND p.starts_at <= %s AND p.ends_at > %s),
+       ARRAY({_OFFERS}), ARRAY({_COUPONS}),
+       ARRAY(SELECT jsonb_build_array(province, base_fen, free_from_fen) FROM shop_shippingrate),
+       (SELECT jsonb_build_array(fen_per_100, cap_bps, least) FROM shop_pointspolicy WHERE is_active),
+       coalesce((SELECT balance - held FROM core_ledgeraccount WHERE kind = 'points' AND owner_id = %s), 0),
+       NOT EXISTS (SELECT FROM shop_order WHERE member_id = %s AND paid_at IS NOT NULL)
+"""  # noqa: S608  our own words only
+
+
 def read_ground(
     member_id: int | None, at: datetime, *, wanted: Sequence[tuple[int, int]], tier: str = ""
 ) -> Ground:
@@ -183,25 +193,14 @@ def read_ground(
     """
     quantities = dict(wanted)
     sku_ids = list(quantities)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT ARRAY({_GOODS}), ARRAY({_PROMOTIONS} WHERE p.is_active AND p.starts_at <= %s AND p.ends_at > %s),
-                   ARRAY({_OFFERS}), ARRAY({_COUPONS}),
-                   ARRAY(SELECT jsonb_build_array(province, base_fen, free_from_fen) FROM shop_shippingrate),
-                   (SELECT jsonb_build_array(fen_per_100, cap_bps, least) FROM shop_pointspolicy WHERE is_active),
-                   coalesce((
-                       SELECT balance - held FROM core_ledgeraccount WHERE kind = 'points' AND owner_id = %s
-                   ), 0),
-                   NOT EXISTS (SELECT FROM shop_order WHERE member_id = %s AND paid_at IS NOT NULL)
-            """,  # noqa: S608  our own words only
-            [
-                *(tier, sku_ids, at, at),
-                *(member_id, member_id, sku_ids, at, at),
-                *(member_id, at, member_id, member_id),
-            ],
-        )
-        goods, promotions, offers, coupons, rates, points_policy, points, is_new = cursor.fetchone()
+    ((goods, promotions, offers, coupons, rates, points_policy, points, is_new),) = statements.rows(
+        _PRICE_GROUND,
+        [
+            *(tier, sku_ids, at, at),
+            *(member_id, member_id, sku_ids, at, at),
+            *(member_id, at, member_id, member_id),
+        ],
+    )
     rows = [_loaded(one) for one in goods]
     return Ground(
         items=[

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from core import clock
+from core import clock, statements
 from crm import services as crm_services
 from shop import routing, rules
 from shop.errors import NotForSale, Shortage, SoldOut
@@ -70,17 +70,15 @@ def plan(
 def _ground(
     sku_ids: list[int], pickup_store_id: int | None
 ) -> tuple[list[routing.Place], dict[tuple[int, int], int]]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _GROUND,
-            {
-                "warehouse": WAREHOUSE,
-                "pickup": pickup_store_id is not None,
-                "store": pickup_store_id,
-                "skus": sku_ids,
-            },
-        )
-        rows = cursor.fetchall()
+    rows = statements.named(
+        _GROUND,
+        {
+            "warehouse": WAREHOUSE,
+            "pickup": pickup_store_id is not None,
+            "store": pickup_store_id,
+            "skus": sku_ids,
+        },
+    )
     places = {
         row[0]: routing.Place(
             *row[:7], *(None if degrees is None else float(degrees) for degrees in row[7:9])

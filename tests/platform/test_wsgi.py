@@ -21,14 +21,14 @@ def no_closing_of_connections() -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
-def asked(path: str) -> tuple[str, dict[str, str]]:
+def asked(path: str, method: str = "GET") -> tuple[str, dict[str, str]]:
     answer: dict[str, Any] = {}
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
         answer.update(status=status, headers=dict(headers))
 
     environ = {
-        "REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": "", "SERVER_NAME": "127.0.0.1",
+        "REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": "", "SERVER_NAME": "127.0.0.1",
         "SERVER_PORT": "80", "wsgi.input": io.BytesIO(), "wsgi.url_scheme": "http", "wsgi.errors": io.StringIO(),
         "wsgi.version": (1, 0), "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
     }  # fmt: skip
@@ -55,3 +55,15 @@ def test_everything_else_goes_through_all_of_it() -> None:
     status, headers = asked("/healthz")
     assert status.startswith("200")
     assert "Content-Security-Policy" in headers
+
+
+def test_shoppers_pages_keep_every_guard_on_their_short_way() -> None:
+    status, headers = asked("/checkout/")
+    assert status.startswith("302")  # to the login, which comes back here
+    long_status, long_headers = asked("/me/")
+    assert long_status.startswith("302")
+    assert headers.keys() == long_headers.keys()
+    assert headers["Content-Security-Policy"] == long_headers["Content-Security-Policy"]
+    assert asked("/checkout/", "POST")[0].startswith("403")  # without the form's token
+    assert asked("/cart")[0].startswith("301")
+    assert asked("/search/nowhere/")[0].startswith("404")

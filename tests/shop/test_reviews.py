@@ -124,7 +124,7 @@ def test_the_stars_follow_every_decision_and_the_audit_sees_a_lie() -> None:
         for row, is_shown in zip((good, bad), shown, strict=True):
             services.decide_review(review_id=row.pk, shown=is_shown, by="小运")
         assert rating(product) == expected
-    assert queries.voices_of(product, member_id=None).stars_tenths == 30
+    assert queries.voices_of(product).stars_tenths == 30
     name = "shop.ratings_are_those_of_shown_reviews"
     assert findings(name) == 0
     with connection.cursor() as cursor:

@@ -1,0 +1,67 @@
+"""Who looks at a page of the shop, and what of hers the page shows: one statement for all of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from django.http import HttpRequest
+
+from core import statements
+from crm import queries as crm_queries
+
+
+class OfferMark(NamedTuple):
+    """What an offer is to her: pieces she has of it, whether she waits for one, whether she ever paid an order."""
+
+    taken: int = 0
+    is_waiting: bool = False
+    has_paid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody on a page; without a login all of it is empty. `offers` by id, those of one product."""
+
+    member_id: int | None = None
+    cart_count: int = 0
+    is_favourite: bool = False
+    is_awaited: bool = False
+    offers: Mapping[int, OfferMark] = field(default_factory=dict)
+
+
+_CART = "coalesce((SELECT sum(c.quantity) FROM shop_cartline c WHERE c.member_id = m.living), 0)::int"
+_PRODUCT = f"""
+{_CART},
+EXISTS (SELECT FROM shop_favourite f WHERE f.product_id = %s AND f.member_id = m.living),
+EXISTS (SELECT FROM shop_stocknotice n
+        WHERE n.product_id = %s AND n.member_id = m.living AND n.state = 'waiting'),
+(SELECT json_agg(json_build_array(o.id, coalesce(t.taken, 0), w.id IS NOT NULL,
+            o.kind = 'first_order' AND EXISTS (
+                SELECT FROM shop_order b WHERE b.member_id = m.living AND b.paid_at IS NOT NULL)))
+ FROM shop_sku s JOIN shop_offer o ON o.sku_id = s.id AND o.is_active
+ LEFT JOIN shop_offertally t ON t.offer_id = o.id AND t.member_id = m.living
+ LEFT JOIN shop_offerwaiting w ON w.offer_id = o.id AND w.member_id = m.living AND w.told_at IS NULL
+ WHERE s.product_id = %s)
+"""  # noqa: S608  our own words only
+
+
+def visitor(request: HttpRequest) -> Visitor:
+    """Who she is and how many pieces lie in her cart. One statement, none without a login."""
+    return _visitor(request, _CART, ())
+
+
+def product_visitor(request: HttpRequest, pk: int) -> Visitor:
+    """The same with her marks on a product and on its offers. One statement, none without a login."""
+    key = statements.bigint(pk)
+    return _visitor(request, _PRODUCT, (key, key, key))
+
+
+def _visitor(request: HttpRequest, also: str, params: Sequence[Any]) -> Visitor:
+    member, values = crm_queries.visitor(request, also, params)
+    if member is None:
+        return Visitor()
+    if len(values) == 1:
+        return Visitor(member.pk, values[0])
+    count, is_favourite, is_awaited, offers = values
+    marks = {row[0]: OfferMark(*row[1:]) for row in offers or ()}
+    return Visitor(member.pk, count, is_favourite, is_awaited, marks)
