@@ -64,7 +64,7 @@ def _ensure(one: _Prepared) -> None:
     kept: tuple[Any, set[str]] = getattr(connection, "prepared_statements", (None, set()))
     if kept[0] is not raw:
         kept = (raw, set())
-        connection.prepared_statements = kept
+        connection.prepared_statements = kept  # type: ignore[attr-defined]
     if one.name in kept[1]:
         return
     # Not through Django's cursor: it is no query of the page, which counts its own.

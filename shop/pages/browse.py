@@ -263,7 +263,7 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
         chosen = None
     quantity = min(max(whole_number(asked.get("quantity"), 1), 1), chosen["most"]) if chosen else 1
     ask = asked.get("ask", "")
-    choice = {
+    choice: dict[str, Any] = {
         "chosen": chosen,
         "chosen_name": f"{chosen['label']} × {quantity}" if chosen and (wanted or len(skus) == 1) else "",
         "quantity": quantity,

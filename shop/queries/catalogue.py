@@ -186,7 +186,7 @@ def product_list(
             given,
         )
         rows = cursor.fetchall()
-    ends = rows[page_size - 1][11:] if len(rows) > page_size and only is None else ()
+    ends: tuple[Any, ...] = rows[page_size - 1][11:] if len(rows) > page_size and only is None else ()
     if len(ends) == 4:  # ranked by name: behind those that were, the sort alone goes on
         ends = ends[2:] if ends[0] else ends[1:]
     return ProductPage(
@@ -301,18 +301,14 @@ def product_page(pk: int) -> ProductPageData:
     found = statements.rows(_PRODUCT_PAGE, [statements.bigint(pk)])
     if not found:
         raise NoSuchProduct(_("This product does not exist any more."))
-    *columns, is_limited, kind, images, skus = found[0]
+    columns, (is_limited, kind, images, skus) = found[0][:10], found[0][10:]
     name = columns[1]
-    return ProductPageData(
-        *columns,
-        images=[
-            ImageRow(_url(image), _url(thumbnail or image), width, height, alt or name)
-            for image, thumbnail, width, height, alt in images
-        ],
-        skus=[SkuRow(*(*row[:3], _spec(row[3]), *row[4:])) for row in skus],
-        is_limited=is_limited,
-        kind=kind,
-    )
+    pictures = [
+        ImageRow(_url(image), _url(thumbnail or image), width, height, alt or name)
+        for image, thumbnail, width, height, alt in images
+    ]
+    variants = [SkuRow(*(*row[:3], _spec(row[3]), *row[4:])) for row in skus]
+    return ProductPageData(*(*columns, pictures, variants, is_limited, kind))
 
 
 def _spec(spec: Any) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Offers as the product page shows them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from core import clock, statements
@@ -83,7 +83,7 @@ def live_offers(offers: Iterable[OfferRow], marks: Mapping[int, OfferMark]) -> l
         if one.ends_at <= moment or (one.kind == "first_order" and mark.has_paid):
             continue
         state = _state(one, mark.taken, moment)
-        shown = LiveOffer(*astuple(one), mark.taken, mark.is_waiting, state)
+        shown = LiveOffer(**asdict(one), mine=mark.taken, is_waiting=mark.is_waiting, state=state)
         best.setdefault(one.sku_id, shown)
     return [best[sku_id] for sku_id in sorted(best)]
 
