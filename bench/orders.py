@@ -7,9 +7,8 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from urllib.parse import urlencode
 
-from bench import lab, limits, load, seeds
+from bench import lab, limits, seeds
 from bench.report import Figure, figure
 
 ROUNDS = 3
@@ -86,60 +85,6 @@ def _buy_until(skus: list[int], members: list[int], seconds: float) -> float:
     for thread in threads:
         thread.join()
     return sum(counts) / (time.perf_counter() - started)
-
-
-def _checkouts(skus: list[int]) -> Iterator[load.Request]:
-    """Endless checkout forms as the browser posts them: 200 logged-in members, each with her address, one line."""
-    from crm.models import Member
-    from shop.models import Address
-    from shop.services import save_address
-    from shop.services.addresses import AddressInput
-
-    csrf = "a" * 32
-    buyers = []
-    for member in Member.objects.filter(pk__in=seeds.members()[:200]):
-        saved = Address.objects.filter(member_id=member.pk).first() or save_address(
-            member_id=member.pk,
-            address=AddressInput("陈晓", "13800000001", "上海市", "上海市", "静安区", "南京西路 1 号"),
-        )
-        headers = {
-            "Cookie": f"{seeds.member_cookie(member)}; csrftoken={csrf}",
-            "Content-Type": "application/x-www-form-urlencoded",
-            "User-Agent": "Mozilla/5.0 (iPhone) MicroMessenger/8.0",
-        }
-        buyers.append((headers, saved.pk))
-    chance = random.Random(7)
-
-    def forms() -> Iterator[load.Request]:
-        while True:
-            headers, address_id = chance.choice(buyers)
-            form = {
-                "csrfmiddlewaretoken": csrf,
-                "from": "product",
-                "line": f"{chance.choice(skus)}:1",
-                "address": address_id,
-                "key": uuid.uuid4().hex,
-                "note": "",
-            }
-            yield load.request("POST", "/checkout/", headers=headers, body=urlencode(form).encode())
-
-    return forms()
-
-
-def _through_http(skus: int) -> tuple[float, dict[str, object]]:
-    """32 keep-alive connections post the checkout form for SECONDS; orders per second, p50 and p99 in ms."""
-    checkouts = _checkouts(seeds.shop()[:skus])
-    with lab.web(threads=16) as port:
-        load.closed_loop(port, checkouts, connections=8, seconds=1)
-        outcome = load.closed_loop(port, checkouts, connections=32, seconds=SECONDS)
-    placed = sum(count for status, count in outcome.statuses.items() if status in (302, 303))
-    if placed < len(outcome.latencies):
-        raise RuntimeError(f"not every checkout placed an order: {outcome.statuses}")
-    return placed / outcome.seconds, {
-        "p50_ms": round(outcome.percentile(0.5), 1),
-        "p99_ms": round(outcome.percentile(0.99), 1),
-        "connections": 32,
-    }
 
 
 if __name__ == "__main__":
