@@ -1,5 +1,6 @@
 """Presales: the terms beside their offer, and the orders with how far each is."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -54,9 +55,7 @@ class PresaleFormSet(BaseInlineFormSet):
     def clean(self) -> None:
         super().clean()
         gone = self.deleted_forms
-        kept = [
-            form for form in self.forms if (form.has_changed() or form.instance.pk) and form not in gone
-        ]
+        kept = [form for form in self.forms if (form.has_changed() or form.instance.pk) and form not in gone]
         offer = self.instance
         if offer.kind != Offer.PRESALE:
             if kept:
@@ -90,9 +89,13 @@ class PresaleInline(StackedInline):
     extra = 0
     max_num = 1
     fields = [
-        *(("deposit_fen", "worth_fen"), ("balance_starts_at", "balance_ends_at")),
+        *(("deposit_fen", "worth_fen"), "balance_starts_at", "balance_ends_at"),
         *("ships_by", "keeps_deposit"),
     ]
+
+
+def _moment(at: datetime | None) -> str:
+    return f"{clock.local(at):%Y-%m-%d %H:%M}" if at else "–"
 
 
 def stage_of(presale: PresaleOrder) -> str:
@@ -151,8 +154,8 @@ class StageFilter(admin.SimpleListFilter):
 @admin.register(PresaleOrder)
 class PresaleOrderAdmin(ReadOnlyAdmin):
     list_display = [
-        *("order_link", "buyer", "offer", "stage", "deposit", "balance"),
-        *("balance_starts_at", "balance_ends_at", "ships_by"),
+        *("order", "buyer", "offer", "stage", "deposit", "balance"),
+        *("window", "ships_by"),
     ]
     list_filter = [StageFilter, ("offer", admin.RelatedOnlyFieldListFilter), "keeps_deposit"]
     list_select_related = ["order__member", "offer"]
@@ -160,13 +163,13 @@ class PresaleOrderAdmin(ReadOnlyAdmin):
     ordering = ["-pk"]
     paginator = InfinitePaginator
     fields = [
-        *(("order_link", "buyer"), ("offer", "stage"), ("deposit", "worth"), "balance"),
-        *(("balance_starts_at", "balance_ends_at"), "ships_by", ("keeps_deposit", "agreed_at")),
+        *(("order_link", "buyer"), ("offer", "stage_text"), ("deposit", "worth"), ("balance", "window")),
+        *("ships_by", ("keeps_deposit", "agreed_at")),
         *(("deposit_paid_at", "paid_at"), ("remind_at", "reminded")),
     ]
     readonly_fields = [
-        *("order_link", "buyer", "stage", "deposit", "worth", "balance", "deposit_paid_at", "paid_at"),
-        "reminded",
+        *("order_link", "buyer", "stage_text", "deposit", "worth", "balance", "window"),
+        *("deposit_paid_at", "paid_at", "reminded"),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PresaleOrder]:
@@ -198,6 +201,14 @@ class PresaleOrderAdmin(ReadOnlyAdmin):
         word = stage_of(presale)
         return word, str(STAGES[word])
 
+    @admin.display(description=_("stage"))
+    def stage_text(self, presale: PresaleOrder) -> str:
+        return str(STAGES[stage_of(presale)])
+
+    @admin.display(description=_("final payment from and until"), ordering="balance_starts_at")
+    def window(self, presale: PresaleOrder) -> str:
+        return f"{_moment(presale.balance_starts_at)} – {_moment(presale.balance_ends_at)}"
+
     @admin.display(description=_("deposit"), ordering="order__deposit_fen")
     def deposit(self, presale: PresaleOrder) -> str:
         return f"¥{money.yuan(presale.order.deposit_fen)}"
@@ -211,12 +222,12 @@ class PresaleOrderAdmin(ReadOnlyAdmin):
         return f"¥{money.yuan(presale.order.total_fen - presale.order.deposit_fen)}"
 
     @admin.display(description=_("deposit paid at"))
-    def deposit_paid_at(self, presale: PresaleOrder) -> Any:
-        return presale.order.deposit_paid_at
+    def deposit_paid_at(self, presale: PresaleOrder) -> str:
+        return _moment(presale.order.deposit_paid_at)
 
     @admin.display(description=_("paid at"))
-    def paid_at(self, presale: PresaleOrder) -> Any:
-        return presale.order.paid_at
+    def paid_at(self, presale: PresaleOrder) -> str:
+        return _moment(presale.order.paid_at)
 
     @admin.display(description=_("reminder"))
     def reminded(self, presale: PresaleOrder) -> str:
