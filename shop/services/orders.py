@@ -71,17 +71,19 @@ def reserve_again(order: Order, *, cause: str, actor: str) -> bool:
     """
     if order.deposit_fen or has_effects(order):
         return False
-    if not take_pieces_again(order):
-        return False
     lines = list(OrderLine.objects.filter(order_id=order.pk, store_id__isnull=False).order_by("sku_id"))
     with transaction.atomic():
-        is_reserved = move_stock(
-            moves_of(lines, reserved=1),
-            cause=f"order:{order.pk}:{cause}",
-            reason=StockMovement.RESERVE,
-            actor=actor,
-            order_id=order.pk,
-        ) and take_limits(order)
+        is_reserved = (
+            take_pieces_again(order)
+            and move_stock(
+                moves_of(lines, reserved=1),
+                cause=f"order:{order.pk}:{cause}",
+                reason=StockMovement.RESERVE,
+                actor=actor,
+                order_id=order.pk,
+            )
+            and take_limits(order)
+        )
         if not is_reserved:
             transaction.set_rollback(True)
     return is_reserved

@@ -88,8 +88,8 @@ def place_order(
     last statements before the commit: terms, stock, coupons, offers, the member's points, what counts against her
     limits. Idempotent on: (member, idempotency_key): the earlier order is returned. Publishes: OrderPlaced.
     `expected_total_fen` is what the shopper was shown; None: no matter. Raises SoldOut (naming what and how many are
-    left), LimitReached, OfferGone, CouponRefused, PointsRefused, PresaleRefused, PriceChanged, NotForSale, BadQuantity, BadAddress,
-    EmptyOrder; then nothing was written.
+    left), LimitReached, OfferGone, CouponRefused, PointsRefused, PresaleRefused, PriceChanged, NotForSale,
+    BadQuantity, BadAddress, EmptyOrder; then nothing was written.
     """
     wanted = rules.merged_lines(lines)
     _check(wanted, idempotency_key)
