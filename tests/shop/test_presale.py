@@ -342,7 +342,7 @@ def test_operators_set_terms_that_fit_and_see_every_stage(
         **{"presale-0-balance_ends_at_0": f"{day:%Y-%m-%d}", "presale-0-balance_ends_at_1": "20:00"},
     }
     for values, words in (
-        ({}, "需要填写定金"),
+        ({"presale-TOTAL_FORMS": 0}, "需要填写定金"),
         ({"presale-0-deposit_fen": "299"}, "必须低于活动价"),
         ({"presale-0-deposit_fen": "50", "price_fen": "399"}, "低于日常价"),
         ({"presale-0-deposit_fen": "50", "kind": "flash"}, "只有预售"),
