@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('crm', '0010_store_places'),
         ('pghistory', '0007_auto_20250421_0444'),
-        ('shop', '0101_goods_rules'),
+        ('shop', '0100_hot'),
         ('wechat', '0001_initial'),
     ]
 
