@@ -351,3 +351,40 @@ def test_operators_set_terms_that_fit_and_see_every_stage(
         assert words in html, words
     assert client.post(add, sent | {"presale-0-deposit_fen": "50"}).status_code == 302
     assert Presale.objects.get(offer__sku=other).deposit_fen == 5_000
+
+
+@pytest.mark.django_db
+def test_both_payments_through_wechat_and_a_sheet_left_open(platform: Any, buyer: dict[str, Any]) -> None:
+    sku, _offer = presale(keeps=False)
+    member = buyer["member"]
+    order = ordered(member, sku)
+    sheet = services.start_payment(order_id=order.pk, member_id=member.pk)
+    platform.act(buyer["person"], "pay", **sheet)
+    assert services.check_payment(order_id=order.pk).awaits_balance  # its notice is lost: asked for
+    with pytest.raises(PaymentNotPossible):
+        services.start_payment(order_id=order.pk, member_id=member.pk)
+    try:
+        platform.post("clock", offset_seconds=IN_WINDOW.total_seconds())
+        with clock.travel(IN_WINDOW):
+            services.start_payment(order_id=order.pk, member_id=member.pk)
+        later = IN_WINDOW + timedelta(hours=20)  # that sheet is long dead: another one is opened
+        platform.post("clock", offset_seconds=later.total_seconds())
+        with clock.travel(later):
+            sheet = services.start_payment(order_id=order.pk, member_id=member.pk)
+            assert order.payments.filter(stage="balance", status=Payment.OPEN).count() == 1
+            platform.act(buyer["person"], "pay", **sheet)
+        platform.post("clock", offset_seconds=AFTER.total_seconds())
+        with clock.travel(AFTER):  # the close asks first, and finds it paid
+            services.expire_orders()
+            order.refresh_from_db()
+            assert (order.status, order.paid_fen, run_audit()[1]) == ("paid", 24_900, [])
+            services.refund_order(order_id=order.pk, reason="不想要了")
+            services.send_refunds()
+        later = AFTER + timedelta(hours=1)
+        platform.post("clock", offset_seconds=later.total_seconds())
+        with clock.travel(later):
+            services.send_refunds()
+            order.refresh_from_db()
+            assert (order.status, run_audit()[1]) == ("refunded", [])
+    finally:
+        platform.post("clock", offset_seconds=0)
