@@ -277,11 +277,14 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
     offers = found.values["offers"]
     if offers or limit or refusal:  # what she has of it, a countdown, what was just said: for this page alone
         shown = shown_offers(offers, here.offers)
+        is_presale = any(offer["presale"] for offer in shown)
+        soon = _("Sent within 48 hours")  # a presale says its own day
         hers = {
             **choice,
             "skus": skus,
             "offers": shown,
-            "presale_words": _("Pay the deposit") if any(offer["presale"] for offer in shown) else "",
+            "presale_words": _("Pay the deposit") if is_presale else "",
+            "promises": [one for one in found.values["promises"] if not (is_presale and one == soon)],
             "cart_count": here.cart_count,
         }
         return show(request, "shop/product.html", status=status, **{**found.values, **found.parts, **hers})

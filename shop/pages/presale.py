@@ -63,15 +63,17 @@ def shown_quote_terms(quote: Quote) -> dict[str, Any] | None:
 def shown_order_terms(order: Order) -> dict[str, Any] | None:
     """What the order's page and the till say of a presale, None for other orders.
 
-    `stage`: deposit (to be paid), early (the balance cannot be paid yet), balance (can be paid), paid, kept, returned,
-    closed.
+    `stage`: deposit (to be paid), early (the balance cannot be paid yet), balance (can be paid), sending (paid, sent by
+    the promised day), paid, kept, returned, closed.
     """
     terms = queries.presale_of_order(order)
     if terms is None:
         return None
     stage = terms.outcome or "closed"
     if order.paid_at is not None:
-        stage = "paid"
+        stage = (
+            "sending" if order.status == Order.PAID and terms.ships_by and not order.is_refunding else "paid"
+        )
     elif order.status == Order.PENDING_PAYMENT:
         stage = "deposit"
         if order.deposit_paid_at is not None:
@@ -96,6 +98,7 @@ def _words(stage: str, shown: dict[str, Any]) -> str:
         "deposit": _("Pay the deposit now. The balance follows from %(from)s to %(until)s.") % times,
         "early": _("Your deposit is paid. The balance can be paid from %(from)s to %(until)s.") % times,
         "balance": _("Pay the balance until %(until)s.") % times,
+        "sending": _("Paid in full. It is sent by %(day)s at the latest.") % {"day": shown["ships_by"]},
         "kept": _("The balance was not paid. The deposit was kept, as agreed."),
         "returned": _("The deposit goes back the way you paid."),
     }.get(stage, "")

@@ -302,6 +302,8 @@ def test_the_pages_of_a_presale(visitor: Client, shopper: Any) -> None:
         assert 'data-stage="balance"' in html
         assert 'data-test="order-pay"' in html
         assert reverse("shop:pay_state", args=[order.number]) in visitor.get(till).content.decode()
+        builders.pay(Order.objects.get())
+        assert "已付清，最晚" in visitor.get(page).content.decode()
 
 
 @pytest.mark.django_db
