@@ -45,6 +45,7 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
             (_("Limited goods of members"), "person_remove", "shop_producttally", "shop.view_producttally"),
             (_("Waiting lists"), "hourglass", "shop_offerwaiting", "shop.view_offerwaiting"),
             (_("Orders"), "receipt_long", "shop_order", "shop.view_order"),
+            (_("Presale orders"), "schedule", "shop_presaleorder", "shop.view_presaleorder"),
             (_("Fulfilments"), "orders", "shop_fulfilment", "shop.view_fulfilment"),
             (_("Payments"), "payments", "shop_payment", "shop.view_payment"),
             (_("Refunds"), "undo", "shop_refund", "shop.view_refund"),

@@ -35,6 +35,7 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         "expire coupons whose time is over": every(300, "shop.tasks.expire_coupons", "bulk"),
         "expire vouchers whose time is over": every(600, "shop.tasks.expire_vouchers", "bulk"),
         "remind of orders whose time to pay ends": every(max(sweep * 5, 15), "shop.tasks.remind_unpaid"),
+        "remind of balances that can be paid": every(max(sweep * 15, 30), "shop.tasks.remind_of_balances"),
         "ask carriers about parcels": every(max(sweep * 15, 60), "shop.tasks.ask_carriers", "bulk"),
         "put products on the shelf and take them off": every(
             max(sweep, 15), "shop.tasks.shelve_due_products"

@@ -14,6 +14,7 @@ from shop import goods_audits as goods_audits
 from shop import limits_audits as limits_audits
 from shop import logistics_audits as logistics_audits
 from shop import offers_audits as offers_audits
+from shop import presale_audits as presale_audits
 from shop import pricing_audits as pricing_audits
 from shop import reviews_audits as reviews_audits
 from shop import tenders_audits as tenders_audits
@@ -110,7 +111,11 @@ def paid_orders_have_their_payment() -> Iterator[Finding]:
         WHERE o.channel = 'mall' AND (
             (o.status IN ('paid', 'shipped', 'received', 'refunded')
                 AND (o.paid_fen <> o.total_fen OR coalesce(p.kept, 0) <> o.paid_fen OR o.paid_at IS NULL))
-            OR (o.status IN ('pending_payment', 'cancelled') AND (o.paid_fen <> 0 OR coalesce(p.kept, 0) <> 0))
+            OR (o.status IN ('pending_payment', 'cancelled') AND (
+                o.paid_fen <> 0 OR coalesce(p.kept, 0) <> CASE WHEN o.deposit_paid_at IS NOT NULL AND NOT EXISTS (
+                    SELECT FROM shop_presaleorder z WHERE z.order_id = o.id AND z.outcome = 'returned'
+                ) THEN o.deposit_fen ELSE 0 END
+            ))
         )
         """,
         _("the order and its payments do not agree"),

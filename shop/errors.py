@@ -124,6 +124,12 @@ class PointsRefused(Conflict):
     code = "points_refused"
 
 
+class PresaleRefused(Conflict):
+    """What is on presale cannot be ordered so: beside other goods, too late, or without her consent."""
+
+    code = "presale_refused"
+
+
 class OfferGone(Conflict):
     """The special price cannot be had; nothing was ordered.
 

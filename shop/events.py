@@ -21,6 +21,16 @@ class OrderPaid:
 
 
 @dataclass(frozen=True)
+class DepositPaid:
+    """The first of the two payments of a presale order; OrderPaid follows with the balance."""
+
+    order_id: int
+    member_id: int
+    deposit_fen: int
+    at: datetime
+
+
+@dataclass(frozen=True)
 class OrderCancelled:
     order_id: int
     member_id: int

@@ -64,11 +64,24 @@ def state_of(events: Iterable[tuple[datetime, str]]) -> str:
 
 # --- Order messages ------------------------------------------------------------------------------------------------
 PAID, SHIPPED, SIGNED, REFUNDED, UNPAID = "paid", "shipped", "signed", "refunded", "unpaid"
-READY = "ready"
-MESSAGE_KINDS = (PAID, SHIPPED, SIGNED, READY, REFUNDED, UNPAID)
+READY, BALANCE = "ready", "balance"
+MESSAGE_KINDS = (PAID, SHIPPED, SIGNED, READY, REFUNDED, UNPAID, BALANCE)
 _NAME = re.compile(r"\{(\w+)\}")
 NAMES = frozenset(
-    {"number", "goods", "amount", "carrier", "parcel", "time", "minutes", "state", "shop", "store", "code"}
+    {
+        "number",
+        "goods",
+        "amount",
+        "carrier",
+        "parcel",
+        "time",
+        "minutes",
+        "until",
+        "state",
+        "shop",
+        "store",
+        "code",
+    }
 )
 # What a subscription notification's field takes (contract A8): characters by the field's kind.
 FIELD_LIMITS = {"thing": 20, "character_string": 32, "number": 32, "phrase": 5, "name": 10, "const": 20}

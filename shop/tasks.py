@@ -50,6 +50,11 @@ def remind_unpaid() -> int:
     return services.remind_unpaid()
 
 
+@shared_task(name="shop.tasks.remind_of_balances")
+def remind_of_balances() -> int:
+    return services.remind_of_balances()
+
+
 @shared_task(name="shop.tasks.ask_carriers")
 def ask_carriers() -> int:
     return services.ask_carriers()

@@ -47,6 +47,7 @@ urlpatterns = [
     path("checkout/", checkout.checkout, name="checkout"),
     path("pay/<str:number>/", checkout.pay, name="pay"),
     path("pay/<str:number>/state/", checkout.pay_state, name="pay_state"),
+    path("pay/<str:number>/deposit/", checkout.pay_state, {"of_deposit": True}, name="pay_deposit_state"),
     path("orders/", orders.orders, name="orders"),
     path("orders/<str:number>/", orders.order, name="order"),
     path("orders/<str:number>/tracking/", tracking.tracking, name="tracking"),

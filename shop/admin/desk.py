@@ -161,6 +161,7 @@ class DeskActions:
             bool(request.user.has_perm("shop.change_order_price"))
             and order is not None
             and order.status == Order.PENDING_PAYMENT
+            and not order.deposit_fen
         )
 
     def has_change_address_permission(self, request: HttpRequest, object_id: Any = None) -> bool:

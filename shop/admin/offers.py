@@ -14,6 +14,7 @@ from unfold.paginator import InfinitePaginator
 from core import clock, money
 from core.admin import BaseAdmin, ReadOnlyAdmin
 from shop.admin.fields import YuanField, yuan_column
+from shop.admin.presale import PresaleInline
 from shop.models import Offer, OfferTake, OfferWaiting
 
 
@@ -120,7 +121,7 @@ class OfferAdmin(BaseAdmin):
                            ("starts_at", "ends_at"), "is_active"]}),
         (_("Figures"), {"fields": [("use", "waiting_count")]}),
     ]  # fmt: skip
-    inlines = [LatestTakes]
+    inlines = [PresaleInline, LatestTakes]
     price = yuan_column("price_fen", _("price"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Offer]:

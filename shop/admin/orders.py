@@ -28,6 +28,7 @@ from shop.queries.rest import own_store_of, served_by
 
 LABELS = {
     "pending_payment": "warning",
+    "deposit_paid": "info",
     "paid": "primary",
     "shipped": "info",
     "received": "success",
@@ -114,6 +115,7 @@ class PaymentInline(FactInline):
     fields = readonly_fields = [
         "out_trade_no",
         "kind",
+        "stage",
         "amount",
         "status",
         "transaction_id",
@@ -163,9 +165,15 @@ class StatusFilter(admin.SimpleListFilter):
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [*Order.STATUSES, ("refunding", _("refunding"))]
+        return [
+            *Order.STATUSES,
+            ("deposit_paid", _("deposit paid, balance open")),
+            ("refunding", _("refunding")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        if self.value() == "deposit_paid":
+            return queryset.filter(status=Order.PENDING_PAYMENT, deposit_paid_at__isnull=False)
         if self.value() == "refunding":
             return queryset.filter(refund_requested_at__isnull=False).exclude(status=Order.REFUNDED)
         return queryset.filter(status=self.value()) if self.value() else queryset
@@ -308,7 +316,8 @@ class OrderAdmin(DeskActions, ReadOnlyAdmin):
 
     @display(description=_("status"), label=LABELS, ordering="status")
     def state(self, order: Order) -> tuple[str, str]:
-        return ("refunding" if order.is_refunding else order.status), order.status_label
+        word = "deposit_paid" if order.awaits_balance else order.status
+        return ("refunding" if order.is_refunding else word), order.status_label
 
     @admin.display(description=_("status"))
     def state_text(self, order: Order) -> str:

@@ -39,6 +39,7 @@ from shop.models.payments import (
     RefundLine,
     Shipment,
 )
+from shop.models.presale import Presale, PresaleOrder
 from shop.models.pricing import CostPrice, MemberPrice, PointsPolicy
 from shop.models.promotions import Promotion, PromotionExtra
 from shop.models.questions import Question
@@ -106,6 +107,8 @@ __all__ = [
     "Payment",
     "PaymentReminder",
     "PointsPolicy",
+    "Presale",
+    "PresaleOrder",
     "Product",
     "ProductImage",
     "ProductRating",

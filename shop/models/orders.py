@@ -16,9 +16,10 @@ class Order(models.Model):
     """What a member bought, at which prices, and how far it is. Prices change before payment only, by staff; the
     address before shipping only; both with an entry in the log.
 
-    `refund_requested_at` is set while a refund of the whole order, or of goods not shipped yet, is on its way: the
-    order may not be shipped then. `due_at` is when the next automatic step looks at it (release when unpaid, receipt
-    when shipped, the question for a review when received).
+    A presale is pending_payment until its balance is paid: `deposit_fen` and `deposit_paid_at` say how far it is, its
+    terms are in `PresaleOrder`. `refund_requested_at` is set while a refund of the whole order, or of goods not shipped
+    yet, is on its way: the order may not be shipped then. `due_at` is when the next automatic step looks at it (release
+    when unpaid, receipt when shipped, the question for a review when received).
     """
 
     PENDING_PAYMENT, PAID, SHIPPED = rules.PENDING_PAYMENT, rules.PAID, rules.SHIPPED
@@ -67,6 +68,10 @@ class Order(models.Model):
     delivery = models.CharField(
         _("delivery"), max_length=8, choices=DELIVERIES, default=SHIP, db_default=SHIP
     )
+    deposit_fen = models.BigIntegerField(
+        _("deposit"), default=0, db_default=0, help_text=_("Of a presale, paid first; 0: paid at once.")
+    )
+    deposit_paid_at = models.DateTimeField(_("deposit paid at"), null=True, blank=True)
     points_used = models.BigIntegerField(_("points used"), default=0, db_default=0)
     receiver = models.CharField(_("receiver"), max_length=40, blank=True)
     phone = models.CharField(_("phone"), max_length=20, blank=True)
@@ -122,6 +127,11 @@ class Order(models.Model):
                 name="order_gives_back_at_most_its_shipping",
             ),
             models.CheckConstraint(
+                condition=Q(deposit_fen=0, deposit_paid_at__isnull=True)
+                | Q(deposit_fen__gte=1, deposit_fen__lt=F("total_fen")),
+                name="order_deposit_is_a_part_of_it",
+            ),
+            models.CheckConstraint(
                 condition=Q(status__in=rules.ORDER_STATUSES), name="order_status_is_a_known_word"
             ),
         ]
@@ -158,7 +168,28 @@ class Order(models.Model):
         )
 
     @property
+    def awaits_balance(self) -> bool:
+        """A presale whose deposit is paid: to the rules an unpaid order, with the balance's window for its time."""
+        return self.status == self.PENDING_PAYMENT and self.deposit_paid_at is not None
+
+    @property
+    def payment_stage(self) -> str:
+        """Which of its payments is the next: `Payment.DEPOSIT`, `Payment.BALANCE`, "" for an order paid at once."""
+        if not self.deposit_fen:
+            return ""
+        return "deposit" if self.deposit_paid_at is None else "balance"
+
+    @property
+    def due_fen(self) -> int:
+        """What its next payment costs."""
+        if not self.deposit_fen:
+            return self.total_fen
+        return self.deposit_fen if self.deposit_paid_at is None else self.total_fen - self.deposit_fen
+
+    @property
     def status_label(self) -> str:
+        if self.awaits_balance:
+            return str(_("deposit paid, balance open"))
         return str(_("refunding")) if self.is_refunding else str(self.get_status_display())
 
 
@@ -289,6 +320,8 @@ class OrderLog(models.Model):
         ("placed", _("placed")),
         ("payment_started", _("payment started")),
         ("paid", _("paid")),
+        ("deposit_paid", _("deposit paid")),
+        ("deposit_kept", _("deposit kept")),
         ("paid_late", _("paid after cancellation")),
         ("difference", _("payment does not match")),
         ("duplicate", _("paid twice")),

@@ -37,7 +37,11 @@ class Payment(models.Model):
         (MISMATCH, _("does not match, not booked")),
     ]
 
+    DEPOSIT, BALANCE = "deposit", "balance"
+    STAGES = [("", _("all at once")), (DEPOSIT, _("deposit")), (BALANCE, _("final payment"))]
+
     order = models.ForeignKey("shop.Order", models.PROTECT, related_name="payments", verbose_name=_("order"))
+    stage = models.CharField(_("stage"), max_length=8, choices=STAGES, blank=True, default="", db_default="")
     kind = models.CharField(_("paid by"), max_length=12, choices=KINDS, default=JSAPI, db_default=JSAPI)
     account = models.ForeignKey(
         "wechat.Account",
@@ -76,6 +80,9 @@ class Payment(models.Model):
         verbose_name = _("payment")
         verbose_name_plural = _("payments")
         constraints = [
+            models.CheckConstraint(
+                condition=Q(stage__in=["", "deposit", "balance"]), name="payment_stage_is_a_known_word"
+            ),
             # Two open sheets could both take money, and two holds could both be captured.
             models.UniqueConstraint(
                 fields=["order"],
@@ -148,11 +155,13 @@ class Refund(models.Model):
     """
 
     ORDER, LATE, DUPLICATE, MISMATCH = "order", "late", "duplicate", "mismatch"
+    DEPOSIT = "deposit"
     KINDS = [
         (ORDER, _("order")),
         (LATE, _("paid after cancellation")),
         (DUPLICATE, _("paid twice")),
         (MISMATCH, _("did not match")),
+        (DEPOSIT, _("deposit of a closed presale")),
     ]
     PENDING, PROCESSING, SUCCESS = "pending", "processing", "success"
     ABNORMAL, CLOSED = "abnormal", "closed"

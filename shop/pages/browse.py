@@ -276,10 +276,15 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
     }
     offers = found.values["offers"]
     if offers or limit or refusal:  # what she has of it, a countdown, what was just said: for this page alone
+        shown = shown_offers(offers, here.offers)
+        is_presale = any(offer["presale"] for offer in shown)
+        soon = _("Sent within 48 hours")  # a presale says its own day
         hers = {
             **choice,
             "skus": skus,
-            "offers": shown_offers(offers, here.offers),
+            "offers": shown,
+            "presale_words": _("Pay the deposit") if is_presale else "",
+            "promises": [one for one in found.values["promises"] if not (is_presale and one == soon)],
             "cart_count": here.cart_count,
         }
         return show(request, "shop/product.html", status=status, **{**found.values, **found.parts, **hers})
@@ -300,6 +305,7 @@ def _product_values(pk: int) -> dict[str, Any]:
         "promotions": queries.promotion_badges(pk),
         "voices": queries.voices_of(pk),
         "offers": queries.offers_of(pk),
+        "presale_words": "",
         "parts": shown_parts(sku.pk for sku in found.skus) if found.kind == Product.BUNDLE else {},
         "promises": [
             _("Genuine, from the brand"),

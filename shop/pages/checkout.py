@@ -16,7 +16,7 @@ from core.errors import Refusal
 from shop import logistics, queries, rules, services
 from shop.errors import BadAddress, CouponRefused, NoSuchOrder, PriceChanged, SoldOut
 from shop.forms import order_key, order_lines, whole_number
-from shop.models import Address, Order, Sku
+from shop.models import Address, Order, Payment, Sku
 from shop.pages import tenders, words
 from shop.pages.add_ons import add_on_pairs, add_on_panel, add_ons_in, with_add_ons
 from shop.pages.bundles import shown_parts
@@ -27,6 +27,7 @@ from shop.pages.limits import passed_limits
 from shop.pages.me import shown_address
 from shop.pages.pickup_choices import pickup_of, shown_stores, with_pickup
 from shop.pages.pictures import of_name, of_url
+from shop.pages.presale import shown_order_terms, shown_quote_terms
 from shop.pages.pricing import line_savings, shown_quote
 from shop.pricing.types import Choices, Quote
 
@@ -51,7 +52,8 @@ def checkout(request: HttpRequest) -> HttpResponse:
 
 def _choices_in(values: QueryDict) -> Choices:
     """Coupons, points, add-ons and how it comes to her, from an address or a form."""
-    return with_add_ons(with_pickup(choices_in(values), pickup_of(values)), add_ons_in(values))
+    choices = with_add_ons(with_pickup(choices_in(values), pickup_of(values)), add_ons_in(values))
+    return replace(choices, agrees_to_deposit=values.get("deposit") == "1")
 
 
 def _new_key() -> str:
@@ -166,6 +168,10 @@ def _shown(
     else:
         choices = with_pickup(choices, 0)
     quote = _quote(member_id, [(line.sku_id, line.quantity) for line in page.lines], address, choices)
+    if quote.deposit_fen:
+        choices = services.presale_choices(choices)
+        quote = _quote(member_id, [(line.sku_id, line.quantity) for line in page.lines], address, choices)
+    presale = shown_quote_terms(quote)
     panel = choice_panel(quote, choices, member_id=member_id, here=there)
     add_ons = add_on_panel(quote, f"{there}&{urlencode(mine)}" if mine else there)
     here = f"{here}&{urlencode(mine)}" if mine else here
@@ -190,7 +196,11 @@ def _shown(
         quote=shown_quote(quote),
         choice=panel,
         add_ons=add_ons,
-        payable=not blocked and not passed and (not collecting["chosen"] or collecting["chosen"]["has_all"]),
+        presale=presale,
+        payable=not blocked
+        and not passed
+        and not (presale and presale["problem"])
+        and (not collecting["chosen"] or collecting["chosen"]["has_all"]),
         collecting=collecting,
         origin=origin,
         key=key,
@@ -248,7 +258,14 @@ def _shown_line(line: queries.CartRow, shortage: Any, limit_words: str) -> dict[
 
 # --- The till ------------------------------------------------------------------------------------------------------
 def _state_of(order: Order) -> str:
-    """ready, paid or closed: what the till shows. Only WeChat's notice makes an order paid."""
+    """ready, early, paid or closed: what the till shows. Only WeChat's notice makes an order paid.
+
+    early: the deposit of a presale is paid, its balance cannot be paid yet.
+    """
+    if order.awaits_balance:
+        presale = queries.presale_of_order(order)
+        if presale is not None and clock.now() < presale.balance_starts_at:
+            return "early"
     if order.status == rules.PENDING_PAYMENT:
         return "ready" if order.expires_at is None or order.expires_at > clock.now() else "closed"
     return "closed" if order.status == rules.CANCELLED else "paid"
@@ -290,7 +307,7 @@ def _start(request: HttpRequest, order: Order) -> HttpResponse:
         )
     except Refusal as refusal:
         current = queries.find_order(order.pk)
-        if current is not None and _state_of(current) == "paid":
+        if current is not None and _state_of(current) in ("paid", "early"):
             started = {"paid": True}
         elif wants_json:
             return JsonResponse({"message": refusal.message, "code": refusal.code}, status=refusal.status)
@@ -322,7 +339,7 @@ def _till(
     h5_url: str = "",
 ) -> HttpResponse:
     state = _state_of(order)
-    asked = _asked(order) if state == "paid" else []
+    asked = _asked(order) if state in ("paid", "early") else []
     closed = order.cancel_reason or _("The time for payment is over. Nothing was charged.")
     return show(
         request,
@@ -338,7 +355,8 @@ def _till(
         means=tenders.means_of(order, request.member.pk) if state == "ready" else None,  # type: ignore[attr-defined]
         order={
             "number": order.number,
-            "total_fen": order.total_fen,
+            "total_fen": order.due_fen if state in ("ready", "early") else order.total_fen,
+            "is_deposit": order.payment_stage == Payment.DEPOSIT,
             "is_done": order.status == rules.RECEIVED and words.has_no_parcel(order),
             "address": reverse("shop:order", args=[order.number]),
             "seconds_left": words.seconds_left(order.expires_at),
@@ -346,6 +364,7 @@ def _till(
             "closed_words": closed,
         },
         images=[of_name(line.image) for line in list(order.lines.all())[:4]],
+        presale=shown_order_terms(order),
         guarantees=queries.guarantees() if state == "ready" else [],
         asked=asked,
         templates=[template for template, _words in asked],
@@ -364,8 +383,11 @@ def _asked(order: Order) -> list[tuple[str, str]]:
 
 @require_GET
 @members_only
-def pay_state(request: HttpRequest, number: str) -> HttpResponse:
-    """What the till asks while it waits; with `look` WeChat itself is asked, should its notice be lost."""
+def pay_state(request: HttpRequest, number: str, *, of_deposit: bool = False) -> HttpResponse:
+    """What the till asks while it waits; with `look` WeChat itself is asked, should its notice be lost.
+
+    `of_deposit`: it waits for the first payment of a presale.
+    """
     try:
         order = queries.order_for(number, member_id=request.member.pk)  # type: ignore[attr-defined]
     except NoSuchOrder as refusal:
@@ -373,6 +395,8 @@ def pay_state(request: HttpRequest, number: str) -> HttpResponse:
     if request.GET.get("look") and _state_of(order) != "paid":
         order = services.check_payment(order_id=order.pk)
     state = _state_of(order)
+    if of_deposit and order.deposit_paid_at is not None:
+        state = "paid"
     left = request.GET.get("left", "")
     if left in LEFT_REASONS and state != "paid":
         note_step(request, logistics.LEFT, order_id=order.pk, reason=left)

@@ -9,12 +9,16 @@ from django.utils.translation import gettext as _
 from core import clock
 from shop import queries
 from shop.pages import words
+from shop.pages.presale import shown_offer_terms
 
 
 def shown_offers(
     offers: Iterable[queries.OfferRow], marks: Mapping[int, queries.OfferMark]
 ) -> list[dict[str, Any]]:
-    """Values of `offers.html` for one person, one per SKU that has a special price now or soon."""
+    """Values of `offers.html` for one person, one per SKU that has a special price now or soon.
+
+    One statement when there are presales, else none.
+    """
     kinds = {
         "flash": _("Flash sale"),
         "member": _("For members"),
@@ -22,7 +26,9 @@ def shown_offers(
         "first_order": _("First order"),
     }
     shown = []
-    for one in queries.live_offers(offers, marks):
+    live = queries.live_offers(offers, marks)
+    presales = queries.presales_of(one.offer_id for one in live if one.kind == "presale")
+    for one in live:
         until = one.starts_at if one.state == "soon" else one.ends_at
         shown.append(
             {
@@ -40,6 +46,9 @@ def shown_offers(
                 "limit": one.per_member_limit,
                 "is_waiting": one.is_waiting,
                 "seconds_left": words.seconds_left(until),
+                "presale": shown_offer_terms(presales[one.offer_id], one.price_fen)
+                if one.offer_id in presales
+                else None,
                 "starts": f"{clock.local(one.starts_at):%m-%d %H:%M}",
             }
         )

@@ -21,6 +21,7 @@ from shop.pages.desk import order_ways
 from shop.pages.frame import members_only, problem, sdk_for, show, show_part
 from shop.pages.fulfilment import shown_part, shown_pickup
 from shop.pages.pictures import of_name
+from shop.pages.presale import shown_order_terms
 from shop.pages.virtual import shown_delivery
 
 
@@ -83,7 +84,7 @@ def _row(order: Order) -> dict[str, Any]:
         "lines": lines,
         "item_count": sum(line["quantity"] for line in lines),
         "total_fen": order.total_fen,
-        "payable": is_open,
+        "payable": is_open and not order.awaits_balance,
         "receivable": order.status == rules.SHIPPED and not order.is_refunding,
     }
 
@@ -137,6 +138,7 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
             request, missing, symbol="receipt-text", link=reverse("shop:orders"), label=_("My orders")
         )
     is_open = found.status == rules.PENDING_PAYMENT
+    presale = shown_order_terms(found)
     parts = queries.fulfilments_of(found) if found.paid_at else []
     asked = queries.asked_templates(found)
     log = [{"words": words.log_words(entry.action), "at": entry.at} for entry in found.log.all()]
@@ -153,7 +155,9 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
             "status_advice": words.status_advice(found),
             "steps": words.steps(found) if words.reached(found) else [],
             "reached": words.reached(found),
-            "payable": is_open,
+            "payable": is_open and not (presale and presale["stage"] == "early"),
+            "due_fen": found.due_fen,
+            "is_deposit": found.payment_stage == "deposit",
             "cancellable": is_open,
             "receivable": found.status == rules.SHIPPED and not found.is_refunding,
             "is_paid": found.paid_at is not None,
@@ -181,6 +185,7 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
         sdk=sdk_for(request) if asked else None,
         log=[entry for entry in reversed(log) if entry["words"]],
         cancel_reasons=words.cancel_reasons(),
+        presale=presale,
         ways=order_ways(found),
     )
 

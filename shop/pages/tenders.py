@@ -65,15 +65,15 @@ def means_of(order: Order, member_id: int) -> dict[str, Any]:
         if (extra := held.gift_card if card.pk == held.gift_card_id else 0) + card.spendable
     ]
     chosen = [int(str(card["fen"])) for card in cards if card["pk"] == held.gift_card_id]
-    card_fen = min(order.total_fen, sum(chosen))
+    card_fen = min(order.due_fen, sum(chosen))
     use_balance = held.stored_value > 0
-    balance_fen = min(balance, order.total_fen - card_fen) if use_balance else 0
+    balance_fen = min(balance, order.due_fen - card_fen) if use_balance else 0
     return {
         "balance": balance,
         "cards": cards,
         "card_id": held.gift_card_id,
         "use_balance": use_balance,
-        "rest_fen": order.total_fen - card_fen - balance_fen,
+        "rest_fen": order.due_fen - card_fen - balance_fen,
     }
 
 

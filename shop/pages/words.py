@@ -17,6 +17,8 @@ def has_no_parcel(order: Order) -> bool:
 def status_label(order: Order) -> str:
     if order.is_refunding:
         return _("Being refunded")
+    if order.awaits_balance:
+        return _("Deposit paid, balance to come")
     if order.delivery == Order.PICKUP and order.status in (rules.PAID, rules.RECEIVED):
         return _("Your store has it for you") if order.status == rules.PAID else _("You have collected it")
     if has_no_parcel(order) and order.status == rules.RECEIVED:
@@ -96,6 +98,8 @@ def log_words(action: str) -> str:
     return {
         "placed": _("You placed the order"),
         "paid": _("The order was paid"),
+        "deposit_paid": _("You paid the deposit"),
+        "deposit_kept": _("The deposit was kept, as agreed"),
         "paid_late": _("Your payment arrived, the order goes on"),
         "cancelled": _("The order was cancelled"),
         "shipped": _("The parcel was handed to the courier"),

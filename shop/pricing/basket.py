@@ -38,6 +38,7 @@ class Basket:
     parts: list[Part]
     notes: list[Note] = field(default_factory=list)
     offer_takes: list[tuple[int, int, int]] = field(default_factory=list)
+    deposit_fen: int = 0
     coupon_ids: list[int] = field(default_factory=list)
     points_used: int = 0
     shipping_fen: int = 0

@@ -76,6 +76,7 @@ def _taken(basket: Basket, part: Part, rule: OfferRule, at: datetime) -> bool:
     if rule.is_exclusive:
         taken.offer_title = rule.title
     basket.offer_takes.append((rule.id, rule.sku_id, pieces))
+    basket.deposit_fen += rule.deposit_fen * pieces
     if taken is part:
         basket.note("offer", rule.source, rule.title, "offer_taken", off=off, applied=True, off_fen=off)
     else:

@@ -39,6 +39,7 @@ def price(items: Iterable[Item], buyer: Buyer, choices: Choices, rules: Rules, a
         coupon_ids=tuple(basket.coupon_ids),
         points_used=basket.points_used,
         offer_takes=tuple(sorted(basket.offer_takes)),
+        deposit_fen=basket.deposit_fen,
     )
 
 

@@ -138,8 +138,8 @@ class CouponRule:
 class OfferRule:
     """A special price of one SKU with a quota. `left` is what the quota still has, `member_left` what this buyer may
     still take; None: no bound. `is_exclusive`: what is bought so takes part in no promotion and no coupon, unless the
-    rule of these says otherwise (`with_offers`). Of the offers that share a word in `once` a cart takes the one that
-    saves most, and of that one piece.
+    rule of these says otherwise (`with_offers`). `deposit_fen`: what of a presale's price is paid first. Of the offers
+    that share a word in `once` a cart takes the one that saves most, and of that one piece.
     """
 
     id: int
@@ -152,6 +152,7 @@ class OfferRule:
     only_new: bool = False
     is_exclusive: bool = True
     once: str = ""
+    deposit_fen: int = 0
     priority: int = 0
     starts_at: datetime | None = None
     ends_at: datetime | None = None

@@ -54,6 +54,8 @@ class Choices:
     add_on_sku_ids: tuple[int, ...] = ()
     stored_value_fen: int = 0
     """How much of the total is to be paid from stored value; not a discount, so pricing leaves it alone."""
+    agrees_to_deposit: bool = False
+    """She has read that the deposit of a presale is kept when the balance is not paid."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ class Quote:
     coupon_ids: tuple[int, ...] = ()
     points_used: int = 0
     offer_takes: tuple[tuple[int, int, int], ...] = ()
+    deposit_fen: int = 0
+    """What of the total is paid first, as the deposit of presale offers; 0: all of it at once."""
 
     @property
     def items_fen(self) -> int:

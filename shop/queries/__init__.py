@@ -91,6 +91,7 @@ from shop.queries.logistics import asked_templates, order_message
 from shop.queries.offers import LiveOffer, OfferRow, live_offers, offers_of
 from shop.queries.order_money import OrderMoney, aftersale_money, order_money, saving_label
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
+from shop.queries.presale import presale_of_order, presale_quoted, presales_of
 from shop.queries.pricing import (
     Hint,
     Saving,
@@ -261,6 +262,9 @@ __all__ = [
     "photo_for",
     "pickup_choices",
     "place_of",
+    "presale_of_order",
+    "presale_quoted",
+    "presales_of",
     "product_extras",
     "product_list",
     "product_page",

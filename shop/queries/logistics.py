@@ -32,7 +32,9 @@ def asked_templates(order: Order) -> list[tuple[str, str]]:
         kinds = (logistics.SIGNED, logistics.REFUNDED)
     elif order.delivery == Order.PICKUP:
         kinds = ASKED_WHEN_COLLECTED
-    if order.status == Order.PENDING_PAYMENT:
+    if order.awaits_balance:
+        kinds = (logistics.BALANCE, *kinds)
+    elif order.status == Order.PENDING_PAYMENT:
         kinds = (logistics.UNPAID, *kinds)
     elif order.status not in (Order.PAID, Order.SHIPPED):
         return []
@@ -42,6 +44,7 @@ def asked_templates(order: Order) -> list[tuple[str, str]]:
     }
     words = {
         logistics.UNPAID: _("A reminder before the time to pay is over"),
+        logistics.BALANCE: _("When the balance can be paid"),
         logistics.SHIPPED: _("When the parcel is sent"),
         logistics.SIGNED: _("When the parcel was signed for"),
         logistics.READY: _("When it can be collected"),
@@ -70,6 +73,9 @@ class ParcelWords:
             ),
             logistics.READY: _("Your order %(number)s is ready at %(store)s. Your pickup code: %(code)s."),
             logistics.REFUNDED: _("%(amount)s for order %(number)s is back with you, the way you paid."),
+            logistics.BALANCE: _(
+                "The balance of %(amount)s for your %(goods)s can be paid now, until %(until)s:"
+            ),
             logistics.UNPAID: _(
                 "Your %(goods)s is kept for you for another %(minutes)s minutes. You can pay here until then:"
             ),
@@ -87,13 +93,17 @@ class ParcelWords:
 
     @staticmethod
     def order(order: Order) -> str:
-        said = {
-            Order.PENDING_PAYMENT: _("is not paid yet"),
-            Order.PAID: _("is being packed; the number of the parcel comes here when it is sent"),
-            Order.SHIPPED: _("is on its way"),
-            Order.RECEIVED: _("was received"),
-            Order.CANCELLED: _("was cancelled"),
-            Order.REFUNDED: _("was refunded"),
-        }[order.status]
+        said = (
+            _("waits for its balance; the deposit is paid")
+            if order.awaits_balance
+            else {
+                Order.PENDING_PAYMENT: _("is not paid yet"),
+                Order.PAID: _("is being packed; the number of the parcel comes here when it is sent"),
+                Order.SHIPPED: _("is on its way"),
+                Order.RECEIVED: _("was received"),
+                Order.CANCELLED: _("was cancelled"),
+                Order.REFUNDED: _("was refunded"),
+            }[order.status]
+        )
         address = settings.PUBLIC_URL + reverse("shop:order", args=[order.number])
         return _("Your order %(number)s %(said)s.") % {"number": order.number, "said": said} + f"\n{address}"

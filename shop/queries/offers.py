@@ -12,7 +12,8 @@ from shop.queries.visitors import OfferMark
 class LiveOffer:
     """An offer of one of a product's SKUs, running or about to start within a day.
 
-    `state`: soon, open, gone (sold out), mine (she has as many as one person may). `is_waiting`: she is on the list.
+    `price_fen` of a presale counts what the deposit is worth. `state`: soon, open, gone (sold out), mine (she has as
+    many as one person may). `is_waiting`: she is on the list.
     """
 
     offer_id: int
@@ -58,13 +59,16 @@ def offers_of(product_id: int) -> list[OfferRow]:
     moment = clock.now()
     found = statements.rows(
         """
-        SELECT o.id, o.sku_id, s.name, o.kind, o.name, o.price_fen, s.price_fen, o.quota,
+        SELECT o.id, o.sku_id, s.name, o.kind, o.name,
+               o.price_fen - coalesce(z.worth_fen - z.deposit_fen, 0), s.price_fen, o.quota,
                greatest(o.quota - o.taken, 0), o.per_member_limit, o.starts_at, o.ends_at
         FROM shop_offer o
         JOIN shop_sku s ON s.id = o.sku_id AND s.is_active
+        LEFT JOIN shop_presale z ON z.offer_id = o.id
         WHERE s.product_id = %s AND o.is_active AND o.kind <> 'group'
+          AND (o.kind = 'presale') = (z.id IS NOT NULL)
           AND o.ends_at > %s AND o.starts_at < %s
-        ORDER BY o.sku_id, o.price_fen, o.id
+        ORDER BY o.sku_id, 6, o.id
         """,
         [product_id, moment, moment + timedelta(days=1)],
     )

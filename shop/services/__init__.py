@@ -99,6 +99,7 @@ from shop.services.payments import (
 )
 from shop.services.pickup import pickup_code, redeem_pickup
 from shop.services.placing import payment_time, place_order
+from shop.services.presale import presale_choices, remind_of_balance, remind_of_balances
 from shop.services.pricing import quote
 from shop.services.promotions import switch_promotions
 from shop.services.questions import answer_question, ask_question, hide_question, move_questions
@@ -234,6 +235,7 @@ __all__ = [
     "place_order",
     "plan_all_slots",
     "plan_slots",
+    "presale_choices",
     "query_lost_payments",
     "quote",
     "reason_words",
@@ -257,6 +259,8 @@ __all__ = [
     "refuse_aftersale",
     "refuse_invoice",
     "release_order",
+    "remind_of_balance",
+    "remind_of_balances",
     "remind_of_payment",
     "remind_unpaid",
     "remove_cart_line",

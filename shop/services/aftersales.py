@@ -20,7 +20,8 @@ from shop.queries.vouchers import lines_with_unused_vouchers, redeemed_of
 from shop.services.aftersales_photos import keep_photos, photos_of
 from shop.services.aftersales_steps import move, note_step
 from shop.services.messages import tell_buyer
-from shop.services.orders import held_lines, write_log
+from shop.services.order_log import write_log
+from shop.services.orders import held_lines
 from shop.services.refunds import refund_lines, repeat_refund
 from shop.services.stock import Move, move_stock, warehouse_id
 

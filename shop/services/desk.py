@@ -14,7 +14,7 @@ from shop.errors import NoSuchOrder, PlatformBusy, WrongState
 from shop.events import OrderPriceChanged, OrderReviewDue
 from shop.models import Order, OrderDiscount, OrderLine, Payment
 from shop.services.addresses import AddressInput
-from shop.services.orders import write_log
+from shop.services.order_log import write_log
 from shop.services.payments import settle_payments
 from shop.services.tenders import release_tenders_of
 from wechat import errors as wechat_errors
@@ -74,6 +74,11 @@ def _reprice(
     if Payment.objects.filter(order_id=order_id, status=Payment.OPEN, kind__in=Payment.WECHAT).exists():
         raise WrongState(
             _("A payment of this order is under way. Please try again in a moment."), code="payment_open"
+        )
+    if order.deposit_fen:
+        raise WrongState(
+            _("The price of a presale is agreed with its deposit and does not change any more."),
+            code="presale",
         )
     reason = " ".join(reason.split())
     if not reason:

@@ -13,7 +13,8 @@ from shop import aftersales_rules, rules
 from shop.errors import NoSuchOrder, WrongState
 from shop.events import OrderReceived, OrderShipped, PickupReady
 from shop.models import Fulfilment, Order, OrderLine, Shipment, StockMovement
-from shop.services.orders import held_lines, moves_of, write_log
+from shop.services.order_log import write_log
+from shop.services.orders import held_lines, moves_of
 from shop.services.stock import move_stock
 
 CODE_TRIES = 20

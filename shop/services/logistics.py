@@ -54,7 +54,7 @@ def send_order_message(
     elif part is not None:
         about, about_id = f":{part.pk}", part.pk
     address = settings.PUBLIC_URL + reverse("shop:order", args=[order.number])
-    if kind == logistics.UNPAID:
+    if kind in (logistics.UNPAID, logistics.BALANCE):
         address = settings.PUBLIC_URL + reverse("shop:pay", args=[order.number])
     for identity in crm_queries.identities_of(order.member_id):
         if identity.kind != "openid" or not identity.account_id:
@@ -104,7 +104,7 @@ def _values(order: Order, shipment: Shipment | None, part: Fulfilment | None) ->
         goods = _("%(first)s and %(count)d more") % {"first": goods, "count": len(lines) - 1}
     moment = clock.now()
     left = int((order.expires_at - moment).total_seconds() // 60) if order.expires_at else 0
-    amount = order.refunded_fen or order.total_fen
+    amount = order.refunded_fen or (order.due_fen if order.awaits_balance else order.total_fen)
     return {
         "number": order.number,
         "goods": goods,
@@ -113,6 +113,7 @@ def _values(order: Order, shipment: Shipment | None, part: Fulfilment | None) ->
         "parcel": shipment.tracking_number if shipment else "",
         "time": f"{clock.local(moment):%Y-%m-%d %H:%M}",
         "minutes": str(max(left, 0)),
+        "until": f"{clock.local(order.expires_at):%m-%d %H:%M}" if order.expires_at else "",
         "state": order.status_label,
         "shop": settings.SHOP_NAME,
         "store": part.store.name if part else "",

@@ -17,7 +17,7 @@ from shop import rules
 from shop.errors import BadQuantity, BadSale, StockRefused
 from shop.events import OrderPaid
 from shop.models import Order, OrderLine, Sku, Stock, StockMovement
-from shop.services.orders import write_log
+from shop.services.order_log import write_log
 from shop.services.stock import Move, move_stock
 
 OLDEST_SALE = timedelta(days=400)

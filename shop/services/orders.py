@@ -10,21 +10,26 @@ from core.events import publish
 from core.locks import lock_row
 from shop.errors import NoSuchOrder, WrongState
 from shop.events import OrderCancelled
-from shop.models import Fulfilment, Order, OrderLine, OrderLog, Payment, StockMovement
+from shop.models import Fulfilment, Order, OrderLine, Payment, StockMovement
 from shop.services.effects import has_effects, undo_effects
 from shop.services.limits import take_limits
+from shop.services.order_log import write_log
+from shop.services.presale import settle_deposit
 from shop.services.stock import Move, move_stock
 from shop.services.tenders import release_tenders_of
 from shop.services.virtual import free_pieces, take_pieces_again
 
 
 @transaction.atomic
-def release_order(*, order_id: int, reason: str, actor: str, user_id: int | None = None) -> Order:
+def release_order(
+    *, order_id: int, reason: str, actor: str, user_id: int | None = None, returns_deposit: bool = False
+) -> Order:
     """Cancel an unpaid order and give back what it took; every payment of it must be closed at WeChat already.
 
-    Locks: order, stock, coupons, offers, points. Idempotent: a cancelled order stays. Publishes: OrderCancelled.
-    Raises WrongState when it is not waiting for payment any more, or when a payment is still open (one was started a
-    moment ago).
+    A paid deposit is kept or returned as was agreed to; `returns_deposit`: in any case returned.
+    Locks: order, stock, coupons, offers, points, tallies, ledger accounts. Idempotent: a cancelled order stays.
+    Publishes: OrderCancelled. Raises WrongState when it is not waiting for payment any more, or when a payment is still
+    open (one was started a moment ago).
     """
     order = lock_row(Order.objects.filter(pk=order_id))
     if order is None:
@@ -53,28 +58,32 @@ def release_order(*, order_id: int, reason: str, actor: str, user_id: int | None
             key=f"order:{order.pk}",
         )
     release_tenders_of(order.pk, member_id=order.member_id)
+    if order.deposit_paid_at is not None:
+        settle_deposit(order, actor=actor, user_id=user_id, returns=returns_deposit)
     return order
 
 
 def reserve_again(order: Order, *, cause: str, actor: str) -> bool:
     """Reserve the lines of an order once more; False when something is sold out, then nothing is reserved.
 
-    Also False when its price rested on a coupon, an offer or points: they went back and may be used elsewhere since;
-    and when she has bought as many elsewhere as its limit allows.
+    Also False when its price rested on a presale, a coupon, an offer or points: they went back and may be used
+    elsewhere since; and when she has bought as many elsewhere as its limit allows.
     """
-    if has_effects(order):
-        return False
-    if not take_pieces_again(order):
+    if order.deposit_fen or has_effects(order):
         return False
     lines = list(OrderLine.objects.filter(order_id=order.pk, store_id__isnull=False).order_by("sku_id"))
     with transaction.atomic():
-        is_reserved = move_stock(
-            moves_of(lines, reserved=1),
-            cause=f"order:{order.pk}:{cause}",
-            reason=StockMovement.RESERVE,
-            actor=actor,
-            order_id=order.pk,
-        ) and take_limits(order)
+        is_reserved = (
+            take_pieces_again(order)
+            and move_stock(
+                moves_of(lines, reserved=1),
+                cause=f"order:{order.pk}:{cause}",
+                reason=StockMovement.RESERVE,
+                actor=actor,
+                order_id=order.pk,
+            )
+            and take_limits(order)
+        )
         if not is_reserved:
             transaction.set_rollback(True)
     return is_reserved
@@ -120,9 +129,3 @@ def moves_of(lines: Iterable[OrderLine], *, on_hand: int = 0, reserved: int = 0)
         for (sku_id, store_id), count in pieces.items()
         if count
     ]
-
-
-def write_log(order: Order, action: str, *, actor: str, user_id: int | None = None, note: str = "") -> None:
-    OrderLog.objects.create(
-        order_id=order.pk, action=action, actor=actor, user_id=user_id, note=note[:300], at=clock.now()
-    )

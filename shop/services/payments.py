@@ -14,14 +14,12 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from core import clock, money
 from core.events import publish
 from core.locks import lock_row
-from core.wakeups import wake
 from crm import queries as crm_queries
 from crm import services as crm_services
 from shop import rules
@@ -33,15 +31,18 @@ from shop.errors import (
     PlatformBusy,
     WrongState,
 )
-from shop.events import OrderPaid
-from shop.models import Order, Payment, Refund
+from shop.events import DepositPaid, OrderPaid
+from shop.models import Order, Payment, PresaleOrder, Refund
 from shop.queries.stored_value import gift_cards_of
 from shop.services import tenders
 from shop.services.effects import settle_effects
 from shop.services.fulfilment import complete_order, create_fulfilments
 from shop.services.gift_cards import bind_gift_card
 from shop.services.messages import tell_buyer
-from shop.services.orders import release_order, reserve_again, write_log
+from shop.services.order_log import write_log
+from shop.services.orders import release_order, reserve_again
+from shop.services.presale import refuse_early_balance
+from shop.services.refund_requests import request_refund
 from shop.services.virtual import deliver_pieces
 from wechat import errors as wechat_errors
 from wechat import queries as wechat_queries
@@ -117,6 +118,8 @@ def start_payment(
             break
         # WeChat has closed this number, or another wish or account of the member froze it: end it, take a new one.
         if _settled(payment) == Payment.PAID:
+            if payment.stage == Payment.DEPOSIT:
+                return {"paid": True}
             break
     order = Order.objects.get(pk=order_id)
     if order.status == Order.PENDING_PAYMENT and parameters is not None:
@@ -148,13 +151,15 @@ def _payer_of(member_id: int, way: str) -> Payer:
 
 @transaction.atomic
 def arrange_payment(*, order_id: int, member_id: int, wish: Wish, payer: Payer | None = None) -> Arranged:
-    """Split an order's total as wished: hold the member's own value, and make WeChat's payment of the rest.
+    """Split what is due of an order (its total; deposit or balance of a presale) as wished: hold the member's own
+    value, and make WeChat's payment of the rest.
 
     What is held otherwise for this order is released. Without a rest the order is paid at once. Amount, payer and time
     of each payment are frozen. A WeChat payment that does not fit the wish is returned with `fits` False, and nothing
     is changed: its money may be on the way.
     Locks: order, then memberstats, ledger accounts. Idempotent. Publishes: OrderPaid.
-    Raises NoSuchOrder, WrongState, PaymentNotPossible (its time is up), BadAmount, GiftCardRefused, BalanceTooLow.
+    Raises NoSuchOrder, WrongState, PaymentNotPossible (its time is up, or not there yet), BadAmount, GiftCardRefused,
+    BalanceTooLow.
     """
     if wish.stored_value_fen < 0 or wish.way not in Payment.WECHAT:
         raise BadAmount(_("Choose how to pay once more, please."))
@@ -167,11 +172,13 @@ def arrange_payment(*, order_id: int, member_id: int, wish: Wish, payer: Payer |
         return Arranged(_book_nothing(order), None)
     if not order.can_pay(clock.now()) or order.expires_at is None:
         raise PaymentNotPossible(_("The time for paying this order is over. Please order again."))
+    if order.awaits_balance:
+        refuse_early_balance(order)
     opened = {payment.kind: payment for payment in order.payments.filter(status=Payment.OPEN)}
     at_wechat = next((payment for payment in opened.values() if payment.is_wechat), None)
     card_fen = _card_part(order, member_id, wish, opened.get(Payment.GIFT_CARD))
-    stored_fen = min(wish.stored_value_fen, order.total_fen - card_fen)
-    rest = order.total_fen - card_fen - stored_fen
+    stored_fen = min(wish.stored_value_fen, order.due_fen - card_fen)
+    rest = order.due_fen - card_fen - stored_fen
     if rest and payer is None:
         payer = _payer_of(member_id, wish.way)
     if at_wechat is not None and (payer is None or not rest or not _fits(at_wechat, payer, rest)):
@@ -189,7 +196,7 @@ def arrange_payment(*, order_id: int, member_id: int, wish: Wish, payer: Payer |
     if rest and at_wechat is None and payer is not None:
         at_wechat = _new_payment(order, kind=payer.kind, amount_fen=rest, payer=payer)
     if not rest:
-        _book(order, action="paid", at=clock.now(), capture=kept, release=gone, member_id=member_id)
+        _book_stage(order, at=clock.now(), capture=kept, release=gone, member_id=member_id)
         return Arranged(order, None)
     for tender in gone:  # the ledger comes last in the order of locks
         tenders.release_tender(tender, member_id=member_id)
@@ -204,7 +211,7 @@ def _fits(payment: Payment, payer: Payer, amount_fen: int) -> bool:
 
 
 def _card_part(order: Order, member_id: int, wish: Wish, held: Payment | None) -> int:
-    """How much of the total her chosen card covers. Raises GiftCardRefused when it is not hers or empty."""
+    """How much of what is due her chosen card covers. Raises GiftCardRefused when it is not hers or empty."""
     if wish.gift_card_id is None:
         return 0
     own = held.amount_fen if held is not None and held.gift_card_id == wish.gift_card_id else 0
@@ -212,7 +219,7 @@ def _card_part(order: Order, member_id: int, wish: Wish, held: Payment | None) -
     spendable = own + (card.spendable if card is not None else 0)
     if not spendable:
         raise GiftCardRefused(_("This gift card cannot be used: it is empty, expired or not yours."))
-    return min(order.total_fen, spendable)
+    return min(order.due_fen, spendable)
 
 
 def _new_payment(
@@ -227,12 +234,13 @@ def _new_payment(
     payment = Payment.objects.create(
         order=order,
         kind=kind,
+        stage=order.payment_stage,
         account_id=payer.account_id if payer else None,
         gift_card_id=gift_card_id,
         out_trade_no=f"{order.number}-{Payment.objects.filter(order=order).count() + 1}",
         openid=payer.openid if payer else "",
         amount_fen=amount_fen,
-        expires_at=order.expires_at or moment,
+        expires_at=_payment_ends(order, moment),
         created_at=moment,
         next_query_at=rules.next_query_at(moment, 0) if payer else None,
     )
@@ -241,9 +249,20 @@ def _new_payment(
     return payment
 
 
+def _payment_ends(order: Order, moment: datetime) -> datetime:
+    """With the order; the sheet of a balance, for which there may be weeks, is opened anew after the usual time."""
+    if order.expires_at is None:
+        return moment
+    return (
+        min(order.expires_at, moment + timedelta(minutes=settings.ORDER_PAYMENT_MINUTES))
+        if (order.awaits_balance)
+        else order.expires_at
+    )
+
+
 @transaction.atomic
 def open_payment(*, order_id: int, member_id: int, payer: Payer) -> Payment:
-    """The order's open WeChat payment of its whole total, made when there is none. See `arrange_payment`."""
+    """The order's open WeChat payment of all that is due, made when there is none. See `arrange_payment`."""
     wish = Wish(way=payer.kind)
     payment = arrange_payment(order_id=order_id, member_id=member_id, wish=wish, payer=payer).payment
     if payment is None:
@@ -361,19 +380,19 @@ def confirm_payment(
         update_fields=["status", "transaction_id", "paid_fen", "paid_at", "next_query_at", "difference"]
     )
     held = tenders.open_tenders_of(order.pk)
-    covers_with_held = paid_fen + sum(tender.amount_fen for tender in held) == order.total_fen
-    covers = covers_with_held or paid_fen == order.total_fen
+    is_stage = payment.stage == order.payment_stage  # not a second deposit while the balance is due
+    covers_with_held = is_stage and paid_fen + sum(tender.amount_fen for tender in held) == order.due_fen
+    covers = covers_with_held or (is_stage and paid_fen == order.due_fen)
     if order.status == Order.PENDING_PAYMENT and covers:
-        _book(
+        _book_stage(
             order,
-            action="paid",
             at=moment,
             note=transaction_id,
             capture=held if covers_with_held else [],
             release=[] if covers_with_held else held,
             member_id=order.member_id,
         )
-    elif order.status == Order.PENDING_PAYMENT:
+    elif order.status == Order.PENDING_PAYMENT and is_stage:
         write_log(order, "paid_late", actor="system", note=_("of a split given up, the money goes back"))
         request_refund(order, payment, kind=Refund.LATE, reason=_("Paid in another way"), actor="system")
         tell_buyer(
@@ -466,6 +485,42 @@ def _note_difference(
     log.error("payment does not match", payment=payment.pk, order=order.pk)
 
 
+def _book_stage(
+    order: Order,
+    *,
+    at: datetime,
+    note: str = "",
+    capture: Sequence[Payment] = (),
+    release: Sequence[Payment] = (),
+    member_id: int | None = None,
+) -> None:
+    """What was due is paid: the deposit of a presale, which then waits for its balance, or the whole order."""
+    if order.payment_stage != Payment.DEPOSIT:
+        _book(
+            order,
+            action="paid",
+            at=at,
+            note=note,
+            capture=capture,
+            release=release,
+            member_id=member_id,
+        )
+        return
+    terms = PresaleOrder.objects.get(order_id=order.pk)
+    PresaleOrder.objects.filter(pk=terms.pk).update(remind_at=terms.balance_starts_at)
+    order.deposit_paid_at, order.expires_at, order.due_at = at, terms.balance_ends_at, terms.balance_ends_at
+    order.save(update_fields=["deposit_paid_at", "expires_at", "due_at"])
+    write_log(
+        order, "deposit_paid", actor="system", note=note or (capture[0].out_trade_no if capture else "")
+    )
+    if order.member_id is not None:
+        publish(
+            DepositPaid(order_id=order.pk, member_id=order.member_id, deposit_fen=order.deposit_fen, at=at),
+            key=f"order:{order.pk}",
+        )
+    _settle_tenders(capture, release, at, member_id)
+
+
 def _book(
     order: Order,
     *,
@@ -503,6 +558,12 @@ def _book(
     if has_pieces and not has_parcels:
         complete_order(order, at=at)
     settle_effects(order)
+    _settle_tenders(capture, release, at, member_id)
+
+
+def _settle_tenders(
+    capture: Sequence[Payment], release: Sequence[Payment], at: datetime, member_id: int | None
+) -> None:
     for tender in release:
         tenders.release_tender(tender, member_id=member_id)
     for tender in capture:
@@ -511,56 +572,11 @@ def _book(
         tenders.capture_tender(tender, at=at)
 
 
-def request_refund(
-    order: Order,
-    payment: Payment,
-    *,
-    kind: str,
-    reason: str,
-    actor: str,
-    user_id: int | None = None,
-    amount_fen: int | None = None,
-    cause: str = "",
-    aftersale_id: int | None = None,
-) -> Refund:
-    """Write down that money of a payment goes back; a worker sends it after commit. Call under the order's lock.
-
-    `amount_fen` None: all that was paid. The amount is claimed on the payment by a guarded update, so that refunds
-    never sum to more than it took. Idempotent on: (payment, cause); `cause` "": the kind, once. Raises WrongState.
-    """
-    cause = cause or kind
-    known = Refund.objects.filter(payment=payment, cause=cause).exclude(status=Refund.CLOSED).first()
-    if known is not None:
-        return known
-    moment = clock.now()
-    amount = payment.paid_fen if amount_fen is None else amount_fen
-    claimed = Payment.objects.filter(pk=payment.pk, refunded_fen__lte=F("paid_fen") - amount).update(
-        refunded_fen=F("refunded_fen") + amount
-    )
-    if not claimed:
-        raise WrongState(_("This money is already on its way back."), code="nothing_left")
-    refund = Refund.objects.create(
-        order=order,
-        payment=payment,
-        aftersale_id=aftersale_id,
-        kind=kind,
-        cause=cause,
-        out_refund_no=f"{payment.out_trade_no}-R{Refund.objects.filter(payment=payment).count() + 1}",
-        amount_fen=amount,
-        reason=reason[:80],
-        actor=actor,
-        user_id=user_id,
-        requested_at=moment,
-        next_attempt_at=moment,
-    )
-    wake("shop.tasks.send_refunds", queue="fast")
-    return refund
-
-
 def cancel_order(
     *, order_id: int, reason: str, member_id: int | None = None, actor: str = "", user_id: int | None = None
 ) -> Order:
-    """Cancel an unpaid order: by its shopper (`member_id`), or by an operator (None, with `actor`).
+    """Cancel an unpaid order: by its shopper (`member_id`), or by an operator (None, with `actor`), who gives back the
+    deposit of a presale.
 
     Closes the payment at WeChat first and only then gives the stock back. Idempotent. Publishes: OrderCancelled.
     Raises NoSuchOrder, WrongState (paid meanwhile), PlatformBusy (WeChat could not say whether it is paid).
@@ -585,6 +601,7 @@ def cancel_order(
         reason=reason,
         actor=actor or ("member" if member_id else "system"),
         user_id=user_id,
+        returns_deposit=member_id is None,
     )
 
 

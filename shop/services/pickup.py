@@ -13,7 +13,7 @@ from shop.errors import NoSuchOrder, PickupRefused
 from shop.events import OrderReceived
 from shop.models import Fulfilment, Order
 from shop.services.fulfilment import take_from_shelf
-from shop.services.orders import write_log
+from shop.services.order_log import write_log
 
 
 def pickup_code(text: str) -> str:

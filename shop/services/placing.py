@@ -34,6 +34,7 @@ from shop.services.addresses import NOWHERE, AddressInput
 from shop.services.bundles import Packed, keep_bundles, take_apart
 from shop.services.limits import limit_refusal
 from shop.services.payments import settle_free_order
+from shop.services.presale import open_presale, presale_choices, presale_terms
 from shop.services.routing import Serving
 from shop.services.stock import WAREHOUSE
 from shop.services.virtual import pieces_left, take_pieces
@@ -87,8 +88,8 @@ def place_order(
     last statements before the commit: terms, stock, coupons, offers, the member's points, what counts against her
     limits. Idempotent on: (member, idempotency_key): the earlier order is returned. Publishes: OrderPlaced.
     `expected_total_fen` is what the shopper was shown; None: no matter. Raises SoldOut (naming what and how many are
-    left), LimitReached, OfferGone, CouponRefused, PointsRefused, PriceChanged, NotForSale, BadQuantity, BadAddress,
-    EmptyOrder; then nothing was written.
+    left), LimitReached, OfferGone, CouponRefused, PointsRefused, PresaleRefused, PriceChanged, NotForSale,
+    BadQuantity, BadAddress, EmptyOrder; then nothing was written.
     """
     wanted = rules.merged_lines(lines)
     _check(wanted, idempotency_key)
@@ -155,6 +156,11 @@ def _place(
     _refuse_what_is_not_sold(wanted, ground.goods)
     province = receiver.province if receiver is not None else ""
     quote = pricing.quote(member_id=member_id, lines=wanted, choices=choices, region=province, at=moment)
+    terms = None
+    if quote.deposit_fen:
+        choices = presale_choices(choices)
+        quote = pricing.quote(member_id=member_id, lines=wanted, choices=choices, region=province, at=moment)
+        terms = presale_terms(quote, choices)
     _refuse_what_was_not_applied(choices, quote)
     quote, packed = take_apart(
         quote, {one.sku_id: (one.name, one.image) for one in ground.goods.values() if one.supply == Sku.PARTS}
@@ -169,7 +175,7 @@ def _place(
         raise PriceChanged(
             _("The price has changed: this order is now ¥%(total)s.") % {"total": money.yuan(quote.total_fen)}
         )
-    return _write(
+    order = _write(
         member_id=member_id,
         ground=ground,
         goods=goods,
@@ -183,6 +189,9 @@ def _place(
         from_cart=from_cart,
         moment=moment,
     )
+    if terms is not None:
+        open_presale(order=order, terms=terms, quote=quote)
+    return order
 
 
 def _read(member_id: int, sku_ids: Sequence[int], idempotency_key: str) -> _Ground:

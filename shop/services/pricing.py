@@ -162,16 +162,17 @@ WHERE s.id = ANY(%s)
 """
 _OFFERS = """
 SELECT jsonb_build_array(
-    o.id, o.name, o.sku_id, o.price_fen, o.quota - o.taken, o.kind,
+    o.id, o.name, o.sku_id, o.price_fen - coalesce(z.worth_fen - z.deposit_fen, 0), o.quota - o.taken, o.kind,
     o.per_member_limit - coalesce((
         SELECT t.taken FROM shop_offertally t WHERE t.offer_id = o.id AND t.member_id = %s
     ), 0),
     o.kind = 'first_order' AND EXISTS (
         SELECT FROM shop_offertake k WHERE k.member_id = %s AND k.is_first_order AND k.released_at IS NULL
-    )
+    ), coalesce(z.deposit_fen, 0)
 )
-FROM shop_offer o
+FROM shop_offer o LEFT JOIN shop_presale z ON z.offer_id = o.id
 WHERE o.sku_id = ANY(%s) AND o.is_active AND o.starts_at <= %s AND o.ends_at > %s AND o.kind <> 'group'
+  AND (o.kind = 'presale') = (z.id IS NOT NULL)
 """
 
 
@@ -274,7 +275,15 @@ def _promotion_rule(row: Mapping[str, Any]) -> PromotionRule:
 
 
 def _offer_rule(
-    pk: int, title: str, sku_id: int, fen: int, left: int, kind: str, member_left: int, had_first: bool
+    pk: int,
+    title: str,
+    sku_id: int,
+    fen: int,
+    left: int,
+    kind: str,
+    member_left: int,
+    had_first: bool,
+    deposit_fen: int,
 ) -> OfferRule:
     is_first = kind == "first_order"
     return OfferRule(
@@ -286,6 +295,7 @@ def _offer_rule(
         member_left=0 if had_first else max(member_left, 0),
         only_new=is_first,
         once=kind if is_first else "",
+        deposit_fen=deposit_fen,
     )
 
 

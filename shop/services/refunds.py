@@ -22,8 +22,10 @@ from shop.services.aftersales_steps import follow_refund
 from shop.services.effects import reverse_effects
 from shop.services.fulfilment import complete_order
 from shop.services.messages import tell_buyer
-from shop.services.orders import held_lines, write_log
-from shop.services.payments import notify_url, request_refund
+from shop.services.order_log import write_log
+from shop.services.orders import held_lines
+from shop.services.payments import notify_url
+from shop.services.refund_requests import request_refund
 from shop.services.stock import Move, move_stock
 from shop.services.tenders import give_back
 from shop.services.virtual import free_returned_pieces, piece_lines, restore_pieces, withdraw_pieces

@@ -11,7 +11,7 @@ from core.locks import lock_row
 from shop.errors import VoucherRefused
 from shop.events import VoucherRedeemed
 from shop.models import Order, Voucher
-from shop.services.orders import write_log
+from shop.services.order_log import write_log
 from shop.services.vouchers import end_of_day
 
 
