@@ -13,22 +13,33 @@ from bench.report import Figure, figure
 
 ROUNDS, SECONDS = 3, 4
 ACCOUNTS, CALLERS = 10_000, 32
-PROCESSES = {"ledger": 2, "ledger-hot": 1}  # one account is shared best by callers who share a batch
+BATCH = limits.LEDGER_BATCH
+# Figure → processes, callers in all, accounts, postings per call.
+SHAPES = {
+    "ledger": (2, CALLERS, ACCOUNTS, 1),
+    "ledger-hot": (2, 2, 1, BATCH),
+    "ledger-hot-singles": (1, CALLERS, 1, 1),
+}
 
 
 def ledger() -> Iterator[Figure]:
-    """Half of the postings give, half take; every account has a lot that never expires, and those that were given."""
+    """Half of the postings give, half take; every account has a lot that never expires, and those that were given.
+
+    Spread: 32 callers with one `transfer` each. Hot: two callers with 20 in a `transfer_many`, as the limit has them;
+    "ledger-hot-singles" are 32 callers with one `transfer` each, who share statements by themselves.
+    """
     limits.prepare_ledger(ACCOUNTS)
     _prepare()
     for name, measure, limit_is in (
         ("ledger", limits.postings_per_second, limits.LEDGER_LIMIT_IS),
         ("ledger-hot", limits.batched_postings_per_second, limits.LEDGER_BATCH_LIMIT_IS),
+        ("ledger-hot-singles", limits.batched_postings_per_second, limits.LEDGER_BATCH_LIMIT_IS),
     ):
         values, ceilings = [], []
         for _ in range(ROUNDS):
             ceilings.append(measure(seconds=SECONDS))
             values.append(_through_service(name))
-        yield figure(name, values, "postings/s", limits=ceilings, limit_is=limit_is, callers=CALLERS)
+        yield figure(name, values, "postings/s", limits=ceilings, limit_is=limit_is, callers=SHAPES[name][1])
     _prove()
 
 
@@ -47,16 +58,16 @@ def _prepare() -> None:
 
 
 def _through_service(name: str) -> float:
-    accounts = 1 if name == "ledger-hot" else ACCOUNTS
-    processes = PROCESSES[name]
-    command = [sys.executable, "-m", "bench.ledgers", str(accounts), str(CALLERS // processes), str(SECONDS)]
+    processes, callers, accounts, batch = SHAPES[name]
+    shape = [str(one) for one in (accounts, callers // processes, batch, SECONDS)]
+    command = [sys.executable, "-m", "bench.ledgers", *shape]
     children = [
         subprocess.Popen(command, cwd=lab.ROOT, stdout=subprocess.PIPE, text=True) for _ in range(processes)
     ]
     return sum(float(child.communicate()[0]) for child in children)
 
 
-def _post_until(accounts: int, threads_count: int, seconds: float) -> float:
+def _post_until(accounts: int, threads_count: int, batch: int, seconds: float) -> float:
     """One process's part: its threads post, each its own connection; postings per second."""
     from datetime import timedelta
 
@@ -80,14 +91,26 @@ def _post_until(accounts: int, threads_count: int, seconds: float) -> float:
         deadline = time.perf_counter() + seconds
         turn = 0
         while time.perf_counter() < deadline:
-            turn += 1
-            customer = chance.choice(customers)
-            if turn % 2:
-                ledger.transfer(
-                    cause=f"{name}:{turn}", debit=house, credit=customer, amount=5, expires_at=expires
+            wanted = []
+            for _ in range(batch):
+                turn += 1
+                customer, cause = chance.choice(customers), f"{name}:{turn}"
+                wanted.append(
+                    ledger.Transfer(cause, house, customer, 5, expires)
+                    if turn % 2
+                    else ledger.Transfer(cause, customer, spent, 5)
                 )
+            if batch > 1:
+                ledger.transfer_many(transfers=wanted)
             else:
-                ledger.transfer(cause=f"{name}:{turn}", debit=customer, credit=spent, amount=5)
+                one = wanted[0]
+                ledger.transfer(
+                    cause=one.cause,
+                    debit=one.debit,
+                    credit=one.credit,
+                    amount=one.amount,
+                    expires_at=one.expires_at,
+                )
         counts[number] = turn
         connection.close()
 
@@ -119,4 +142,4 @@ if __name__ == "__main__":
     import django
 
     django.setup()
-    print(_post_until(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    print(_post_until(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))

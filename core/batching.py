@@ -26,7 +26,8 @@ class _Asked(Generic[Ask, Answer]):
         self.has_answer = False
         self.error: BaseException | None = None
         self.is_leader = False
-        self.decided = threading.Event()
+        self.decided = threading.Lock()  # held until then; an Event is a lock and much more, for each caller
+        self.decided.acquire()
 
 
 class Batcher(Generic[Ask, Answer]):
@@ -52,7 +53,7 @@ class Batcher(Generic[Ask, Answer]):
             if not self._is_led:
                 self._is_led = mine.is_leader = True
         if not mine.is_leader:
-            mine.decided.wait()
+            mine.decided.acquire()
         if mine.is_leader:
             self._lead()
         if mine.error is not None:
@@ -74,11 +75,12 @@ class Batcher(Generic[Ask, Answer]):
                 else:
                     heir.is_leader = True
             if heir is not None:
-                heir.decided.set()
+                heir.decided.release()
             for one in batch:
                 if not one.has_answer and one.error is None:
                     one.error = RuntimeError("the batch was interrupted")
-                one.decided.set()
+                if not one.is_leader:  # the leader waits for nobody
+                    one.decided.release()
 
     def _settle(self, batch: list[_Asked[Ask, Answer]]) -> None:
         try:

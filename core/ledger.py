@@ -5,6 +5,7 @@ checked balance and their value comes in lots, spent first-expiring-first; accou
 A kind is a unit ("points", "stored_value") or a unit with a purpose ("points.expired").
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from core import clock
 from core.errors import Conflict, NotFound, Refusal
-from core.ledger_posting import Posting, post
+from core.ledger_posting import Posted, Posting, post, post_many
 from core.locks import lock_rows
 from core.models import LedgerAccount, LedgerHold, LedgerLot, LedgerTransfer
 
@@ -64,6 +65,35 @@ class StatementLine:
     posted_at: datetime
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """What `transfer_many` shall move; as the arguments of `transfer`."""
+
+    cause: str
+    debit: LedgerAccount
+    credit: LedgerAccount
+    amount: int
+    expires_at: datetime | None = None
+
+    @property
+    def posting(self) -> Posting:
+        expires_at = None if self.credit.is_system else self.expires_at
+        return Posting(self.cause, self.debit.pk, self.credit.pk, self.amount, expires_at)
+
+    def row(self, posted: Posted) -> LedgerTransfer:
+        row = LedgerTransfer(
+            pk=posted.transfer_id,
+            cause=self.cause,
+            debit=self.debit,
+            credit=self.credit,
+            amount=self.amount,
+            posted_at=posted.posted_at,
+        )
+        row._state.adding = False
+        row._state.db = "default"
+        return row
+
+
 def open_account(*, kind: str, owner_id: int) -> LedgerAccount:
     """The account of this kind and owner (0: the house); made when it is not there. Idempotent, locks nothing."""
     found = LedgerAccount.objects.filter(kind=kind, owner_id=owner_id).first()
@@ -90,20 +120,28 @@ def transfer(
     WrongAccounts; then nothing was written.
     """
     _refuse_wrong_accounts(debit, credit, amount)
-    posted = post(Posting(cause, debit.pk, credit.pk, amount, None if credit.is_system else expires_at))
+    wanted = Transfer(cause, debit, credit, amount, expires_at)
+    posted = post(wanted.posting)
     if posted is None:
         return _transfer_the_long_way(cause, debit, credit, amount, expires_at)
-    row = LedgerTransfer(
-        pk=posted.transfer_id,
-        cause=cause,
-        debit=debit,
-        credit=credit,
-        amount=amount,
-        posted_at=posted.posted_at,
-    )
-    row._state.adding = False
-    row._state.db = "default"
-    return row
+    return wanted.row(posted)
+
+
+@transaction.atomic
+def transfer_many(*, transfers: Sequence[Transfer]) -> list[LedgerTransfer]:
+    """Move several amounts in one statement: all of them or none, each once.
+
+    Locks: the customers' accounts. Idempotent on: each cause. Raises as `transfer`; then nothing was written.
+    """
+    for wanted in transfers:
+        _refuse_wrong_accounts(wanted.debit, wanted.credit, wanted.amount)
+    posted = post_many([wanted.posting for wanted in transfers])
+    if posted is None:
+        return [
+            _transfer_the_long_way(one.cause, one.debit, one.credit, one.amount, one.expires_at)
+            for one in transfers
+        ]
+    return [wanted.row(one) for wanted, one in zip(transfers, posted, strict=True)]
 
 
 @transaction.atomic

@@ -34,6 +34,11 @@ def post(posting: Posting) -> Posted | None:
     return _posting.submit(posting)
 
 
+def post_many(postings: Sequence[Posting]) -> list[Posted] | None:
+    """Write transfers in their order, all of them; None, and nothing is written, when one is not plain."""
+    return _call(postings) if postings else []
+
+
 def _write(postings: Sequence[Posting]) -> list[Posted | None]:
     written = _call(postings)
     if written is not None:

@@ -6,7 +6,12 @@ POST = """
 CREATE FUNCTION core_ledger_post(
     p_causes text[], p_debits bigint[], p_credits bigint[], p_amounts bigint[], p_expires timestamptz[],
     p_at timestamptz
-) RETURNS TABLE (o_place int, o_transfer_id bigint) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (o_place int, o_transfer_id bigint) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+-- (Always a few rows of large tables: planned for what the tables were when the connection was young, their statements
+-- would read them whole for hours. And lots come by the index of open ones, which has them in order.)
 -- Post transfers, all of them or none. Returns no row, and has written nothing, when one of them is not plain: its
 -- cause is known, what the account had before does not cover it, or something of the account has expired. The caller
 -- then posts one by one, which finds the reason.
@@ -53,11 +58,11 @@ BEGIN
             FROM unnest(v_ids, p_debits, p_amounts) WITH ORDINALITY AS p(id, debit, amount, place)
             WHERE p.debit = ANY(v_customers)
         ), lots AS MATERIALIZED (
-            SELECT l.id, l.account_id, l.remaining,
-                   sum(l.remaining) OVER (PARTITION BY l.account_id ORDER BY l.expires_at NULLS LAST, l.id)
-                       - l.remaining AS before
-            FROM core_ledgerlot l
-            WHERE l.account_id = ANY(ARRAY(SELECT debit FROM wanted)) AND l.remaining > 0
+            SELECT l.* FROM (SELECT DISTINCT debit FROM wanted) d, LATERAL (
+                SELECT o.id, o.account_id, o.remaining,
+                       sum(o.remaining) OVER (ORDER BY o.expires_at, o.id) - o.remaining AS before
+                FROM core_ledgerlot o WHERE o.account_id = d.debit AND o.remaining > 0
+            ) l
         ), used AS MATERIALIZED (
             SELECT l.id AS lot_id, w.id AS transfer_id,
                    (least(w.before + w.amount, l.before + l.remaining) - greatest(w.before, l.before))::bigint AS amount

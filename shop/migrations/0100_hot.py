@@ -112,36 +112,38 @@ BEGIN
                row_number() OVER (PARTITION BY p.stock_id ORDER BY l.place)::int AS nth
         FROM allowed l JOIN plans p ON p.plan = l.plan WHERE l.is_allowed AND v_open
     ), won AS MATERIALIZED (
-        SELECT c.*, nextval('shop_orderline_id_seq') AS line_id, nextval('core_domainevent_id_seq') AS event_id
+        SELECT c.nth, c.on_hand, c.reserved, c.stock_id, a.*, p.store_id, p.price, p.discount, p.shipping,
+               p.product_name, p.sku_name, p.image, p.reason, p.discounts,
+               nextval('shop_orderline_id_seq') AS line_id, nextval('core_domainevent_id_seq') AS event_id
         FROM (
             SELECT s.*, row_number() OVER (ORDER BY s.place) AS rank FROM stocked s WHERE s.nth <= s.available
-        ) c WHERE c.rank <= v_left ORDER BY c.place
+        ) c JOIN asks a ON a.place = c.place JOIN plans p ON p.plan = c.plan
+        WHERE c.rank <= v_left ORDER BY c.place
     ), orders AS (
         INSERT INTO shop_order (
             id, number, member_id, status, channel, external_id, store_id, items_fen, shipping_fen, discount_fen,
             total_fen, paid_fen, refunded_fen, delivery, points_used, receiver, phone, region, street, postal_code,
             note, idempotency_key, cancel_reason, placed_at, expires_at, due_at
         )
-        SELECT a.order_id, a.number, a.member_id, 'pending_payment', 'mall', '', p.store_id, p.price, p.shipping,
-               p.discount, p.price + p.shipping - p.discount, 0, 0, 'ship', 0, a.receiver, a.phone, a.region, a.street,
-               a.postal_code, '', a.key, '', p_at, p_expires_at, p_expires_at
-        FROM won w JOIN asks a ON a.place = w.place JOIN plans p ON p.plan = w.plan
+        SELECT order_id, number, member_id, 'pending_payment', 'mall', '', store_id, price, shipping, discount,
+               price + shipping - discount, 0, 0, 'ship', 0, receiver, phone, region, street, postal_code, '', key, '',
+               p_at, p_expires_at, p_expires_at
+        FROM won
     ), lines AS (
         INSERT INTO shop_orderline (
             id, order_id, sku_id, store_id, product_name, sku_name, image, unit_price_fen, quantity, discount_fen,
             total_fen, kind, routing_reason
         )
-        SELECT w.line_id, a.order_id, p_sku_id, p.store_id, p.product_name, p.sku_name, p.image, p.price, 1, p.discount,
-               p.price - p.discount, 'goods', p.reason
-        FROM won w JOIN asks a ON a.place = w.place JOIN plans p ON p.plan = w.plan
+        SELECT line_id, order_id, p_sku_id, store_id, product_name, sku_name, image, price, 1, discount,
+               price - discount, 'goods', reason
+        FROM won
     ), discounts AS (
         INSERT INTO shop_orderdiscount (order_id, line_id, step, source, title, amount_fen)
-        SELECT a.order_id, w.line_id, d.step, d.source, d.title, d.amount
-        FROM won w JOIN asks a ON a.place = w.place JOIN plans p ON p.plan = w.plan,
-             jsonb_to_recordset(p.discounts) AS d(step text, source text, title text, amount bigint)
+        SELECT w.order_id, w.line_id, d.step, d.source, d.title, d.amount
+        FROM won w, jsonb_to_recordset(w.discounts) AS d(step text, source text, title text, amount bigint)
     ), log AS (
         INSERT INTO shop_orderlog (order_id, action, actor, note, at)
-        SELECT a.order_id, 'placed', 'member', '', p_at FROM won w JOIN asks a ON a.place = w.place
+        SELECT order_id, 'placed', 'member', '', p_at FROM won
     ), stock AS (
         UPDATE shop_stock s SET reserved = s.reserved + n.pieces
         FROM (SELECT stock_id, count(*)::int AS pieces FROM won GROUP BY stock_id) n WHERE s.id = n.stock_id
@@ -150,23 +152,22 @@ BEGIN
             stock_id, reason, on_hand_change, reserved_change, on_hand_after, reserved_after, cause, actor, note,
             order_id, moved_at
         )
-        SELECT w.stock_id, 'reserve', 0, 1, w.on_hand, w.reserved + w.nth, 'order:' || a.order_id || ':reserve',
-               'member', '', a.order_id, p_at
-        FROM won w JOIN asks a ON a.place = w.place
+        SELECT stock_id, 'reserve', 0, 1, on_hand, reserved + nth, 'order:' || order_id || ':reserve', 'member', '',
+               order_id, p_at
+        FROM won
     ), offer AS (
         UPDATE shop_offer o SET taken = o.taken + n.pieces
         FROM (SELECT count(*)::int AS pieces FROM won) n WHERE o.id = p_offer_id AND n.pieces > 0
     ), tallies AS (
         INSERT INTO shop_offertally AS t (offer_id, member_id, taken)
-        SELECT p_offer_id, a.member_id, count(*)::int FROM won w JOIN asks a ON a.place = w.place GROUP BY a.member_id
+        SELECT p_offer_id, member_id, count(*)::int FROM won GROUP BY member_id
         ON CONFLICT (offer_id, member_id) DO UPDATE SET taken = t.taken + excluded.taken
     ), takes AS (
         INSERT INTO shop_offertake (offer_id, member_id, order_id, taken_quantity, quantity, is_first_order, taken_at)
-        SELECT p_offer_id, a.member_id, a.order_id, 1, 1, false, p_at FROM won w JOIN asks a ON a.place = w.place
+        SELECT p_offer_id, member_id, order_id, 1, 1, false, p_at FROM won
     ), events AS (
         INSERT INTO core_domainevent (id, name, key, payload, occurred_at)
-        SELECT w.event_id, p_event, 'order:' || a.order_id, a.event, p_at
-        FROM won w JOIN asks a ON a.place = w.place
+        SELECT event_id, p_event, 'order:' || order_id, event, p_at FROM won
     ), deliveries AS (
         INSERT INTO core_eventdelivery (event_id, handler, queue, status, attempts, next_attempt_at, last_error)
         SELECT w.event_id, l.handler, l.queue, 'pending', 0, p_at, ''

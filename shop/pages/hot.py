@@ -82,7 +82,7 @@ def _way_on(request: HttpRequest, answer: HotAnswer) -> str:
         return f"/checkout/?from=product&line={answer.sku_id}:1"
     if not answer.product_id:
         return came_from(request, "/")
-    return f"/p/{answer.product_id}/?hot={answer.state}#offers"
+    return f"/p/{answer.product_id}/?hot={answer.state}#refusal"
 
 
 def refusal_words(state: str) -> str:

@@ -5,7 +5,6 @@ alone decide the price, everything else goes to the checkout. Who comes together
 per batch, and nobody hears "placed" before the commit.
 """
 
-import json
 import secrets
 import threading
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import orjson
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
@@ -283,7 +283,13 @@ def _call(
         cursor.execute(
             "SELECT * FROM shop_take_hot_orders(%s, %s, %s, %s, %s, %s, %s::text[], %s::text[], %s, %s)",
             [
-                *(offer_id, offer.sku_id, offer.price_fen, json.dumps(wanted), json.dumps(worded)),
+                *(
+                    offer_id,
+                    offer.sku_id,
+                    offer.price_fen,
+                    orjson.dumps(wanted).decode(),
+                    orjson.dumps(worded).decode(),
+                ),
                 *(event, handlers, queues, moment, moment + payment_time()),
             ],
         )

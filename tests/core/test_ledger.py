@@ -88,6 +88,29 @@ class TestTransfer:
                 ledger.transfer(cause="x", debit=debit, credit=credit, amount=amount)
         assert LedgerTransfer.objects.count() == 0
 
+    def test_many_at_once_are_all_or_none_and_each_once(self, django_assert_num_queries) -> None:
+        def moves(*amounts: int) -> list[ledger.Transfer]:
+            """Given when positive, spent when negative; the cause is the place."""
+            return [
+                ledger.Transfer(f"many:{place}", house(), member(), amount)
+                if amount > 0
+                else ledger.Transfer(f"many:{place}", member(), house("points.spent"), -amount)
+                for place, amount in enumerate(amounts)
+            ]
+
+        give(30, "before")
+        wanted = moves(50, -20, 40, -10)
+        with django_assert_num_queries(3):  # savepoint, all of it, release
+            rows = ledger.transfer_many(transfers=wanted)
+        assert (balance(), [row.cause for row in rows]) == (90, [f"many:{place}" for place in range(4)])
+        again = ledger.transfer_many(transfers=moves(50, -20, 40, -10, -90))
+        assert [row.pk for row in again[:4]] == [row.pk for row in rows]
+        assert balance() == 0
+        with pytest.raises(ledger.BalanceTooLow), transaction.atomic():
+            ledger.transfer_many(transfers=moves(50, -20, 40, -10, -90, 5, -6))
+        assert balance() == 0
+        ledger_is_sound()
+
     def test_costs_few_queries(self, django_assert_max_num_queries) -> None:
         give(100, "order:1:points")
         debit, credit = member(), house("points.spent")

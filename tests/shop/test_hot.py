@@ -234,7 +234,7 @@ def test_the_button_leads_to_the_till_and_a_crowd_back_to_the_product() -> None:
     status, headers, _text = tap(flash.pk, cookie_of(member), key=key[1])
     assert headers["Location"] == f"/pay/{order.number}/"  # tapped twice
     status, headers, _text = tap(flash.pk, cookie_of(late))
-    assert (status, headers["Location"]) == (303, f"/p/{dress.product_id}/?hot=gone#offers")
+    assert (status, headers["Location"]) == (303, f"/p/{dress.product_id}/?hot=gone#refusal")
     page = Client(headers={"cookie": cookie_of(late)}).get(headers["Location"]).content.decode()
     assert "晚了一步" in page
     assert 'data-test="offer-wait"' in page
