@@ -62,6 +62,19 @@ INSERT INTO shop_address (member_id, receiver, phone, province, city, district, 
 SELECT m.id, '陈晓', '13800000001', '上海市', '上海市', '静安区', '南京西路 1 号', '', true, now() FROM crm_member m
 WHERE NOT EXISTS (SELECT FROM shop_address a WHERE a.member_id = m.id AND a.is_default)
 """
+# A shop that has sold before: plans that were made for empty tables would be those of nobody's shop.
+HISTORY = """
+INSERT INTO shop_order (
+    number, member_id, status, channel, external_id, store_id, items_fen, shipping_fen, discount_fen, total_fen,
+    paid_fen, refunded_fen, delivery, points_used, receiver, phone, region, street, postal_code, note, idempotency_key,
+    cancel_reason, placed_at
+)
+SELECT 'H' || lpad(n::text, 17, '0'), m.id, 'cancelled', 'mall', '', w.id, 9900, 0, 0, 9900, 0, 0, 'ship', 0, '陈晓',
+       '13800000001', '上海市', '南京西路 1 号', '', '', 'history-' || n, '', now() - n * interval '1 minute'
+FROM generate_series(1, 20000) n
+JOIN (SELECT id, row_number() OVER () - 1 AS place, count(*) OVER () AS of FROM crm_member) m ON m.place = n % m.of
+CROSS JOIN (SELECT id FROM crm_store WHERE code = 'warehouse') w
+"""
 GRANTS = """
 INSERT INTO shop_coupongrant (coupon_id, member_id, state, key, ordinal, valid_from, expires_at, granted_at)
 SELECT c.id, m.id, 'held', format('bench:%%s:%%s:%%s', c.code, m.id, n), n, now() - interval '1 day',
@@ -106,6 +119,7 @@ def _switch_on() -> None:
     lab.execute(RULES.replace("%%", "%"))
     lab.execute(POINTS, [POINTS_EACH, POINTS_EACH])
     lab.execute(ADDRESSES)
+    lab.execute(HISTORY)
     lab.execute("ANALYZE")
 
 

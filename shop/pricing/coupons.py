@@ -170,9 +170,16 @@ def _together(uses: Sequence[Use]) -> list[Use]:
 
 
 def _best(basket: Basket, usable: Sequence[Use]) -> Plan:
-    stacked = _plan(basket, _together([use for use in usable if use.rule.stackable]))
-    alone = [_plan(basket, [use]) for use in usable if not use.rule.stackable]
-    return min([stacked, *alone], key=lambda plan: plan.rank)
+    plans = [_plan(basket, _together([use for use in usable if use.rule.stackable]))]
+    # One coupon by itself takes off what it is worth: only the best of them has to be spread over the lines.
+    alone = min(
+        (use for use in usable if not use.rule.stackable),
+        key=lambda use: (-use.worth_fen, -len(use.extras), use.rule.id),
+        default=None,
+    )
+    if alone is not None:
+        plans.append(_plan(basket, [alone]))
+    return min(plans, key=lambda plan: plan.rank)
 
 
 def _plan(basket: Basket, uses: Sequence[Use]) -> Plan:
