@@ -246,7 +246,10 @@ def refresh_sold_counts() -> int:
             FROM (
                 SELECT p.id, coalesce(t.sold, 0) AS sold FROM shop_product p LEFT JOIN (
                     SELECT s.product_id, sum(l.quantity) AS sold
-                    FROM shop_orderline l
+                    FROM (
+                        SELECT order_id, sku_id, quantity FROM shop_orderline
+                        UNION ALL SELECT order_id, sku_id, quantity FROM shop_orderbundle
+                    ) l
                     JOIN shop_order o ON o.id = l.order_id
                     JOIN shop_sku s ON s.id = l.sku_id
                     WHERE o.paid_at IS NOT NULL AND o.status <> 'refunded'

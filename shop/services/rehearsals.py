@@ -144,8 +144,12 @@ def _orders_after(rehearsal: Rehearsal, order_id: int) -> list[dict[str, Any]]:
                 'lines', (
                     SELECT jsonb_agg(jsonb_build_array(l.sku_id, s.product_id, l.price, l.quantity, p.categories,
                                                        c.cost_fen, g.brand_id) ORDER BY l.sku_id)
-                    FROM (SELECT sku_id, max(unit_price_fen) AS price, sum(quantity) AS quantity
-                          FROM shop_orderline WHERE order_id = o.id AND kind = 'goods' GROUP BY sku_id) l
+                    FROM (SELECT sku_id, max(price) AS price, sum(quantity) AS quantity FROM (
+                              SELECT sku_id, unit_price_fen AS price, quantity FROM shop_orderline
+                              WHERE order_id = o.id AND kind = 'goods'
+                              UNION ALL
+                              SELECT sku_id, unit_price_fen, quantity FROM shop_orderbundle WHERE order_id = o.id
+                          ) sold GROUP BY sku_id) l
                     JOIN shop_sku s ON s.id = l.sku_id
                     JOIN shop_product g ON g.id = s.product_id
                     LEFT JOIN shop_costprice c ON c.sku_id = l.sku_id

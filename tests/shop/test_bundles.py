@@ -9,7 +9,7 @@ from django.test import Client
 from core.audits import run_audit
 from shop import queries, services
 from shop.errors import BundleRefused, SoldOut
-from shop.models import BundleItem, CartLine, Order, OrderBundle
+from shop.models import BundleItem, CartLine, Order, OrderBundle, Product
 from shop.pricing.types import Choices
 from tests.shop import builders
 from tests.shop.goods import bundle, ordered, service
@@ -151,6 +151,8 @@ def test_pages_show_what_is_in_a_bundle(admin_client: Client) -> None:
     assert page.count('data-test="bundle-part"') == 1
     assert "×4" in page
     assert box.product.name in text_of(phone.get("/orders/"))
+    services.refresh_sold_counts()
+    assert Product.objects.get(pk=box.product_id).sold_count == 2
     assert available(box) == 0
     assert "已售罄" in text_of(phone.get(f"/p/{box.product_id}/"))
     assert admin_client.get("/admin/shop/bundle/").status_code == 200

@@ -284,7 +284,7 @@ def test_the_database_itself_refuses_to_mix_redeemed_and_given_back(sql: str) ->
 
 @pytest.mark.django_db(transaction=True)
 class TestAtOnce:
-    """Each fails without its guard: the state in the update of the voucher, the quota in that of the terms."""
+    """They fail without their guards: order lock and state of the voucher, quota of the terms, SKIP LOCKED."""
 
     def test_two_colleagues_redeem_one_voucher_once(self) -> None:
         shop = store(XINTIANDI)
