@@ -33,7 +33,9 @@ def seed(products: int = SKUS) -> None:
 
     warehouse_id()
     # Without the history and the references' checks, with the indexes made at the end: none of it is measured.
-    lab.execute("SET session_replication_role = replica; SET maintenance_work_mem = '256MB'")
+    lab.execute(
+        "SET session_replication_role = replica; SET maintenance_work_mem = '256MB'; SET enable_nestloop = off"
+    )
     lab.execute(
         f"""
         INSERT INTO shop_category (name, position, is_active)
@@ -97,7 +99,7 @@ def seed(products: int = SKUS) -> None:
     )
     for _name, definition in indexes:
         lab.execute(definition)
-    lab.execute("SET session_replication_role = DEFAULT")
+    lab.execute("RESET session_replication_role; RESET maintenance_work_mem; RESET enable_nestloop")
     lab.execute("VACUUM ANALYZE")
     _compare_sample(products)
 

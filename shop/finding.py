@@ -13,12 +13,15 @@ from functools import lru_cache
 from shop import rules
 
 MAX_PRICE_FEN = 10_000_000_00
-SOUND_LENGTH = 24  # letters of pinyin that one token keeps; longer queries are cut to it
-INITIALS_LENGTH = 12
+# Letters of pinyin that one token keeps; longer queries are cut to it. Short tokens are shared by many names: a
+# beginning such as fashi then stands for dozens of tokens, not for thousands.
+SOUND_LENGTH = 16
+INITIALS_LENGTH = 8
 MAX_CHOICES = 20  # of one filter: nobody ticks more
 
 _CHINESE = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]+")
 _LATIN = re.compile(r"[^0-9a-z]+")
+_VOWEL = re.compile(r"[aeiouv]")
 # How goods are usually read, where a dictionary without context says something else: both are found.
 _GOODS_READINGS = {
     "长": "chang",
@@ -113,6 +116,15 @@ def _readings(run: str) -> tuple[tuple[str, ...], ...]:
     return (usual,) if goods == usual else (usual, goods)
 
 
+def in_order(spec: Mapping[str, str], name: str) -> dict[str, str]:
+    """A SKU's properties in the order in which its name says them ("雾蓝 S"): the database sorts them its own way."""
+    places = {key: name.find(str(value)) for key, value in spec.items()}
+    return {
+        key: str(spec[key])
+        for key in sorted(spec, key=lambda key: places[key] if places[key] >= 0 else len(name))
+    }
+
+
 # --- What a shopper asks for ------------------------------------------------------------------------------------
 
 
@@ -128,7 +140,9 @@ def _word_query(word: str) -> str:
     if len(word) == 1:  # a size, V, or 裙; as a beginning it would be that of thousands of initials
         return f"'{word}'"
     if word.isascii():
-        return f"'{word[:64]}':*"
+        exact = f"'{word[:64]}':*"
+        cut = SOUND_LENGTH if _VOWEL.search(word) else INITIALS_LENGTH
+        return f"({exact} | '{word[:cut]}':*)" if len(word) > cut and word.isalpha() else exact
     exact = " & ".join(f"'{word[i : i + 2]}'" for i in range(len(word) - 1))
     if word[-1] not in "子儿":
         return exact

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from core import money
-from shop import services
+from shop import finding, services
 from shop.admin.fields import said
 from shop.errors import BadMatrix
 from shop.models import Attribute, Product, Sku
@@ -69,7 +69,7 @@ def _dimensions(skus: Sequence[Sku]) -> list[tuple[int, str, str]]:
     """(number, name, values as text) of the properties that the SKUs have, and empty places for the others."""
     found: dict[str, list[str]] = {}
     for sku in skus:
-        for name, value in sku.spec.items():
+        for name, value in finding.in_order(sku.spec, sku.name).items():
             if value not in found.setdefault(str(name), []):
                 found[str(name)].append(str(value))
     pairs = [(name, "，".join(values)) for name, values in found.items()][:DIMENSIONS]

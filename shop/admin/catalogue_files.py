@@ -139,6 +139,7 @@ class CatalogueFileAdmin(BaseAdmin):
             "opts": self.opts,
             "file": file,
             "bar": progress_bar(file.job),
+            "first": sorted(file.preview, key=lambda row: row[2] != catalogue_files.REFUSED),
             "is_open": is_open,
             "may_apply": may_apply and file.status == CatalogueFile.LOOKED and file.fresh + file.changed > 0,
             "may_go_on": may_apply

@@ -307,7 +307,7 @@ def product_page(pk: int) -> ProductPageData:
         ImageRow(_url(image), _url(thumbnail or image), width, height, alt or name)
         for image, thumbnail, width, height, alt in images
     ]
-    variants = [SkuRow(*(*row[:3], _spec(row[3]), *row[4:])) for row in skus]
+    variants = [SkuRow(*(*row[:3], finding.in_order(_spec(row[3]), row[2]), *row[4:])) for row in skus]
     return ProductPageData(*(*columns, pictures, variants, is_limited, kind))
 
 

@@ -5,6 +5,7 @@ import io
 import itertools
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from shop.services.catalogue_files_rows import Judge, Verdict, write_rows
 
 LOOK, APPLY = "look_at_catalogue_file", "apply_catalogue_file"
 BATCH = 500
-PREVIEW_ROWS = 200
+PREVIEW_ROWS = 100  # of what is refused, and as many of the rest
 _FORMULA = ("=", "+", "-", "@")
 _DAMAGED = (zipfile.BadZipFile, ParseError, KeyError, zlib.error)
 
@@ -102,6 +103,7 @@ def _work(progress: jobs.Progress, file: CatalogueFile, *, write: bool) -> dict[
         state |= progress.checkpoint
     counts = dict.fromkeys((NEW, CHANGED, SAME, REFUSED), 0) | state["counts"]
     done, preview = 0, list(state["preview"])
+    shown_rows = Counter(row[2] == REFUSED for row in preview)
     report = _Report(file, kept=state["report"], write=write)
     judge = Judge()
     with open_rows(path) as (header, rows):
@@ -128,7 +130,8 @@ def _work(progress: jobs.Progress, file: CatalogueFile, *, write: bool) -> dict[
                     )
                 for one in verdicts:
                     counts[one.kind] += 1
-                    if one.kind != SAME and len(preview) < PREVIEW_ROWS:
+                    if one.kind != SAME and shown_rows[one.kind == REFUSED] < PREVIEW_ROWS:
+                        shown_rows[one.kind == REFUSED] += 1
                         preview.append([one.wish.line, one.wish.sku_code, one.kind, one.text])
                 done += len(batch)
                 kept = report.write(verdicts)
