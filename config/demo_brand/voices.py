@@ -130,7 +130,7 @@ def _put_reviews(chance: random.Random) -> None:
     ):
         *good, lukewarm = SAID.get(shelf or "", SAID["配饰"])
         is_lukewarm = chance.random() < 0.14
-        # Neighbours on a page do not say the same; when all is said, there are stars only.
+        # Neighbours on a page do not say the same; every fourth gives stars only.
         said = len(of_product[product_id])
         written_at: datetime = min(received_at + timedelta(hours=chance.randint(2, 90)), moment)
         is_new = moment - written_at < timedelta(days=9) and chance.random() < 0.12
