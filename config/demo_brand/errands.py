@@ -15,13 +15,24 @@ from django.conf import settings
 
 from config.demo_brand.people import STAR_OPENID
 from config.demo_brand.prices import FLASH, SOLD_OUT
-from config.demo_brand.voices import FOLDER
+from config.demo_brand.voices import FOLDER, snapshot
 from config.demo_brand.wording import full_width
 from core import clock, ledger
 from crm.models import Identity, Store
 from shop import aftersales_rules as rules
 from shop import queries, services
-from shop.models import AfterSale, GiftCard, Offer, Order, OrderLine, Sku, Stock, StoredValueCredit
+from shop.logistics import PICKED
+from shop.models import (
+    AfterSale,
+    GiftCard,
+    Offer,
+    Order,
+    OrderLine,
+    ProductImage,
+    Sku,
+    Stock,
+    StoredValueCredit,
+)
 from shop.pricing.types import Choices
 from shop.services import AddressInput
 from shop.services.gift_cards import shown_code
@@ -134,6 +145,8 @@ class Errands:
     def received(self, order: Order, ago: timedelta) -> Order:
         assert order.member_id is not None
         with clock.travel(self.now - ago):
+            for shipment in order.shipments.all():
+                services.type_step(shipment_id=shipment.pk, state=PICKED, text="快件已签收", by="仓库")
             services.confirm_receipt(order_id=order.pk, member_id=order.member_id)
         return order
 
@@ -236,10 +249,12 @@ class Errands:
 
     def _review(self, order: Order) -> None:
         line = order.lines.get()
-        photos = []
-        if picture := self._picture():
-            with picture.open("rb") as file:
-                photos = [redraw(file, picture.stat().st_size)]
+        shown = ProductImage.objects.filter(product__code="PD-001", position=0).values_list(
+            "image", flat=True
+        )
+        picture = snapshot(shown[0], "r-star")
+        with picture.open("rb") as file:
+            photos = [redraw(file, picture.stat().st_size)]
         with clock.travel(self.now - timedelta(days=9)):
             review = services.write_review(
                 line_id=line.pk,

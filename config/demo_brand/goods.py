@@ -10,7 +10,7 @@ from config.demo_brand.wording import full_width
 from core import clock
 from crm.models import Store
 from shop import services
-from shop.models import Category, Product, ProductImage, Sku
+from shop.models import BundleItem, Category, Product, ProductImage, Sku
 
 # product code, kind, item; the price is that of its only SKU
 GOODS: list[tuple[str, str, Item]] = [
@@ -50,9 +50,6 @@ def put_goods(stores: dict[str, Store]) -> None:
             continue
         sku = _sku(code, kind, item)
         match code:
-            case "VS-001":
-                parts = [(Sku.objects.get(product__name=name, position=0).pk, count) for name, count in PARTS]
-                services.set_bundle(bundle_id=sku.pk, parts=parts)
             case "VS-002":
                 terms = services.save_terms(
                     sku_id=sku.pk, delivers="voucher", valid_days=90, quota=200,
@@ -73,6 +70,15 @@ def put_goods(stores: dict[str, Store]) -> None:
                     ],
                 )
         services.refresh_products(product_ids=[sku.product_id])
+
+
+def put_bundle() -> None:
+    """What lies in the gift box; its parts are made after it, so that perfumes lead the shelf of new goods."""
+    bundle = Sku.objects.get(code="VS-001-1")
+    if not BundleItem.objects.filter(bundle_id=bundle.pk).exists():
+        parts = [(Sku.objects.get(product__name=name, position=0).pk, count) for name, count in PARTS]
+        services.set_bundle(bundle_id=bundle.pk, parts=parts)
+        services.refresh_products(product_ids=[bundle.product_id])
 
 
 def _sku(code: str, kind: str, item: Item) -> Sku:

@@ -26,8 +26,10 @@ def load(say: Callable[[str], None] = lambda line: None) -> None:
     told("accounts")
     with pgtrigger.ignore(), transaction.atomic():  # nobody edited these by hand
         stores = shelves.put_stores()
-        skus = shelves.put_products()
+        shelves.put_categories()
         goods.put_goods(stores)
+        skus = shelves.put_products()
+        goods.put_bundle()
         logins.put_logins()
     told("products, stores, logins")
     with pgtrigger.ignore(), transaction.atomic():

@@ -45,12 +45,16 @@ def put_stores() -> dict[str, Store]:
     return stores
 
 
-def put_products() -> list[Sku]:
-    """The SKUs of the whole catalogue, those made before included."""
-    shelves = {
+def put_categories() -> dict[str, Category]:
+    return {
         name: Category.objects.get_or_create(parent=None, name=name, defaults={"position": position})[0]
         for position, name in enumerate(CATEGORIES)
     }
+
+
+def put_products() -> list[Sku]:
+    """The SKUs of the whole catalogue, those made before included."""
+    shelves = put_categories()
     brands = _put_brands()
     materials = _put_attributes()
     known = set(Product.objects.filter(code__startswith="PD-").values_list("code", flat=True))

@@ -121,7 +121,7 @@ def _put_reviews(chance: random.Random) -> None:
     chosen = [
         (line_id, member_id, received_at, product_id, shelf)
         for line_id, member_id, received_at, product_id, shelf in lines
-        if member_id and received_at is not None and chance.random() < 0.22
+        if member_id and received_at is not None and chance.random() < 0.4
     ]
     reviews: list[Review] = []
     of_product: dict[int, list[Review]] = defaultdict(list)
@@ -130,16 +130,18 @@ def _put_reviews(chance: random.Random) -> None:
     ):
         *good, lukewarm = SAID.get(shelf or "", SAID["配饰"])
         is_lukewarm = chance.random() < 0.14
+        # Neighbours on a page do not say the same; every fourth gives stars only.
+        said = len(of_product[product_id])
         written_at: datetime = min(received_at + timedelta(hours=chance.randint(2, 90)), moment)
-        is_new = moment - written_at < timedelta(days=9) and chance.random() < 0.35
+        is_new = moment - written_at < timedelta(days=9) and chance.random() < 0.12
         review = Review(
             pk=pk,
             line_id=line_id,
             product_id=product_id,
             member_id=member_id,
             stars=chance.choice((2, 3, 3)) if is_lukewarm else chance.choice((4, 5, 5, 5)),
-            text=full_width(lukewarm if is_lukewarm else chance.choice(good))
-            if chance.random() < 0.86
+            text=full_width(lukewarm if is_lukewarm else good[said % len(good)])
+            if said < 2 * len(good)
             else "",
             is_anonymous=chance.random() < 0.2,
             state=Review.PENDING if is_new else Review.SHOWN,

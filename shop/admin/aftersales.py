@@ -164,7 +164,7 @@ class WaitingFilter(admin.SimpleListFilter):
 
 @admin.register(AfterSale)
 class AfterSaleAdmin(ReadOnlyAdmin):
-    list_display = ["number", "buyer", "what", "goods", "amount", "state", "due_at", "applied_at"]
+    list_display = ["number", "buyer", "kind", "goods", "amount", "state", "due_at", "applied_at"]
     list_filter = [WaitingFilter, "status", "kind"]
     list_select_related = ["order__member"]
     search_fields = ["number"]
@@ -232,13 +232,10 @@ class AfterSaleAdmin(ReadOnlyAdmin):
     def buyer(self, aftersale: AfterSale) -> str:
         return str(aftersale.order.member or aftersale.order.receiver)
 
-    @display(description=_("kind"), header=True, ordering="kind")
-    def what(self, aftersale: AfterSale) -> list[str]:
-        return [str(aftersale.get_kind_display()), aftersale.reason]
-
-    @admin.display(description=_("goods"))
-    def goods(self, aftersale: AfterSale) -> str:
-        return "、".join(f"{row.line.product_name} ×{row.quantity}" for row in aftersale.lines.all())
+    @display(description=_("goods"), header=True)
+    def goods(self, aftersale: AfterSale) -> list[str]:
+        names = "、".join(f"{row.line.product_name} ×{row.quantity}" for row in aftersale.lines.all())
+        return [names, aftersale.reason]
 
     @display(description=_("status"), label=LABELS, ordering="status")
     def state(self, aftersale: AfterSale) -> tuple[str, str]:

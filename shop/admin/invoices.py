@@ -80,7 +80,7 @@ class RefundedSinceFilter(admin.SimpleListFilter):
 @admin.register(Invoice)
 class InvoiceAdmin(BaseAdmin):
     form = IssueForm
-    list_display = ["title", "kind", "tax_number", "amount", "state", "order", "number", "requested_at"]
+    list_display = ["payer", "kind", "amount", "state", "order", "number", "requested_at"]
     list_filter = ["status", "kind", RefundedSinceFilter]
     list_select_related = ["order"]
     search_fields = ["title"]
@@ -103,6 +103,10 @@ class InvoiceAdmin(BaseAdmin):
     amount = yuan_column("amount_fen", _("sum of money"))
     done_by = actor_label
     actions_detail = ["refuse"]
+
+    @display(description=_("invoice title"), header=True, ordering="title")
+    def payer(self, invoice: Invoice) -> list[str]:
+        return [invoice.title, invoice.tax_number]
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False

@@ -13,7 +13,7 @@ from unfold.paginator import InfinitePaginator
 
 from core import clock, money
 from core.admin import BaseAdmin, ReadOnlyAdmin
-from shop.admin.fields import YuanField, yuan_column
+from shop.admin.fields import YuanField
 from shop.admin.presale import PresaleInline
 from shop.models import Offer, OfferTake, OfferWaiting
 
@@ -102,12 +102,10 @@ class OfferAdmin(BaseAdmin):
         "name",
         "goods",
         "kind",
-        "price",
-        "usual",
+        "prices",
         "use",
         "waiting_count",
-        "starts_at",
-        "ends_at",
+        "times",
         "state",
     ]
     list_filter = [RunningFilter, "kind", "is_active"]
@@ -122,7 +120,6 @@ class OfferAdmin(BaseAdmin):
         (_("Figures"), {"fields": [("use", "waiting_count")]}),
     ]  # fmt: skip
     inlines = [PresaleInline, LatestTakes]
-    price = yuan_column("price_fen", _("price"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Offer]:
         waits = Count("waiting", filter=Q(waiting__told_at__isnull=True))
@@ -132,9 +129,14 @@ class OfferAdmin(BaseAdmin):
     def goods(self, offer: Offer) -> list[str]:
         return [offer.sku.product.name, f"{offer.sku.code} {offer.sku.name}".strip()]
 
-    @admin.display(description=_("usual price"))
-    def usual(self, offer: Offer) -> str:
-        return f"¥{money.yuan(offer.sku.price_fen)}"
+    @display(description=_("price"), header=True, ordering="price_fen")
+    def prices(self, offer: Offer) -> list[str]:
+        usual = _("usually ¥%(price)s") % {"price": money.yuan(offer.sku.price_fen)}
+        return [f"¥{money.yuan(offer.price_fen)}", str(usual)]
+
+    @display(description=_("from and until"), header=True, ordering="starts_at")
+    def times(self, offer: Offer) -> list[str]:
+        return [f"{clock.local(at):%Y-%m-%d %H:%M}" for at in (offer.starts_at, offer.ends_at)]
 
     @admin.display(description=_("taken / quota"), ordering="taken")
     def use(self, offer: Offer) -> str:
