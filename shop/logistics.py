@@ -64,8 +64,8 @@ def state_of(events: Iterable[tuple[datetime, str]]) -> str:
 
 # --- Order messages ------------------------------------------------------------------------------------------------
 PAID, SHIPPED, SIGNED, REFUNDED, UNPAID = "paid", "shipped", "signed", "refunded", "unpaid"
-READY = "ready"
-MESSAGE_KINDS = (PAID, SHIPPED, SIGNED, READY, REFUNDED, UNPAID)
+READY, REVIEW = "ready", "review"
+MESSAGE_KINDS = (PAID, SHIPPED, SIGNED, READY, REFUNDED, UNPAID, REVIEW)
 _NAME = re.compile(r"\{(\w+)\}")
 NAMES = frozenset(
     {"number", "goods", "amount", "carrier", "parcel", "time", "minutes", "state", "shop", "store", "code"}

@@ -80,6 +80,7 @@ class OrderMessage(models.Model):
         (logistics.READY, _("ready to be collected")),
         (logistics.REFUNDED, _("refunded")),
         (logistics.UNPAID, _("not paid yet")),
+        (logistics.REVIEW, _("some days after receipt")),
     ]
 
     kind = models.CharField(_("moment"), max_length=10, choices=KINDS, unique=True)
