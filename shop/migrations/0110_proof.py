@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('crm', '0010_store_places'),
-        ('shop', '0121_presale_limit_functions'),
+        ('shop', '0101_goods_rules'),
     ]
 
     operations = [
