@@ -31,7 +31,7 @@ from shop.services.payments import Payer, Wish, arrange_payment
 from shop.services.reconciliation import keep_lines
 from tests.campaigns import house as campaigns
 from tests.shop import booking_builders as booking
-from tests.shop import builders, instruments, stores
+from tests.shop import builders, goods, instruments, stores
 from wechat.models import OutboundBatch, SubscriptionQuota
 from wechat.services import enqueue_message
 
@@ -60,6 +60,7 @@ def build() -> Busy:
     _instruments(buyer)
     _tenders(buyer)
     _stores(buyer, scarf)
+    _goods(buyer)
     _aftersales(buyer)
     _booked(booking.store(), buyer)
     _voices(buyer)
@@ -217,6 +218,17 @@ def _stores(buyer: Any, scarf: Any) -> None:
         services.send_transfer(transfer_id=made.pk, by="仓库")
         if is_received:
             services.receive_transfer(transfer_id=made.pk, arrived={scarf.pk: 1}, by="店长")
+
+
+def _goods(buyer: Any) -> None:
+    """A service with its vouchers, codes, and a bundle, each paid for; one piece of the service went back."""
+    paid = builders.pay(goods.ordered(buyer, (goods.service(), 3)))
+    line = OrderLine.objects.get(order=paid)
+    _money_back(*services.refund_lines(order_id=paid.pk, parts=[(line.pk, 1)], reason="不需要了", by="小运"))
+    builders.pay(goods.ordered(buyer, (goods.codes("A1", "B2", "C3"), 1)))
+    goods.bundle((builders.sku(stock=9), 1))
+    set_of_two = goods.bundle((builders.sku(stock=9), 1), (builders.sku(stock=9), 2))
+    builders.pay(builders.order(buyer, (set_of_two, 1)))
 
 
 def _aftersales(buyer: Any) -> None:
