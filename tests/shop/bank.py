@@ -32,11 +32,13 @@ class Return:
 
 
 class Bank:
-    """Answers as the platform documents it; `is_away` makes every call fail without having done anything."""
+    """Answers as the platform documents it. While it `is_away` every call fails without having done anything; while it
+    `lags` it does not know yet what was paid a moment ago, and lets it be closed: its notice comes all the same.
+    """
 
     def __init__(self) -> None:
         self.sheets: dict[str, Sheet] = {}
-        self.is_away = False
+        self.is_away = self.lags = False
 
     def answer_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("start_payment", "query_payment", "close_payment", "refund_payment", "query_refund"):
@@ -44,7 +46,7 @@ class Bank:
 
     def forget(self) -> None:
         self.sheets.clear()
-        self.is_away = False
+        self.is_away = self.lags = False
 
     # What a person does on her phone
 
@@ -88,8 +90,8 @@ class Bank:
     def query_payment(self, *, out_trade_no: str, **_rest: Any) -> PaymentState:
         self._listen()
         sheet = self._sheet(out_trade_no)
-        is_paid = sheet.state == PAID
-        state = "REFUND" if is_paid and sheet.returns else sheet.state
+        is_paid = sheet.state == PAID and not self.lags
+        state = OPEN if sheet.state == PAID and self.lags else "REFUND" if sheet.returns else sheet.state
         return PaymentState(
             state,
             sheet.transaction_id,
@@ -101,6 +103,8 @@ class Bank:
     def close_payment(self, *, out_trade_no: str, **_rest: Any) -> None:
         self._listen()
         sheet = self.sheets.setdefault(out_trade_no, Sheet(0))
+        if sheet.state == PAID and self.lags:
+            return
         if sheet.state == PAID:
             raise errors.AlreadyPaid("ORDERPAID", "paid")
         sheet.state = CLOSED

@@ -167,6 +167,7 @@ CASES = [
         "UPDATE shop_effectreversal SET points = points + 1",
         "UPDATE shop_effectreversal SET parts = '{}'",
         "UPDATE core_ledgertransfer SET amount = amount + 1 WHERE cause LIKE 'order:%:points_back:%'",
+        "UPDATE shop_offertake SET quantity = taken_quantity WHERE released_at IS NULL",
     ),
     *of(
         "shop.aftersales_agree_with_their_refunds",
