@@ -330,7 +330,7 @@ class Shop(RuleBasedStateMachine):
         for refund in refunds or ():
             if how % 3 and refund.status == Refund.PENDING:
                 self.attempt(services.send_refunds)
-                self.bank.settle(refund.out_refund_no, PAID)
+                self.bank.settle(refund.out_refund_no, CLOSED if which % 4 == 1 else PAID)
                 if refund.out_refund_no in self.bank.returned:
                     self._tell_refund(refund.out_refund_no)
         if how % 3:
