@@ -45,6 +45,7 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         ),
         "compare yesterday with WeChat's bill": every(600, "shop.tasks.reconcile", "bulk"),
         "take the due steps of after-sales": every(max(sweep * 10, 60), "shop.tasks.settle_due_aftersales"),
+        "settle pickups that nobody collected": every(600, "shop.tasks.settle_uncollected"),
         "ask for reviews of received orders": every(600, "shop.tasks.ask_for_reviews", "bulk"),
         "count what was sold": every(3600, "shop.tasks.refresh_sold_counts", "bulk"),
         "make the slots of the days ahead": every(600, "shop.tasks.plan_slots", "bulk"),

@@ -24,10 +24,13 @@ _checks: dict[str, tuple[Any, Check]] = {}  # name → (label for people, check)
 def audit_check(name: str, label: Any = "") -> Callable[[Check], Check]:
     """Register a check, in an app's `audits.py`; the function yields one Finding per wrong thing.
 
-    `label` (gettext_lazy) says on the admin's page what the check proves.
+    `label` (gettext_lazy) says on the admin's page what the check proves. A name is given once: a second check of it
+    would silently take the place of the first.
     """
 
     def keep(check: Check) -> Check:
+        if name in _checks:
+            raise RuntimeError(f"two checks are named {name}")
         _checks[name] = (label or name, check)
         return check
 
@@ -37,6 +40,11 @@ def audit_check(name: str, label: Any = "") -> Callable[[Check], Check]:
 def check_names() -> list[tuple[str, str]]:
     """(name, label) of every check."""
     return [(name, str(label)) for name, (label, _check) in sorted(_checks.items())]
+
+
+def run_check(name: str) -> list[Finding]:
+    """What one check finds now."""
+    return list(_checks[name][1]())
 
 
 def run_checks() -> Iterator[tuple[str, str, list[Finding]]]:

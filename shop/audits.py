@@ -169,6 +169,27 @@ def refunds_reversed_their_order() -> Iterator[Finding]:
     )
 
 
+@audit_check("shop.imported_lines_are_in_their_order", gettext_lazy("Imported lines are in their order"))
+def imported_lines_are_in_their_order() -> Iterator[Finding]:
+    return _findings(
+        "shop.imported_lines_are_in_their_order",
+        """
+        SELECT 'import ' || i.source || ' ' || i.order_number, format('imported %s, in the order %s', i.pieces,
+                                                                      coalesce(l.pieces, 0))
+        FROM (
+            SELECT source, order_number, order_id, sum(quantity) AS pieces FROM shop_importline
+            WHERE verdict = 'imported' AND kind = 'goods' GROUP BY source, order_number, order_id
+        ) i LEFT JOIN (
+            SELECT l.order_id, sum(l.quantity) AS pieces
+            FROM shop_orderline l JOIN shop_order o ON o.id = l.order_id
+            WHERE o.channel LIKE 'import:%' GROUP BY l.order_id
+        ) l ON l.order_id = i.order_id
+        WHERE i.pieces IS DISTINCT FROM l.pieces
+        """,
+        _("the order does not have the pieces that were imported"),
+    )
+
+
 @audit_check("shop.price_ranges_are_those_of_the_skus", gettext_lazy("Price ranges are those of the SKUs"))
 def price_ranges_are_those_of_the_skus() -> Iterator[Finding]:
     return _findings(

@@ -102,7 +102,7 @@ class AfterSaleMoved:
 
 @dataclass(frozen=True)
 class OrderReviewDue:
-    """Some days after it was received: the moment to ask for a review, or to write the silent one."""
+    """Some days after it was received: the moment to ask for a review. Nobody writes one for her."""
 
     order_id: int
     member_id: int

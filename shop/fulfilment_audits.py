@@ -19,7 +19,10 @@ def _findings(check: str, sql: str, problem: str) -> Iterator[Finding]:
     gettext_lazy("Paid orders are served by the stores of their lines"),
 )
 def paid_orders_have_their_fulfilments() -> Iterator[Finding]:
-    """A store that serves pieces of a paid order has one fulfilment of it; nothing is open of an order that is over."""
+    """A store that serves pieces of a paid order has one fulfilment of it; nothing is open of an order that is over.
+
+    A store that could not serve its part keeps a cancelled fulfilment and no line.
+    """
     return _findings(
         "shop.paid_orders_have_their_fulfilments",
         """
@@ -32,7 +35,7 @@ def paid_orders_have_their_fulfilments() -> Iterator[Finding]:
         FULL JOIN shop_fulfilment f ON f.order_id = l.order_id AND f.store_id = l.store_id
         JOIN shop_order o ON o.id = coalesce(l.order_id, f.order_id)
         WHERE o.channel = 'mall' AND (
-            l.store_id IS NULL
+            (l.store_id IS NULL AND f.state <> 'cancelled')
             OR (o.status IN ('paid', 'shipped', 'received')
                 AND (f.id IS NULL OR (f.state = 'cancelled' AND l.pieces > 0)))
             OR (o.status <> 'paid' AND f.state IN ('waiting', 'ready'))
@@ -141,4 +144,25 @@ def transfers_moved_stock() -> Iterator[Finding]:
            OR coalesce(r.moved, 0) <> CASE t.state WHEN 'received' THEN coalesce(l.received, -1) ELSE 0 END
         """,
         _("the transfer and the movements do not agree"),
+    )
+
+
+@audit_check("shop.what_was_shipped_has_its_parcel", gettext_lazy("What was shipped has its parcel"))
+def what_was_shipped_has_its_parcel() -> Iterator[Finding]:
+    """A part that left has a parcel of its own, or one that several stores sent together; no parcel without a part."""
+    return _findings(
+        "shop.what_was_shipped_has_its_parcel",
+        """
+        SELECT 'order ' || o.number, format('part %s: %s', f.id, f.state)
+        FROM shop_fulfilment f JOIN shop_order o ON o.id = f.order_id
+        WHERE f.state = 'shipped' AND NOT EXISTS (
+            SELECT FROM shop_shipment s
+            WHERE s.order_id = f.order_id AND (s.fulfilment_id IS NULL OR s.fulfilment_id = f.id)
+        )
+        UNION ALL
+        SELECT 'order ' || o.number, format('parcel %s of part %s: %s', s.tracking_number, f.id, f.state)
+        FROM shop_shipment s JOIN shop_fulfilment f ON f.id = s.fulfilment_id JOIN shop_order o ON o.id = s.order_id
+        WHERE f.state <> 'shipped' OR f.order_id <> s.order_id
+        """,
+        _("the parcel and what left do not agree"),
     )

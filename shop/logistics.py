@@ -64,8 +64,8 @@ def state_of(events: Iterable[tuple[datetime, str]]) -> str:
 
 # --- Order messages ------------------------------------------------------------------------------------------------
 PAID, SHIPPED, SIGNED, REFUNDED, UNPAID = "paid", "shipped", "signed", "refunded", "unpaid"
-READY, BALANCE = "ready", "balance"
-MESSAGE_KINDS = (PAID, SHIPPED, SIGNED, READY, REFUNDED, UNPAID, BALANCE)
+READY, BALANCE, REVIEW = "ready", "balance", "review"
+MESSAGE_KINDS = (PAID, SHIPPED, SIGNED, READY, REFUNDED, UNPAID, BALANCE, REVIEW)
 _NAME = re.compile(r"\{(\w+)\}")
 NAMES = frozenset(
     {

@@ -142,3 +142,47 @@ def points_used_are_held_or_spent() -> Iterator[Finding]:
         """,
         _("the order's points are not where they should be"),
     )
+
+
+@audit_check(
+    "shop.refunds_gave_their_effects_back", gettext_lazy("Refunds gave points and offer pieces back, once")
+)
+def refunds_gave_their_effects_back() -> Iterator[Finding]:
+    """Pieces that went back with a refund have its reversal, with the same pieces; its points are in the ledger, and
+    what was taken of an offer is free again.
+    """
+    return _findings(
+        "shop.refunds_gave_their_effects_back",
+        """
+        WITH back AS (
+            SELECT r.order_id, 'refund:' || r.id AS cause, sum(b.quantity) AS pieces
+            FROM shop_refund r JOIN shop_refundline b ON b.refund_id = r.id
+            WHERE r.kind = 'order' AND r.status = 'success' AND b.line_id IS NOT NULL AND b.quantity > 0
+            GROUP BY r.id
+        ), reversed AS (
+            SELECT e.order_id, e.cause, e.points, (
+                SELECT sum(part.value::int) FROM jsonb_each_text(e.parts) part
+            ) AS pieces, coalesce(t.amount, 0) AS posted
+            FROM shop_effectreversal e LEFT JOIN core_ledgertransfer t
+                ON t.cause = left('order:' || e.order_id || ':points_back:' || e.cause, 120)
+        )
+        SELECT 'order ' || o.number, format('%s: %s pieces, reversed %s; %s points, in the ledger %s',
+            coalesce(b.cause, e.cause), coalesce(b.pieces, 0), coalesce(e.pieces, 0), coalesce(e.points, 0),
+            coalesce(e.posted, 0))
+        FROM back b FULL JOIN reversed e ON e.order_id = b.order_id AND e.cause = b.cause
+        JOIN shop_order o ON o.id = coalesce(b.order_id, e.order_id)
+        WHERE coalesce(b.pieces, 0) <> coalesce(e.pieces, 0) OR coalesce(e.points, 0) <> coalesce(e.posted, 0)
+        UNION ALL
+        SELECT 'order ' || o.number, format('offer %s: %s of %s pieces kept, %s given back', t.offer_id, t.quantity,
+                                            t.taken_quantity, coalesce(gone.pieces, 0))
+        FROM shop_offertake t JOIN shop_order o ON o.id = t.order_id LEFT JOIN LATERAL (
+            SELECT sum(b.quantity) AS pieces FROM shop_refundline b JOIN shop_refund r ON r.id = b.refund_id
+            WHERE r.order_id = t.order_id AND r.kind = 'order' AND r.status = 'success' AND EXISTS (
+                SELECT FROM shop_orderdiscount d
+                WHERE d.line_id = b.line_id AND d.source = 'offer:' || t.offer_id
+            )
+        ) gone ON true
+        WHERE o.status <> 'cancelled' AND t.quantity <> greatest(t.taken_quantity - coalesce(gone.pieces, 0), 0)
+        """,
+        _("what a refund took back is not what it gave back"),
+    )

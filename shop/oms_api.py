@@ -79,6 +79,7 @@ class FulfilmentSerializer(serializers.ModelSerializer[Fulfilment]):
                 "created_at",
                 "paid_at",
                 "ready_at",
+                "due_at",
             ),
             *(
                 "done_at",
@@ -254,6 +255,41 @@ class FulfilmentReady(APIView):
         services.mark_ready(fulfilment_id=pk, by=str(request.user))
         part = queries.fulfilments_for(request.user).get(pk=pk)
         return Response(FulfilmentSerializer(part, context={"request": request}).data, status=201)
+
+
+class RejectionSerializer(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=200)
+    store = serializers.SlugField(
+        max_length=40, required=False, help_text="Who sends it instead; left out, routing decides."
+    )
+
+
+class FulfilmentReject(APIView):
+    required_scopes = {"POST": "orders:write"}
+    serializer_class = RejectionSerializer
+
+    @extend_schema(
+        operation_id="fulfilment_reject",
+        request=RejectionSerializer,
+        responses={201: FulfilmentSerializer(many=True)},
+    )
+    @idempotent
+    def post(self, request: Request, pk: int) -> Response:
+        """This store cannot serve its part: the answer says which stores do. Refused with 409 when none can."""
+        sent = RejectionSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        if not queries.fulfilments_for(request.user).filter(pk=pk).exists():
+            raise Http404
+        code = sent.validated_data.get("store")
+        served = services.reroute_fulfilment(
+            fulfilment_id=pk,
+            reason=sent.validated_data["reason"],
+            store_id=_store_id(code) if code else None,
+            by=str(request.user),
+        )
+        parts = queries.fulfilments_for(request.user).filter(pk__in=[one.pk for one in served])
+        shown = FulfilmentSerializer(parts.order_by("pk"), many=True, context={"request": request})
+        return Response(shown.data, status=201)
 
 
 class Pickups(APIView):

@@ -34,27 +34,6 @@ def running_promotions_are_whole() -> Iterator[Finding]:
 
 
 @audit_check(
-    "shop.discounts_sum_to_their_lines", gettext_lazy("Discounts of pricing sum to their order lines")
-)
-def discounts_sum_to_their_lines() -> Iterator[Finding]:
-    """Lines without any row are orders from before pricing, or imported with a discount of their own."""
-    for subject, detail in rows(
-        """
-        SELECT 'order line ' || l.id, format('%s, discounts %s', l.discount_fen, d.amount)
-        FROM shop_orderline l JOIN (
-            SELECT line_id, sum(amount_fen) AS amount FROM shop_orderdiscount WHERE line_id IS NOT NULL GROUP BY line_id
-        ) d ON d.line_id = l.id
-        WHERE l.discount_fen <> d.amount
-        """
-    ):
-        yield Finding(
-            "shop.discounts_sum_to_their_lines",
-            str(subject),
-            f"{_('the discounts do not sum to the line')} ({detail})",
-        )
-
-
-@audit_check(
     "shop.finished_rehearsals_add_up", gettext_lazy("Finished rehearsals looked at every order once")
 )
 def finished_rehearsals_add_up() -> Iterator[Finding]:

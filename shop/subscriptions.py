@@ -13,6 +13,7 @@ from shop.events import (
     OrderPaid,
     OrderPlaced,
     OrderRefunded,
+    OrderReviewDue,
     OrderShipped,
     ParcelSigned,
     PickupReady,
@@ -99,6 +100,10 @@ def tell_refunded(event: OrderRefunded) -> None:
     services.tell_order(order_id=event.order_id, kind=logistics.REFUNDED)
 
 
+def ask_for_review(event: OrderReviewDue) -> None:
+    services.ask_for_review(order_id=event.order_id)
+
+
 def answer_chat(event: MessageReceived) -> None:
     if event.msg_type in ("text", "voice"):
         services.answer_chat(
@@ -122,6 +127,7 @@ subscribe(OrderShipped, tell_shipped)
 subscribe(ParcelSigned, tell_signed)
 subscribe(PickupReady, tell_ready)
 subscribe(OrderRefunded, tell_refunded)
+subscribe(OrderReviewDue, ask_for_review)
 subscribe(MessageReceived, answer_chat, queue="fast")
 jobs.register(coupons_in_batches.KIND, coupons_in_batches.work, label=_("giving out of coupons"))
 jobs.register(catalogue_files.LOOK, catalogue_files.look, label=_("Compare a catalogue file"))

@@ -95,6 +95,11 @@ def settle_due_aftersales() -> int:
     return services.settle_due_aftersales()
 
 
+@shared_task(name="shop.tasks.settle_uncollected")
+def settle_uncollected() -> int:
+    return services.settle_uncollected()
+
+
 @shared_task(name="shop.tasks.ask_for_reviews")
 def ask_for_reviews() -> int:
     return services.ask_for_reviews()

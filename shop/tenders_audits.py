@@ -105,3 +105,63 @@ def bound_cards_stand_in_the_ledger() -> Iterator[Finding]:
             "posted": posted,
         }
         yield Finding("shop.bound_cards_stand_in_the_ledger", f"gift card {card}", problem)
+
+
+@audit_check("shop.gift_card_batches_are_whole", gettext_lazy("Batches of gift cards have all their cards"))
+def gift_card_batches_are_whole() -> Iterator[Finding]:
+    for batch, count, value, cards, odd in rows(
+        """
+        SELECT b.id, b.count, b.value_fen, count(c.id), count(c.id) FILTER (WHERE c.value_fen <> b.value_fen)
+        FROM shop_giftcardbatch b LEFT JOIN shop_giftcard c ON c.batch_id = b.id
+        GROUP BY b.id HAVING count(c.id) <> b.count OR count(c.id) FILTER (WHERE c.value_fen <> b.value_fen) > 0
+        """
+    ):
+        problem = _(
+            "%(count)d cards worth %(value)d were made; there are %(cards)d, %(odd)d worth something else"
+        ) % {
+            "count": count,
+            "value": value,
+            "cards": cards,
+            "odd": odd,
+        }
+        yield Finding("shop.gift_card_batches_are_whole", f"gift card batch {batch}", problem)
+
+
+@audit_check(
+    "shop.bills_are_the_sum_of_their_lines", gettext_lazy("WeChat's bills are the sums of their lines")
+)
+def bills_are_the_sum_of_their_lines() -> Iterator[Finding]:
+    for day, paid, back, lines_paid, lines_back in rows(
+        """
+        SELECT b.day, b.payments_fen, b.refunds_fen,
+               coalesce(sum(l.amount_fen) FILTER (WHERE l.out_refund_no = ''), 0),
+               coalesce(sum(l.amount_fen) FILTER (WHERE l.out_refund_no <> ''), 0)
+        FROM shop_bill b LEFT JOIN shop_billline l ON l.bill_id = b.id
+        GROUP BY b.id
+        HAVING (b.payments_fen, b.refunds_fen) <> (
+            coalesce(sum(l.amount_fen) FILTER (WHERE l.out_refund_no = ''), 0),
+            coalesce(sum(l.amount_fen) FILTER (WHERE l.out_refund_no <> ''), 0)
+        )
+        """
+    ):
+        problem = _("paid %(paid)d, refunded %(back)d; the lines say %(lines_paid)d and %(lines_back)d") % {
+            "paid": paid,
+            "back": back,
+            "lines_paid": lines_paid,
+            "lines_back": lines_back,
+        }
+        yield Finding("shop.bills_are_the_sum_of_their_lines", f"bill {day}", problem)
+
+
+@audit_check(
+    "shop.invoices_stay_within_what_was_paid", gettext_lazy("Invoices stay within what their order was paid")
+)
+def invoices_stay_within_what_was_paid() -> Iterator[Finding]:
+    for number, amount, paid in rows(
+        """
+        SELECT o.number, i.amount_fen, o.paid_fen FROM shop_invoice i JOIN shop_order o ON o.id = i.order_id
+        WHERE i.status <> 'refused' AND i.amount_fen > o.paid_fen
+        """
+    ):
+        problem = _("an invoice over %(amount)d, paid %(paid)d") % {"amount": amount, "paid": paid}
+        yield Finding("shop.invoices_stay_within_what_was_paid", f"order {number}", problem)

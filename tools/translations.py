@@ -45,7 +45,9 @@ CATALOGS: dict[str, tuple[str, ...]] = {
     "shop_presale": of_nouns("presale", "limits", "add_ons"),
     "shop_pricing": of_nouns("pricing", "promotions", "rehearsals", "shipping_rates"),
     "shop_instruments": of_nouns("coupons", "offers", "hot"),
-    "shop_fulfilment": of_nouns("fulfilment", "routing", "pickup", "stocktaking", "transfers", "oms"),
+    "shop_fulfilment": of_nouns(
+        "fulfilment", "routing", "rerouting", "pickup", "stocktaking", "transfers", "oms"
+    ),
     "shop_money": of_nouns("tenders", "stored_value", "gift_cards", "reconciliation"),
     "shop_aftersales": of_nouns("aftersales", "invoices", "desk"),
     "shop_goods": of_nouns("bundles", "vouchers", "virtual", "goods"),

@@ -30,6 +30,7 @@ from crm.models import (
 )
 from shop import rules
 from shop.models import (
+    EffectReversal,
     Fulfilment,
     Order,
     OrderLine,
@@ -162,8 +163,21 @@ class Year:
             rows.shipments,
         ):
             copy_rows(part)
-        back = Refund.objects.filter(lines=None).values_list("pk", "order__lines")
+        waiting = Refund.objects.filter(lines=None)
+        back = waiting.values_list("pk", "order__lines")
         whole = OrderLine.objects.in_bulk({line_id for _refund, line_id in back})
+        parts: dict[int, dict[str, int]] = {}
+        for refund_id, line_id in back:
+            parts.setdefault(refund_id, {})[str(line_id)] = whole[line_id].quantity
+        EffectReversal.objects.bulk_create(
+            EffectReversal(
+                order_id=refund.order_id,
+                cause=f"refund:{refund.pk}",
+                parts=parts[refund.pk],
+                at=refund.refunded_at or self.now,
+            )
+            for refund in waiting
+        )
         RefundLine.objects.bulk_create(
             RefundLine(
                 refund_id=refund_id,

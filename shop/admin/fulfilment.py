@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -14,7 +14,11 @@ from django_htmx.http import HttpResponseClientRedirect
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from core.admin import ReadOnlyAdmin
 from core.secrets import masked_phone
@@ -26,6 +30,7 @@ from shop.admin.orders import ShipForm
 from shop.admin.stock import StockAdmin
 from shop.models import Fulfilment, LowStock, Stock
 from shop.queries.rest import own_store_of
+from shop.services.stock import WAREHOUSE
 
 LABELS = {
     "waiting": "warning",
@@ -34,6 +39,24 @@ LABELS = {
     "handed_over": "success",
     "cancelled": "default",
 }
+
+
+def store_choices() -> list[tuple[str, str]]:
+    """The stores that send online orders, after "as routing decides"."""
+    senders = crm_queries.stores().filter(Q(ships_online=True) | Q(code=WAREHOUSE)).order_by("name")
+    return [("", str(_("as routing decides"))), *((str(store.pk), store.name) for store in senders)]
+
+
+class RerouteForm(BaseDialogForm):
+    reason = forms.CharField(
+        label=_("reason"),
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text=_("For colleagues: missing on the shelf, damaged, closed today."),
+    )
+    store = forms.ChoiceField(
+        label=_("from which store"), choices=store_choices, required=False, widget=UnfoldAdminSelectWidget()
+    )
 
 
 @admin.register(Fulfilment)
@@ -49,11 +72,11 @@ class FulfilmentAdmin(ReadOnlyAdmin):
         ("kind", "status_text"),
         ("buyer", "reason"),
         "goods_list",
-        ("created_at", "ready_at"),
+        ("created_at", "ready_at", "due_at"),
         ("done_at", "done_by"),
     ]
     readonly_fields = ["order_link", "status_text", "buyer", "goods_list", "done_by"]
-    actions_detail = ["ship", "ready"]
+    actions_detail = ["ship", "ready", "reroute"]
     done_by = actor_label
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Fulfilment]:
@@ -174,6 +197,38 @@ class FulfilmentAdmin(ReadOnlyAdmin):
         with said(request):
             services.mark_ready(fulfilment_id=part.pk, by=who(request), user_id=request.user.pk)
             messages.success(request, _("It lies ready."))
+        return HttpResponseClientRedirect(reverse("admin:shop_fulfilment_change", args=[object_id]))
+
+    def has_reroute_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self._is_open(request, object_id, Fulfilment.SHIP, Fulfilment.WAITING)
+
+    @action(
+        description=_("Cannot serve it"),
+        url_path="reroute",
+        icon="alt_route",
+        permissions=["reroute"],
+        dialog={
+            "title": _("Let another store serve it"),
+            "description": _(
+                "The pieces are kept for the shopper in the store that has them; this store's are free again. What no "
+                "other store has stays here: then agree with the shopper, or refund it."
+            ),
+            "form_class": RerouteForm,
+            "form_submit_text": _("Hand it on"),
+        },
+    )
+    def reroute(self, request: HttpRequest, form: RerouteForm, object_id: str) -> HttpResponse:
+        part = self.get_queryset(request).get(pk=object_id)
+        with said(request):
+            served = services.reroute_fulfilment(
+                fulfilment_id=part.pk,
+                reason=form.cleaned_data["reason"],
+                store_id=int(form.cleaned_data["store"] or 0) or None,
+                by=who(request),
+                user_id=request.user.pk,
+            )
+            stores = "、".join(one.store.name for one in served)
+            messages.success(request, _("It comes from: %(stores)s.") % {"stores": stores})
         return HttpResponseClientRedirect(reverse("admin:shop_fulfilment_change", args=[object_id]))
 
 

@@ -22,6 +22,7 @@ class ServiceRulesAdmin(BaseAdmin):
         (_("Unpaid orders"), {"fields": [("reminds", "remind_minutes")]}),
         (_("Promises at checkout"), {"fields": ["guarantees"]}),
         (_("After the parcel was signed for"), {"fields": [("when_signed", "received_days")]}),
+        (_("Pickups"), {"fields": [("pickup_days", "when_uncollected")]}),
     ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

@@ -8,8 +8,9 @@ from django.utils.translation import gettext_lazy as _
 class Fulfilment(models.Model):
     """The part of a paid order that one store serves: all lines of the order whose store it is.
 
-    Made in the transaction that marks the order paid. `code` is the shopper's pickup code, eight digits, unique among
-    those that are open. `reason` is routing's word for why this store.
+    Made in the transaction that marks the order paid, or when another store could not serve its part. `code` is the
+    shopper's pickup code, eight digits, unique among those that are open. `reason` is routing's word for why this
+    store. `due_at`: when a pickup that nobody fetches is settled as `ServiceRules.when_uncollected` says.
     """
 
     SHIP, PICKUP = "ship", "pickup"
@@ -31,6 +32,7 @@ class Fulfilment(models.Model):
         ("nearest", _("the first store in line that has everything")),
         ("only_here", _("the only store that has everything")),
         ("split", _("no store has everything: as few parcels as possible")),
+        ("rerouted", _("another store could not serve it")),
     ]
 
     order = models.ForeignKey(
@@ -43,6 +45,7 @@ class Fulfilment(models.Model):
     reason = models.CharField(_("why this store"), max_length=12, choices=REASONS, blank=True)
     created_at = models.DateTimeField(_("ordered from the store at"))
     ready_at = models.DateTimeField(_("ready at"), null=True, blank=True)
+    due_at = models.DateTimeField(_("to be collected until"), null=True, blank=True)
     done_at = models.DateTimeField(_("left the store at"), null=True, blank=True)
     actor = models.CharField(_("by"), max_length=80, blank=True)
 
@@ -67,6 +70,9 @@ class Fulfilment(models.Model):
                 name="fulfilment_state_fits_its_kind",
             ),
             models.CheckConstraint(
+                condition=Q(state="ready") | Q(due_at__isnull=True), name="what_lies_ready_alone_is_due"
+            ),
+            models.CheckConstraint(
                 condition=Q(state__in=["shipped", "handed_over"], done_at__isnull=False)
                 | Q(state__in=["waiting", "ready", "cancelled"], done_at__isnull=True),
                 name="fulfilment_left_at_a_moment",
@@ -75,6 +81,7 @@ class Fulfilment(models.Model):
         indexes = [
             models.Index(fields=["store", "state", "id"], name="fulfilments_of_store"),
             models.Index(fields=["code"], name="fulfilments_by_code", condition=~Q(code="")),
+            models.Index(fields=["due_at"], name="pickups_due", condition=Q(due_at__isnull=False)),
             models.Index(fields=["id"], name="fulfilments_open", condition=Q(state__in=["waiting", "ready"])),
         ]
 

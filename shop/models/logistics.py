@@ -81,6 +81,7 @@ class OrderMessage(models.Model):
         (logistics.REFUNDED, _("refunded")),
         (logistics.UNPAID, _("not paid yet")),
         (logistics.BALANCE, _("balance of a presale due")),
+        (logistics.REVIEW, _("some days after receipt")),
     ]
 
     kind = models.CharField(_("moment"), max_length=10, choices=KINDS, unique=True)

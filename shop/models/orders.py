@@ -329,6 +329,8 @@ class OrderLog(models.Model):
         ("shipped", _("shipped")),
         ("ready", _("ready to be collected")),
         ("handed_over", _("handed over")),
+        ("uncollected", _("not collected in time")),
+        ("rerouted", _("served by another store")),
         ("received", _("received")),
         ("delivered", _("delivered with the payment")),
         ("redeemed", _("voucher redeemed")),

@@ -279,6 +279,16 @@ class Shipment(models.Model):
         verbose_name=_("fulfilment"),
         help_text=_("Empty: the parcel holds what several stores sent off together."),
     )
+    company = models.ForeignKey(
+        "shop.Carrier",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("carrier"),
+        help_text=_("Empty: one that is not in the list of carriers, known by its name alone."),
+    )
+    # Its name when the parcel was sent, which stays when the list changes.
     carrier = models.CharField(_("carrier"), max_length=40)
     tracking_number = models.CharField(_("tracking number"), max_length=40, db_index=True)
     actor = models.CharField(_("by"), max_length=80, blank=True)

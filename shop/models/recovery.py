@@ -1,4 +1,6 @@
-"""What the shop does about orders that stop before the payment, what it promises, when an order counts as received."""
+"""What the shop does about orders that stop before the payment, what it promises, when an order counts as received,
+and what becomes of what nobody collects.
+"""
 
 import pghistory
 from django.db import models
@@ -19,6 +21,12 @@ class ServiceRules(models.Model):
         (AT_ONCE, _("as soon as it was signed for")),
     ]
 
+    REFUND, SHELVE = "refund", "shelve"
+    UNCOLLECTED_RULES = [
+        (REFUND, _("is paid back, and its goods are free again")),
+        (SHELVE, _("goes back on the shelf, and the shopper is reminded")),
+    ]
+
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     reminds = models.BooleanField(_("remind of unpaid orders"), default=True)
     remind_minutes = models.PositiveSmallIntegerField(
@@ -37,6 +45,14 @@ class ServiceRules(models.Model):
         _("an order counts as received"), max_length=8, choices=SIGNED_RULES, default=WAIT
     )
     received_days = models.PositiveSmallIntegerField(_("days after signing"), default=3)
+    pickup_days = models.PositiveSmallIntegerField(
+        _("days to collect"),
+        default=14,
+        help_text=_("From when it lies ready. 0: pickups wait for ever."),
+    )
+    when_uncollected = models.CharField(
+        _("what nobody collected"), max_length=8, choices=UNCOLLECTED_RULES, default=REFUND
+    )
 
     class Meta:
         verbose_name = _("service rules")
@@ -53,6 +69,10 @@ class ServiceRules(models.Model):
             models.CheckConstraint(
                 condition=Q(when_signed__in=["wait", "later", "at_once"]),
                 name="when_signed_is_a_known_word",
+            ),
+            models.CheckConstraint(
+                condition=Q(when_uncollected__in=["refund", "shelve"], pickup_days__lte=365),
+                name="when_uncollected_is_a_known_word",
             ),
         ]
 

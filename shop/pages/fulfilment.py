@@ -18,6 +18,7 @@ def shown_pickup(part: Fulfilment) -> dict[str, Any]:
         "address": f"{part.store.city} {part.store.address}".strip(),
         "is_open": part.is_open,
         "is_ready": part.state == part.READY,
+        "due_at": part.due_at,
         "code": f"{part.code[:4]} {part.code[4:]}",
         "qr": qr_of(f"{settings.PUBLIC_URL}{reverse('shop:pickup')}?code={part.code}")
         if part.is_open

@@ -79,13 +79,10 @@ def address_new(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @members_only
 def address(request: HttpRequest, pk: int) -> HttpResponse:
-    if request.method == "POST":
-        form = AddressForm.posted(request.POST)
-    else:
-        saved = next((one for one in queries.addresses_of(request.member.pk) if one.pk == pk), None)  # type: ignore[attr-defined]
-        if saved is None:
-            raise Http404
-        form = AddressForm.of(saved)
+    saved = next((one for one in queries.addresses_of(request.member.pk) if one.pk == pk), None)  # type: ignore[attr-defined]
+    if saved is None:
+        raise Http404
+    form = AddressForm.posted(request.POST) if request.method == "POST" else AddressForm.of(saved)
     return _address_form(request, form, heading=_("Edit the address"), pk=pk)
 
 
@@ -149,7 +146,8 @@ def address_default(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @members_only
 def address_delete(request: HttpRequest, pk: int) -> HttpResponse:
-    services.delete_address(member_id=request.member.pk, address_id=pk)  # type: ignore[attr-defined]
+    if not services.delete_address(member_id=request.member.pk, address_id=pk):  # type: ignore[attr-defined]
+        raise Http404
     return HttpResponseRedirect(reverse("shop:addresses"))
 
 

@@ -29,7 +29,7 @@ def asked_templates(order: Order) -> list[tuple[str, str]]:
     """(template id, what it tells) to ask the buyer for now: exactly what this order may still bring her."""
     kinds: tuple[str, ...] = ASKED_AFTER_PAYMENT
     if order.status == Order.SHIPPED:
-        kinds = (logistics.SIGNED, logistics.REFUNDED)
+        kinds = (logistics.SIGNED, logistics.REFUNDED, logistics.REVIEW)
     elif order.delivery == Order.PICKUP:
         kinds = ASKED_WHEN_COLLECTED
     if order.awaits_balance:
@@ -49,6 +49,7 @@ def asked_templates(order: Order) -> list[tuple[str, str]]:
         logistics.SIGNED: _("When the parcel was signed for"),
         logistics.READY: _("When it can be collected"),
         logistics.REFUNDED: _("When money comes back"),
+        logistics.REVIEW: _("When we would like to hear how it was"),
     }
     asked: dict[str, str] = {}
     for kind in kinds:
@@ -79,6 +80,7 @@ class ParcelWords:
             logistics.UNPAID: _(
                 "Your %(goods)s is kept for you for another %(minutes)s minutes. You can pay here until then:"
             ),
+            logistics.REVIEW: _("How do you like %(goods)s? A few words and a photo help others choose:"),
         }
         return texts[kind] % dict(values)
 

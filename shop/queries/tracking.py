@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Prefetch
+from django.db.models import Prefetch, Q
 
 from shop import logistics
 from shop.models import Carrier, Order, Shipment, TrackingEvent
@@ -66,20 +66,23 @@ def carrier_choices() -> list[tuple[str, str]]:
 def _rows(pairs: list[tuple[str, Shipment]]) -> list[ParcelRow]:
     if not pairs:
         return []
-    carriers = {
-        carrier.name: carrier
-        for carrier in Carrier.objects.filter(name__in={shipment.carrier for _number, shipment in pairs})
-    }
+    known = Carrier.objects.filter(
+        Q(pk__in={shipment.company_id for _number, shipment in pairs})
+        | Q(name__in={shipment.carrier for _number, shipment in pairs})
+    )
+    carriers: dict[int | str, Carrier] = {}
+    for carrier in known:
+        carriers[carrier.pk] = carriers[carrier.name] = carrier
     rows = []
     for order_number, shipment in pairs:
-        carrier = carriers.get(shipment.carrier)
-        address = carrier.tracking_url if carrier else ""
+        found = carriers.get(shipment.company_id or shipment.carrier)
+        address = found.tracking_url if found else ""
         rows.append(
             ParcelRow(
                 pk=shipment.pk,
                 order_number=order_number,
                 carrier=shipment.carrier,
-                carrier_phone=carrier.phone if carrier else "",
+                carrier_phone=found.phone if found else "",
                 carrier_url=address.replace("{number}", shipment.tracking_number)
                 if address.startswith("https://")
                 else "",

@@ -97,7 +97,7 @@ from shop.services.payments import (
     settle_free_order,
     start_payment,
 )
-from shop.services.pickup import pickup_code, redeem_pickup
+from shop.services.pickup import pickup_code, redeem_pickup, settle_uncollected
 from shop.services.placing import payment_time, place_order
 from shop.services.presale import presale_choices, remind_of_balance, remind_of_balances
 from shop.services.pricing import quote
@@ -115,7 +115,7 @@ from shop.services.queueing import (
     take_number,
 )
 from shop.services.reconciliation import compare_bill, open_bill, reconcile, resolve_difference
-from shop.services.recovery import remind_of_payment, remind_unpaid
+from shop.services.recovery import ask_for_review, remind_of_payment, remind_unpaid
 from shop.services.refunds import (
     confirm_refund,
     refund_lines,
@@ -126,6 +126,7 @@ from shop.services.refunds import (
     send_refunds,
 )
 from shop.services.rehearsals import start_rehearsal
+from shop.services.rerouting import reroute_fulfilment
 from shop.services.reviews import answer_review, decide_review, move_reviews, refresh_rating, write_review
 from shop.services.routing import Serving, order_elsewhere, reason_words
 from shop.services.stock import Move, adjust_stock, move_stock, set_safety_stock, set_stock, warehouse_id
@@ -157,6 +158,7 @@ __all__ = [
     "approve_aftersale",
     "ask_again",
     "ask_carriers",
+    "ask_for_review",
     "ask_for_reviews",
     "ask_question",
     "ask_stock_notice",
@@ -266,6 +268,7 @@ __all__ = [
     "remove_cart_line",
     "repeat_refund",
     "request_invoice",
+    "reroute_fulfilment",
     "resolve_difference",
     "retry_refunds",
     "reverse_effects",
@@ -292,6 +295,7 @@ __all__ = [
     "settle_due_aftersales",
     "settle_effects",
     "settle_free_order",
+    "settle_uncollected",
     "shelve_due_products",
     "ship_exchange",
     "ship_order",

@@ -9,6 +9,7 @@ from core import clock, money
 from core.events import publish
 from core.locks import lock_row
 from core.secrets import masked_phone
+from crm import queries as crm_queries
 from shop import desk_rules
 from shop.errors import NoSuchOrder, PlatformBusy, WrongState
 from shop.events import OrderPriceChanged, OrderReviewDue
@@ -195,17 +196,20 @@ def may_change_address(order: Order) -> bool:
 def ask_for_reviews(*, limit: int = 200) -> int:
     """Announce orders whose time for a review has come, once each; returns how many.
 
-    Publishes: OrderReviewDue. Guarded by a conditional update of the due row.
+    While the touch policy says "later" the due row waits with it. Publishes: OrderReviewDue. Guarded by a conditional
+    update of the due row.
     """
     moment = clock.now()
     due = Order.objects.filter(status=Order.RECEIVED, due_at__lte=moment).order_by("due_at")
     count = 0
     for order_id, member_id in list(due.values_list("pk", "member_id")[:limit]):
+        verdict = crm_queries.touch_verdict(member_id, "marketing", moment) if member_id else None
+        later = verdict.until if verdict is not None and verdict.answer == "defer" else None
         with transaction.atomic():
             asked = Order.objects.filter(pk=order_id, status=Order.RECEIVED, due_at__lte=moment).update(
-                due_at=None
+                due_at=later
             )
-            if asked and member_id:
+            if asked and member_id and later is None:
                 publish(
                     OrderReviewDue(order_id=order_id, member_id=member_id, at=moment), key=f"order:{order_id}"
                 )

@@ -1,9 +1,10 @@
 """From the paid order to the shopper's hands: what each store ships or hands over, parcels, receipt."""
 
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from core import clock
@@ -12,7 +13,8 @@ from core.locks import lock_row
 from shop import aftersales_rules, rules
 from shop.errors import NoSuchOrder, WrongState
 from shop.events import OrderReceived, OrderShipped, PickupReady
-from shop.models import Fulfilment, Order, OrderLine, Shipment, StockMovement
+from shop.models import Carrier, Fulfilment, Order, OrderLine, Shipment, StockMovement
+from shop.queries.recovery import current_rules
 from shop.services.order_log import write_log
 from shop.services.orders import held_lines, moves_of
 from shop.services.stock import move_stock
@@ -38,11 +40,12 @@ def create_fulfilments(*, order_id: int) -> list[Fulfilment]:
         if store_id in known:
             _reopen(known[store_id])
         else:
-            known[store_id] = _new(order, store_id, reason)
+            known[store_id] = new_fulfilment(order, store_id, reason)
     return list(known.values())
 
 
-def _new(order: Order, store_id: int, reason: str) -> Fulfilment:
+def new_fulfilment(order: Order, store_id: int, reason: str) -> Fulfilment:
+    """What a store has to hand over from now on; a pickup with its code. Call under the order's lock."""
     values = {"order": order, "store_id": store_id, "reason": reason, "created_at": clock.now()}
     if order.delivery != Order.PICKUP:
         return Fulfilment.objects.create(kind=Fulfilment.SHIP, **values)
@@ -87,6 +90,7 @@ def ship_order(
     user_id: int | None = None,
 ) -> Shipment:
     """Note the parcel and take its goods from the shelf: those of one store, or (None) all that have not left yet.
+    `carrier` is the name or the code of one that the shop knows, or the name of any other.
 
     The order is shipped when everything has left; a further parcel of what has left only adds its number.
     Locks: order, stock. Idempotent on: (order, carrier, tracking number). Publishes: OrderShipped, once.
@@ -98,6 +102,8 @@ def ship_order(
     carrier, tracking_number = " ".join(carrier.split()), "".join(tracking_number.split())
     if not carrier or not tracking_number or len(carrier) > 40 or len(tracking_number) > 40:
         raise WrongState(_("Please enter the carrier and the tracking number."), code="bad_parcel")
+    company = Carrier.objects.filter(Q(name=carrier) | Q(code=carrier)).first()
+    carrier = company.name if company is not None else carrier
     known = order.shipments.filter(carrier=carrier, tracking_number=tracking_number).first()
     if known is not None:
         return known
@@ -106,6 +112,7 @@ def ship_order(
     leaving = [part for part in parts if part.is_open]
     shipment = Shipment.objects.create(
         order=order,
+        company=company,
         carrier=carrier,
         tracking_number=tracking_number,
         actor=by,
@@ -179,7 +186,9 @@ def mark_ready(
     )
     if store_id is not None:
         waiting = waiting.filter(store_id=store_id)
-    done = waiting.update(state=Fulfilment.READY, ready_at=moment, actor=by)
+    days = current_rules().pickup_days
+    due_at = moment + timedelta(days=days) if days else None
+    done = waiting.update(state=Fulfilment.READY, ready_at=moment, due_at=due_at, actor=by)
     row = Fulfilment.objects.select_related("order", "store").filter(pk=fulfilment_id).first()
     if row is None or store_id not in (None, row.store_id):
         raise NoSuchOrder(_("This order does not exist."))

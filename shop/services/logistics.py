@@ -54,6 +54,8 @@ def send_order_message(
     elif part is not None:
         about, about_id = f":{part.pk}", part.pk
     address = settings.PUBLIC_URL + reverse("shop:order", args=[order.number])
+    if kind == logistics.REVIEW:
+        address = settings.PUBLIC_URL + reverse("shop:reviews_order", args=[order.number])
     if kind in (logistics.UNPAID, logistics.BALANCE):
         address = settings.PUBLIC_URL + reverse("shop:pay", args=[order.number])
     for identity in crm_queries.identities_of(order.member_id):

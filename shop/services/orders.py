@@ -95,7 +95,9 @@ def unreserve(order: Order, *, cause: str, actor: str) -> None:
     Call once per order, under its lock.
     """
     lines = held_lines(order)
-    Fulfilment.objects.filter(order_id=order.pk, state__in=Fulfilment.OPEN).update(state=Fulfilment.CANCELLED)
+    Fulfilment.objects.filter(order_id=order.pk, state__in=Fulfilment.OPEN).update(
+        state=Fulfilment.CANCELLED, due_at=None
+    )
     released = move_stock(
         moves_of(lines, reserved=-1),
         cause=f"order:{order.pk}:{cause}",

@@ -475,7 +475,7 @@ def _note_difference(
     fields = ["difference"]
     if payment.status != Payment.PAID and paid_fen != payment.amount_fen:
         # Money lies at WeChat under this number, so it can be neither paid nor closed: an operator decides.
-        payment.status, payment.paid_fen, payment.next_query_at = Payment.MISMATCH, paid_fen, None
+        payment.status, payment.paid_fen, payment.next_query_at = Payment.MISMATCH, max(paid_fen, 0), None
         fields += ["status", "paid_fen", "next_query_at"]
         if not Payment.objects.filter(transaction_id=transaction_id).exists():
             payment.transaction_id = transaction_id

@@ -1,4 +1,4 @@
-"""Handing an order over the counter, once, against its code."""
+"""Handing an order over the counter, once, against its code; and what becomes of what nobody collects."""
 
 import re
 
@@ -11,9 +11,12 @@ from core.locks import lock_row
 from shop import aftersales_rules
 from shop.errors import NoSuchOrder, PickupRefused
 from shop.events import OrderReceived
-from shop.models import Fulfilment, Order
+from shop.models import Fulfilment, Order, Payment, ServiceRules
+from shop.queries.recovery import current_rules
 from shop.services.fulfilment import take_from_shelf
+from shop.services.messages import tell_buyer
 from shop.services.order_log import write_log
+from shop.services.refunds import refund_order
 
 
 def pickup_code(text: str) -> str:
@@ -40,8 +43,8 @@ def redeem_pickup(*, code: str, store_id: int, by: str, user_id: int | None = No
     refuse_pickup(row, order, store_id)
     take_from_shelf(order, [row], cause="handover", by=by)
     moment = clock.now()
-    row.state, row.done_at, row.actor = Fulfilment.HANDED_OVER, moment, by
-    row.save(update_fields=["state", "done_at", "actor"])
+    row.state, row.done_at, row.actor, row.due_at = Fulfilment.HANDED_OVER, moment, by, None
+    row.save(update_fields=["state", "done_at", "actor", "due_at"])
     write_log(order, "handed_over", actor=by, user_id=user_id, note=row.store.name)
     if not order.fulfilments.filter(state__in=Fulfilment.OPEN).exists():
         order.status, order.received_at = Order.RECEIVED, moment
@@ -88,3 +91,45 @@ def refuse_pickup(row: Fulfilment, order: Order, store_id: int) -> None:
             _("This order cannot be handed over: %(status)s.") % {"status": order.status_label},
             code="not_open",
         )
+
+
+def settle_uncollected(*, limit: int = 100) -> int:
+    """Settle the pickups whose time is over, as the house's rules say; returns how many. One transaction each."""
+    due = Fulfilment.objects.filter(due_at__lte=clock.now()).order_by("due_at").values_list("pk", flat=True)
+    return sum(_settle_uncollected(pk) for pk in list(due[:limit]))
+
+
+@transaction.atomic
+def _settle_uncollected(fulfilment_id: int) -> bool:
+    """Pay back what nobody collected, or put it back on the shelf; the shopper is told either way.
+
+    Locks: order, payment. Idempotent: the due row is cleared with it.
+    """
+    order_id = Fulfilment.objects.values_list("order_id", flat=True).get(pk=fulfilment_id)
+    order = lock_row(Order.objects.filter(pk=order_id))
+    late = Fulfilment.objects.filter(pk=fulfilment_id, state=Fulfilment.READY, due_at__lte=clock.now())
+    row = late.select_related("store").first()
+    if order is None or row is None:
+        return False  # she came, or somebody else settled it
+    if order.status != Order.PAID or order.is_refunding:
+        late.update(due_at=None)
+        return False
+    write_log(order, "uncollected", actor="system", note=row.store.name)
+    if current_rules().when_uncollected == ServiceRules.SHELVE:
+        late.update(state=Fulfilment.WAITING, ready_at=None, due_at=None)
+        text = _(
+            "Your order %(number)s still waits for you at %(store)s. Please come soon, or write to us if you cannot."
+        )
+    else:
+        late.update(due_at=None)
+        refund_order(order_id=order.pk, reason=_("Not collected in time"), by="system")
+        text = _("Nobody collected your order %(number)s at %(store)s in time: you get your money back.")
+    payment = order.payments.filter(status=Payment.PAID).order_by("pk").first()
+    if payment is not None:
+        tell_buyer(
+            order,
+            payment,
+            key=f"uncollected-{row.pk}",
+            text=text % {"number": order.number, "store": row.store.name},
+        )
+    return True

@@ -1,15 +1,16 @@
-"""One reminder for an order that is about to run out of its time."""
+"""One reminder for an order that is about to run out of its time, and one question to who received hers."""
 
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import F
 
 from core import clock
 from core.locks import lock_row
 from crm import queries as crm_queries
 from crm import services as crm_services
 from shop import logistics
-from shop.models import Order, PaymentReminder
+from shop.models import Order, OrderLine, PaymentReminder
 from shop.queries.recovery import current_rules
 from shop.services.logistics import send_order_message
 
@@ -81,3 +82,31 @@ def _note(order: Order, *, channel: str = "", reason: str = "") -> None:
         reason=reason,
         at=clock.now(),
     )
+
+
+@transaction.atomic
+def ask_for_review(*, order_id: int) -> str:
+    """Ask the buyer of a received order for her word on it, within the touch policy; the channel, "" when not asked.
+
+    Nothing is asked of what went back or was reviewed already. She did not order this message: it counts as marketing.
+    Locks: memberstats by the touch. Idempotent on: the order.
+    """
+    order = Order.objects.filter(pk=order_id, status=Order.RECEIVED, member__isnull=False).first()
+    open_lines = OrderLine.objects.filter(
+        order_id=order_id, review__isnull=True, refunded_quantity__lt=F("quantity")
+    )
+    if order is None or order.member_id is None or not open_lines.exists():
+        return ""
+    moment = clock.now()
+    if crm_queries.touch_verdict(order.member_id, "marketing", moment).answer != "send":
+        return ""
+    channel = send_order_message(order=order, kind=logistics.REVIEW)
+    if channel:
+        crm_services.book_touches(
+            origin=f"review:{order.pk}",
+            member_ids=[order.member_id],
+            purpose="marketing",
+            channel=channel,
+            at=moment,
+        )
+    return channel

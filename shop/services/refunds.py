@@ -540,7 +540,7 @@ def _drop_empty_fulfilments(order: Order, refund: Refund) -> None:
         line.store_id for line in _lines_of(order) if line.store_id and pieces.get(line.pk, 0) < line.quantity
     }
     order.fulfilments.filter(state__in=Fulfilment.OPEN).exclude(store_id__in=waiting).update(
-        state=Fulfilment.CANCELLED
+        state=Fulfilment.CANCELLED, due_at=None
     )
 
 

@@ -1,6 +1,6 @@
 """Which store serves which line: reads what routing needs, in one statement, and lets the pure rules decide."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from django.db import connection, transaction
@@ -103,6 +103,33 @@ def _shortages(wanted: list[routing.Line], available: dict[int, int]) -> list[Sh
     ]
 
 
+def plan_instead(
+    *, lines: Iterable[tuple[int, int]], region: str, without: Collection[int], only: int | None = None
+) -> dict[int, int]:
+    """SKU → the one store that sends all of (sku id, quantity) instead of those in `without`; `only` names it.
+
+    As `plan`, but no SKU is taken apart: the order stands, and its lines have been paid. Raises SoldOut.
+    """
+    wanted = dict(rules.merged_lines(lines))
+    places, stocks = _ground(list(wanted), None)
+    others = [place for place in places if place.store_id not in without and only in (None, place.store_id)]
+    ids = {place.store_id for place in others}
+    whole = {key: free for key, free in stocks.items() if key[1] in ids and free >= wanted[key[0]]}
+    asked = [routing.Line(sku_id, quantity) for sku_id, quantity in wanted.items()]
+    try:
+        return {
+            one.sku_id: one.store_id for one in routing.route(asked, whole, routing.Rules(others, region))
+        }
+    except routing.CannotServe as short:
+        most = {
+            sku_id: max(
+                (free for (sku, place), free in stocks.items() if sku == sku_id and place in ids), default=0
+            )
+            for sku_id in short.available
+        }
+        raise SoldOut(_shortages(asked, most))
+
+
 @transaction.atomic
 def order_elsewhere(*, member_id: int, sku_id: int, quantity: int = 1, by: str = "") -> list[Serving]:
     """A guide puts what her store lacks into the member's cart, when it can be sent from somewhere; from where.
@@ -130,4 +157,5 @@ def reason_words(reason: str) -> str:
         "nearest": _("the first store in line that has everything"),
         "only_here": _("the only store that has everything"),
         "split": _("no store has everything: as few parcels as possible"),
+        "rerouted": _("another store could not serve it"),
     }.get(reason, "")

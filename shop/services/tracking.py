@@ -36,7 +36,9 @@ def ask_carriers(*, limit: int = 100) -> int:
     provider = tracking.provider()
     if not provider.asks:
         return 0
-    codes = dict(Carrier.objects.values_list("name", "code"))
+    codes: dict[int | str, str] = {}
+    for pk, name, code in Carrier.objects.values_list("pk", "name", "code"):
+        codes[pk] = codes[name] = code
     found = silent = 0
     for shipment in list(due.select_related("order").order_by("next_ask_at")[:limit]):
         claimed = Shipment.objects.filter(pk=shipment.pk, next_ask_at=shipment.next_ask_at).update(
@@ -45,7 +47,7 @@ def ask_carriers(*, limit: int = 100) -> int:
         if not claimed:
             continue
         try:
-            found += _ask(shipment, provider, codes.get(shipment.carrier, ""))
+            found += _ask(shipment, provider, codes.get(shipment.company_id or shipment.carrier, ""))
             silent = 0
         except tracking.TrackingUnavailable:
             silent += 1

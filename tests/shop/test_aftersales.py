@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -25,7 +24,7 @@ from shop.errors import (
     NothingToRefund,
     WrongState,
 )
-from shop.models import AfterSale, AfterSalePhoto, Order, OrderLine, Payment, Refund
+from shop.models import AfterSale, AfterSalePhoto, Order, OrderDiscount, OrderLine, Payment, Refund
 from tests.shop import builders
 
 # A busy machine is not a slow strategy.
@@ -58,6 +57,10 @@ def paid_order(
         Order.objects.filter(pk=order.pk).update(
             shipping_fen=shipping_fen, discount_fen=discount_fen, total_fen=total
         )
+        if discount_fen:
+            OrderDiscount.objects.create(
+                order=order, line=first, step="promotion", source="promotion:1", amount_fen=discount_fen
+            )
         order.refresh_from_db()
     builders.pay(order)
     order.refresh_from_db()
@@ -400,39 +403,3 @@ def test_what_is_no_photo_is_refused_before_anything_is_written(wrong, monkeypat
     with pytest.raises(BadPhoto):
         applied(order, rules.RETURN_REFUND, (first, 1), files=files)
     assert AfterSale.objects.count() == 0
-
-
-# --- The audit -----------------------------------------------------------------------------------------------------
-@pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("tampering", "check"),
-    [
-        ("UPDATE shop_payment SET refunded_fen = 0", "shop.refunds_stay_within_their_payment"),
-        ("UPDATE shop_refundline SET amount_fen = amount_fen + 1", "shop.refunds_are_their_lines"),
-        (
-            "UPDATE shop_orderline SET refunded_quantity = 0 WHERE refunded_quantity > 0",
-            "shop.lines_count_what_was_given_back",
-        ),
-        ("UPDATE shop_order SET refunded_fen = refunded_fen + 1", "shop.refunds_reversed_their_order"),
-        ("DELETE FROM crm_activity WHERE kind = 'refunded'", "shop.paid_orders_are_on_the_timeline"),
-        (
-            "UPDATE shop_aftersaleline SET quantity = 2",
-            "shop.aftersales_agree_with_their_refunds",
-        ),
-        (
-            "UPDATE shop_aftersale SET status = 'closed'",
-            "shop.aftersales_agree_with_their_refunds",
-        ),
-        ("UPDATE shop_refund SET status = 'closed'", "shop.lines_count_what_was_given_back"),
-    ],
-)
-def test_the_audit_finds_what_was_tampered_with(tampering, check):
-    order, first, _second = paid_order()
-    aftersale = applied(order, rules.REFUND_ONLY, (first, 1))
-    services.approve_aftersale(aftersale_id=aftersale.pk, by="小运")
-    money_is_back()
-    assert findings() == set()
-    with connection.cursor() as cursor:
-        cursor.execute(tampering)
-        assert cursor.rowcount > 0
-    assert check in findings()

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from core import clock
 from core.audits import run_audit
+from core.events import deliver_due
 from core.models import DomainEvent
 from crm import sessions
 from crm.services import prepare_months_ahead
@@ -25,6 +27,7 @@ from shop.errors import BadInvoice, NoSuchOrder, WrongState
 from shop.models import AfterSale, Invoice, Order, OrderDiscount, Refund
 from shop.pages import frame
 from shop.services import AddressInput
+from tests.shop import booking_builders as booking
 from tests.shop import builders
 from tests.shop.test_aftersales import applied, money_is_back, paid_order, picture, shipped_order
 
@@ -177,6 +180,28 @@ def test_a_received_order_asks_for_a_review_once():
     with clock.travel(rules.REVIEW_AFTER + timedelta(minutes=1)):
         assert (services.ask_for_reviews(), services.ask_for_reviews()) == (1, 0)
     assert DomainEvent.objects.filter(name="shop.OrderReviewDue").count() == 1
+
+
+@pytest.mark.django_db
+def test_she_is_asked_for_a_review_within_the_touch_policy_and_not_of_what_she_reviewed():
+    with clock.travel(booking.MONDAY + timedelta(hours=3)):
+        prepare_months_ahead(1)
+        order, first, second = shipped_order(buyer=booking.reachable(), quantity=1)
+        services.receive_order(order_id=order.pk)
+    night = booking.MONDAY + rules.REVIEW_AFTER + timedelta(hours=15)  # midnight: it waits for the morning
+    with clock.travel(night):
+        assert services.ask_for_reviews() == 0
+    with clock.travel(night + timedelta(hours=11)):
+        apps.get_model("wechat", "ReplyWindow").objects.update(expires_at=clock.now() + timedelta(hours=1))
+        assert services.ask_for_reviews() == 1
+        deliver_due()
+        told = apps.get_model("wechat", "OutboundMessage").objects.get(origin="shop-review")
+        assert f"/orders/{order.number}/review/" in told.body.content["text"]
+        services.ask_for_review(order_id=order.pk)
+        assert booking.sent("shop-review") == 1
+        for line in (first, second):
+            services.write_review(line_id=line.pk, member_id=order.member_id, stars=5)
+        assert services.ask_for_review(order_id=order.pk) == ""
 
 
 # --- Invoices ------------------------------------------------------------------------------------------------------

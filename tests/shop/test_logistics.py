@@ -20,7 +20,6 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from core import clock
-from core.audits import run_audit
 from core.events import deliver_due, publish
 from core.models import DomainEvent
 from crm import sessions
@@ -487,29 +486,15 @@ def test_fields_of_a_message_are_checked(client: Client) -> None:
     assert row.fields == {"thing1": "{goods}"}
 
 
-@pytest.mark.parametrize(
-    ("sql", "check"),
-    [
-        ("UPDATE shop_shipment SET state = 'transit'", "shop.parcels_are_where_their_latest_event_is"),
-        ("DELETE FROM shop_trackingevent", "shop.parcels_are_where_their_latest_event_is"),
-        (
-            "INSERT INTO shop_paymentreminder (order_id, state, channel, reason, at)"
-            " SELECT id, 'sent', 'custom', '', placed_at - interval '1 day' FROM shop_order",
-            "shop.reminders_came_while_the_order_was_unpaid",
-        ),
-        (
-            "INSERT INTO shop_funnelstep (member_id, order_id, step, reason, day, at)"
-            " SELECT m.id, o.id, 'sheet', '', o.placed_at::date, o.placed_at FROM shop_order o, crm_member m"
-            " WHERE m.id <> o.member_id LIMIT 1",
-            "shop.funnel_steps_are_of_the_orders_member",
-        ),
-    ],
-)
-def test_the_audit_finds_what_does_not_fit(sql: str, check: str) -> None:
-    builders.member()
+def test_a_parcel_remembers_its_carrier_whatever_its_name_becomes() -> None:
+    services.add_usual_carriers()
     parcel = shipped()
-    services.type_step(shipment_id=parcel.pk, state="signed", text="", by="小运")
-    assert not [finding for finding in run_audit()[1] if finding.check == check]
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-    assert [finding for finding in run_audit()[1] if finding.check == check]
+    other = services.ship_order(order_id=parcel.order_id, carrier="zhongtong", tracking_number="ZT1")
+    assert (other.carrier, other.company) == ("中通快递", Carrier.objects.get(code="zhongtong"))
+    again = services.ship_order(order_id=parcel.order_id, carrier="中通快递", tracking_number="ZT1")
+    assert again.pk == other.pk
+    Carrier.objects.filter(code="zhongtong").update(name="中通", phone="95311-1")
+    rows = {row.number: row for row in queries.parcels_of(parcel.order)}
+    assert (rows["ZT1"].carrier, rows["ZT1"].carrier_phone) == ("中通快递", "95311-1")
+    unknown = services.ship_order(order_id=parcel.order_id, carrier="同城闪送", tracking_number="TC1")
+    assert unknown.company is None

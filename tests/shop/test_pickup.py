@@ -1,6 +1,7 @@
 """The pages: an order split over two stores as the shopper sees it, and the counter where pickups are redeemed."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,11 +9,13 @@ from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
 
+from core import clock
+from core.audits import run_audit
 from crm import sessions
 from crm.models import Staff, Store
 from crm.services import prepare_months_ahead
 from shop import services
-from shop.models import Order
+from shop.models import Order, ServiceRules
 from tests.shop import builders
 from tests.shop.stores import HUBIN, XINTIANDI, lay, level, placed, store
 
@@ -149,3 +152,40 @@ def test_the_checkout_offers_stores_that_have_everything(shopper: Any, phone: Cl
     order = Order.objects.get()
     assert (order.delivery, {line.store_id for line in order.lines.all()}) == ("pickup", {shop.pk})
     assert builders.pay(order).fulfilments.get().kind == "pickup"
+
+
+@pytest.mark.parametrize("rule", ["refund", "shelve", "never"])
+def test_what_nobody_collects_is_paid_back_or_shelved_as_the_house_rules(
+    rule: str, shopper: Any, phone: Client
+) -> None:
+    ServiceRules.objects.create(
+        pickup_days=0 if rule == "never" else 3, when_uncollected="refund" if rule == "never" else rule
+    )
+    order, dress, shop = collected(shopper)
+    part = order.fulfilments.get()
+    services.mark_ready(fulfilment_id=part.pk, by="李娜")
+    assert ("为你保留到" in text_of(phone.get(f"/orders/{order.number}/"))) == (rule != "never")
+    with clock.travel(timedelta(days=2)):
+        assert services.settle_uncollected() == 0
+    with clock.travel(timedelta(days=4)):
+        assert [services.settle_uncollected(), services.settle_uncollected()] == [rule != "never", 0]
+        for refund in order.refunds.all():
+            services.confirm_refund(
+                out_refund_no=refund.out_refund_no,
+                refund_id="5",
+                status="SUCCESS",
+                refund_fen=refund.amount_fen,
+            )
+        order.refresh_from_db()
+        part.refresh_from_db()
+        ended = {
+            "refund": (Order.REFUNDED, "cancelled", (2, 0)),
+            "shelve": (Order.PAID, "waiting", (2, 1)),
+            "never": (Order.PAID, "ready", (2, 1)),
+        }
+        assert (order.status, part.state, level(dress, shop)) == ended[rule]
+        assert order.log.filter(action="uncollected").count() == (rule != "never")
+        assert run_audit()[1] == []
+        if rule == "shelve":  # she comes after all: her code still opens it
+            services.redeem_pickup(code=part.code, store_id=shop.pk, by="李娜")
+            assert level(dress, shop) == (1, 0)

@@ -6,9 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 
-from core import audits, clock
+from core import clock
 from crm.services import prepare_months_ahead
 from shop import queries, services
 from shop.errors import NoSuchBooking, NoSuchService, NoSuchTicket, QueueRefused, TooLate
@@ -176,16 +175,3 @@ def test_a_guest_without_a_phone_gets_a_number_by_name(client: Any, place: Any) 
     assert "叫下一位：A001" in page
     answer = client.post("/staff/queue/arrive/", {"code": "\x00🦆" * 500}, HTTP_HX_REQUEST="true")
     assert "没有这个预约" in answer.content.decode()
-
-
-def test_the_audit_finds_numbers_that_were_never_given(place: Any) -> None:
-    walk_in(place)
-    name = "shop.queue_numbers_were_given"
-
-    def found() -> int:
-        return sum(len(rows) for check, _label, rows in audits.run_checks() if check == name)
-
-    assert found() == 0
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE shop_queueticket SET number = 7")
-    assert found() == 1

@@ -128,6 +128,7 @@ def test_four_notices_at_once_are_booked_once():
     assert {type(result) for result in results} == {Order}
     stats = apps.get_model("crm", "MemberStats").objects.get(member_id=buyer.pk)
     assert (stats.orders_count, stats.paid_fen) == (1, made.amount_fen)
+    assert Payment.objects.get().difference == ""
     assert DomainEvent.objects.filter(name="shop.OrderPaid").count() == 1
     assert Refund.objects.count() == 0
 

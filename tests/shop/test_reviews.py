@@ -10,11 +10,10 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
 from django.urls import reverse
 from PIL import Image
 
-from core import audits, clock
+from core import clock
 from crm.models import Touch
 from crm.services import merge_members, prepare_months_ahead, record_activity
 from shop import queries, services
@@ -74,10 +73,6 @@ def rating(product_id: int) -> tuple[int, ...]:
     )
 
 
-def findings(name: str) -> int:
-    return sum(len(rows) for check, _label, rows in audits.run_checks() if check == name)
-
-
 # --- Reviews -------------------------------------------------------------------------------------------------------
 def test_a_review_is_written_once_per_received_line_by_its_buyer() -> None:
     (line,) = received()
@@ -110,7 +105,7 @@ def test_six_taps_write_one_review_and_decisions_at_once_count_every_star() -> N
     assert rating(line.sku.product_id) == (6, 28, 5, 0)
 
 
-def test_the_stars_follow_every_decision_and_the_audit_sees_a_lie() -> None:
+def test_the_stars_follow_every_decision() -> None:
     one, two = received(count=2)
     OrderLine.objects.filter(pk=two.pk).update(sku=one.sku)
     good, bad = review(one, 5), review(OrderLine.objects.get(pk=two.pk), 1)
@@ -125,14 +120,6 @@ def test_the_stars_follow_every_decision_and_the_audit_sees_a_lie() -> None:
             services.decide_review(review_id=row.pk, shown=is_shown, by="小运")
         assert rating(product) == expected
     assert queries.voices_of(product).stars_tenths == 30
-    name = "shop.ratings_are_those_of_shown_reviews"
-    assert findings(name) == 0
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE shop_productrating SET stars_sum = 10")
-    assert findings(name) == 1
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE shop_order SET status = 'paid'")
-    assert findings("shop.reviews_belong_to_what_was_received") == 2
 
 
 def test_photos_are_drawn_anew_and_files_that_are_none_are_refused(settings: Any, tmp_path: Any) -> None:

@@ -1,12 +1,12 @@
 """Stock moves through one guarded service, and the audit proves that it did."""
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from core.audits import run_audit
 from shop import services
 from shop.errors import StockRefused
-from shop.models import Order, Stock, StockMovement
+from shop.models import Stock, StockMovement
 from shop.services import Move
 from tests.shop import builders
 
@@ -80,31 +80,3 @@ def a_busy_shop():
 def test_a_busy_shop_passes_the_audit():
     a_busy_shop()
     assert findings() == set()
-
-
-MORE = "UPDATE shop_orderline SET quantity = 3, total_fen = unit_price_fen * 3"
-LESS = "DELETE FROM shop_payment WHERE status = 'paid' AND id NOT IN (SELECT payment_id FROM shop_refund)"
-
-
-@pytest.mark.parametrize(
-    ("tampering", "check"),
-    [
-        ("UPDATE shop_stock SET on_hand = on_hand + 1", "shop.stock_is_the_sum_of_its_movements"),
-        (MORE, "shop.reserved_is_what_open_orders_hold"),
-        (MORE, "shop.order_lines_sum_to_the_order"),
-        (LESS, "shop.paid_orders_have_their_payment"),
-        ("DELETE FROM crm_activity WHERE kind = 'paid'", "shop.paid_orders_are_on_the_timeline"),
-        (
-            "UPDATE shop_order SET status = 'received' WHERE status = 'refunded'",
-            "shop.refunds_reversed_their_order",
-        ),
-        ("UPDATE shop_sku SET price_fen = 1", "shop.price_ranges_are_those_of_the_skus"),
-    ],
-)
-def test_the_audit_finds_what_was_tampered_with(tampering, check):
-    a_busy_shop()
-    with connection.cursor() as cursor:
-        cursor.execute(tampering)
-        assert cursor.rowcount > 0
-    assert check in findings()
-    assert Order.objects.exists()
