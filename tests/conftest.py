@@ -38,6 +38,21 @@ def browser_type_launch_args() -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def static_files_are_kept() -> None:
+    """Browsers of the tests fetch a script or font once, as from a real server, and not again on each page."""
+    from django.contrib.staticfiles.handlers import StaticFilesHandler
+
+    served = StaticFilesHandler.serve
+
+    def kept(self: Any, request: Any) -> Any:
+        response = served(self, request)
+        response.headers["Cache-Control"] = "max-age=600"
+        return response
+
+    StaticFilesHandler.serve = kept
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(
     django_test_environment: None, django_db_blocker: Any, django_db_modify_db_settings: None

@@ -19,5 +19,5 @@ def add_carriers(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("shop", "0080_logistics")]
+    dependencies = [("shop", "0002_functions")]
     operations = [migrations.RunPython(add_carriers, migrations.RunPython.noop)]
