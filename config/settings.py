@@ -337,6 +337,9 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "OrderStatus": "shop.models.orders.Order.STATUSES",
         "ProductStatus": "shop.models.catalogue.Product.STATUSES",
+        "ProductKind": "shop.models.catalogue.Product.KINDS",
+        "LineKind": "shop.models.orders.OrderLine.KINDS",
+        "DeliveryKind": "shop.models.fulfilment.Fulfilment.KINDS",
     },
 }
 
