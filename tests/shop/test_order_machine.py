@@ -587,7 +587,7 @@ def test_the_books_are_right_whatever_happens(monkeypatch: pytest.MonkeyPatch) -
     run_state_machine_as_test(
         Shop,
         settings=settings(
-            max_examples=LIVES or 10,
+            max_examples=LIVES or 6,
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
