@@ -35,6 +35,7 @@ HOT_MATCH = ResolverMatch(buy, (), {}, url_name="buy", namespaces=["shop"])
 # and edit history, and not the static files, which have addresses of their own.
 SHOPPING_LAYERS = (
     "core.middleware.RequestLog",
+    "core.nul.WithoutNul",
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.ContentPolicy",
     "django.middleware.common.CommonMiddleware",

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
-from config.wsgi import application
+from config.wsgi import SHOPPING_LAYERS, application
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +68,16 @@ def test_shoppers_pages_keep_every_guard_on_their_short_way() -> None:
     assert asked("/checkout/", "POST")[0].startswith("403")  # without the form's token
     assert asked("/cart")[0].startswith("301")
     assert asked("/search/nowhere/")[0].startswith("404")
+
+
+def test_a_new_layer_is_not_forgotten_on_the_short_way() -> None:
+    for_staff = {
+        "whitenoise.middleware.WhiteNoiseMiddleware",
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+        "django_htmx.middleware.HtmxMiddleware",
+        "config.middleware.EditHistory",
+        "axes.middleware.AxesMiddleware",
+    }
+    assert list(SHOPPING_LAYERS) == [layer for layer in settings.MIDDLEWARE if layer not in for_staff]
