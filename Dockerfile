@@ -1,7 +1,7 @@
 # The image of every Pond process; docker-compose.yml says which command each one runs.
 FROM python:3.13-slim
 
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 POND_VAR=/srv/var
+ENV PYTHONUNBUFFERED=1 POND_VAR=/srv/var
 WORKDIR /srv/pond
 
 COPY requirements.lock .

@@ -66,6 +66,9 @@ def enter_environment(kind: str, arguments: Sequence[str]) -> None:
 
     Callers wait for each other. `kind` is "runtime" or "dev"; a dev environment also serves the runtime.
     """
+    # A dozen processes of one Pond read the same modules: without bytecode each would compile them again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     with open(__file__) as ourselves:
         fcntl.flock(ourselves, fcntl.LOCK_EX)
         if not environment_fits():

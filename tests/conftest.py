@@ -61,6 +61,7 @@ def django_db_setup(
     from django.conf import settings
     from django.db import connection
 
+    databases.empty_tables_by_need(type(connection.ops))
     name = connection.creation._get_test_db_name()
     databases.make_database(name, settings.DATABASE_URL)
     connection.close()

@@ -10,16 +10,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
+from django.core.management.commands import flush
+from django.db import connection
 
 from config import embedded
 
 ROOT = Path(__file__).resolve().parent.parent
+KEPT = ("django_content_type", "auth_permission")
 
 
 def fingerprint() -> str:
@@ -82,6 +86,37 @@ def make_database(name: str, server_url: str) -> str:
             cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
             cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     return address(name)
+
+
+def empty_tables_by_need(operations: Any) -> None:
+    """Make Django's flush delete from the tables that hold rows: emptying hundreds takes half a second of files.
+
+    Content types and permissions stay, so that nobody writes them again. Triggers rest meanwhile, as they do for
+    TRUNCATE; that needs a superuser, others flush as Django does.
+    """
+    by_django = operations.sql_flush
+
+    def sql_flush(self: Any, style: Any, tables: Sequence[str], **options: bool) -> list[str]:
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('is_superuser')")
+            if cursor.fetchone() != ("on",) or options.get("reset_sequences") or not tables:
+                return list(by_django(self, style, tables, **options))
+            names = [self.quote_name(table) for table in tables if table not in KEPT]
+            asked = ", ".join(f"EXISTS (SELECT FROM {name})" for name in names)
+            cursor.execute(f"SELECT ARRAY[{asked}]")
+            held = [name for name, some in zip(names, cursor.fetchone()[0], strict=True) if some]
+        return ["SET LOCAL session_replication_role = replica;", *(f"DELETE FROM {name};" for name in held)]
+
+    after_flush = flush.emit_post_migrate_signal
+
+    def only_when_emptied(*args: Any, **options: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT EXISTS (SELECT FROM auth_permission)")
+            if cursor.fetchone() == (False,):
+                after_flush(*args, **options)
+
+    operations.sql_flush = sql_flush
+    flush.emit_post_migrate_signal = only_when_emptied
 
 
 def drop_database(name: str, server_url: str) -> None:

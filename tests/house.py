@@ -126,8 +126,9 @@ class House:
     def program(self, name: str) -> processes.Program:
         return {
             "sandbox": lambda: processes.sandbox(port=self.sandbox_port, var=self.var, shop_base=self.shop),
-            "web": lambda: processes.web(port=self.port),
+            "web": lambda: processes.web(port=self.port, workers=1),
             "worker": lambda: processes.worker("worker", queues="fast,default", concurrency=2),
+            "worker-of-all": lambda: processes.worker("worker", queues="fast,default,bulk", concurrency=2),
             "worker-bulk": lambda: processes.worker("worker-bulk", queues="bulk", concurrency=1),
             "beat": lambda: processes.beat(var=self.var),
         }[name]()
