@@ -22,6 +22,8 @@ from tests import databases
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ("sandbox", "web", "worker", "worker-bulk", "beat")
+FEWER_PROGRAMS = ("sandbox", "web", "worker-of-all", "beat")
+"""The same with one worker, for stories in which none dies alone: each process costs seconds to load."""
 
 
 # One Django process for everything that a test asks of the house: each start of one costs two seconds of work.

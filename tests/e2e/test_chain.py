@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.house import House, wait_until, whole_house
+from tests.house import FEWER_PROGRAMS, House, wait_until, whole_house
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
 
@@ -53,7 +53,7 @@ WinBackRule.objects.create(name="沉睡 60 天唤醒", is_active=True, silent_da
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
-    with whole_house() as house:
+    with whole_house(programs=FEWER_PROGRAMS) as house:
         house.python(SEED.replace("SHOP", house.shop).replace("TEMPLATE", CARE_TEMPLATE))
         yield house
 
@@ -138,6 +138,7 @@ def test_she_scans_buys_goes_quiet_is_won_back_and_the_operator_sees_it(
         ]
 
     wait_until(win_backs, seconds=60, what="the win-back")
+    page.bring_to_front()  # what lies behind another page is drawn once a second
     page.goto(f"{house.sandbox}/?person={she['id']}")
     page.click('[data-test="chat-brand"]')
     card = page.locator('[data-test="message"]').filter(has_text="好久不见")

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.processes
 
 SHOPPERS = 3
 EVERYTHING = ("web", "worker", "worker-bulk", "beat", "valkey", "postgres")
-RECIPIENTS = 800
+RECIPIENTS = 400
 PATIENCE = 120.0
 MOST_IN_FLIGHT = 2 * LARGEST_BATCH  # of one sender: what waits behind its connections counts, too
 

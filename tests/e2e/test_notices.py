@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.seeds import SHOP
 from tests.e2e.shopper import Shopper
-from tests.house import House, wait_until, whole_house
+from tests.house import FEWER_PROGRAMS, House, wait_until, whole_house
 
 pytestmark = pytest.mark.processes
 
@@ -48,7 +48,7 @@ class Ground:
 
 @pytest.fixture(scope="module")
 def ground() -> Iterator[Ground]:
-    with whole_house() as house:
+    with whole_house(programs=FEWER_PROGRAMS) as house:
         ticket = house.python(SHOP + CODE).split()[-1]
         yield Ground(house, ticket)
 
