@@ -106,12 +106,15 @@ def sound_of(text: str, length: int = 400) -> str:
 
 @lru_cache(maxsize=20_000)
 def _readings(run: str) -> tuple[tuple[str, ...], ...]:
-    """The syllables of a run of Chinese characters; a second time as goods are read, where that differs."""
+    """The syllables of a run of Chinese characters; a second time as goods are read, where that differs.
+
+    A character that no dictionary reads (䥿) has none.
+    """
     from pypinyin import lazy_pinyin  # its dictionaries cost 30 MB: only who searches or indexes pays
 
     usual = tuple(one for one in (_LATIN.sub("", each) for each in lazy_pinyin(run)) if one)
     if len(usual) != len(run):
-        return (usual,) if usual else ()
+        return (usual,)
     goods = tuple(_GOODS_READINGS.get(letter, sound) for letter, sound in zip(run, usual, strict=True))
     return (usual,) if goods == usual else (usual, goods)
 

@@ -2,7 +2,7 @@
 
 import pytest
 from django.urls import reverse
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core import clock
@@ -253,6 +253,7 @@ def test_what_contains_the_typed_text_has_all_its_words(name, typed):
         assert set(wanted) <= tokens
 
 
+@example("䥿")  # nobody reads it aloud
 @given(st.text())
 def test_a_query_is_made_of_harmless_words_only(typed):
     for query in (finding.words_query(typed), finding.sounds_query(typed)):
