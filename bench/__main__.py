@@ -41,6 +41,7 @@ def main(names: list[str]) -> int:
     try:
         for name in names or known:
             try:
+                lab.begin()
                 for one in known[name]():
                     print_line(one)
                     figures.append(one)

@@ -20,42 +20,63 @@ from config.embedded.server import package_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE = "pond_bench"
+EMPTY = "pond_bench_empty"
 
 
 def prepare() -> None:
-    """Make an empty, migrated database and point Django to it. Call before anything imports a model."""
+    """Make an empty, migrated database and point Django to copies of it. Call before anything imports a model."""
     services = embedded.ensure(embedded.default_var())
-    address = os.environ.get("POND_BENCH_SERVER") or services.database_url
-    with contextlib.closing(psycopg2.connect(address)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-            cursor.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING 'UTF8'")
-    parts = urlsplit(address)
-    os.environ["POND_BENCH_SERVER"] = address
-    os.environ["DATABASE_URL"] = urlunsplit(parts._replace(path=f"/{DATABASE}"))
+    address = os.environ.setdefault("POND_BENCH_SERVER", services.database_url)
     os.environ["REDIS_URL"] = services.redis_url
     os.environ["POND_ENV"] = "bench"
     os.environ["LOG_LEVEL"] = "ERROR"
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     os.environ["CELERY_KEY_PREFIX"] = "pond-bench:"
+    os.environ["DATABASE_URL"] = urlunsplit(urlsplit(address)._replace(path=f"/{DATABASE}"))
+    on_server(
+        f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)",
+        f"CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING 'UTF8'",
+    )
     import django
 
     django.setup()
     from django.core.management import call_command
+    from django.db import connections
 
     call_command("migrate", verbosity=0)
+    connections.close_all()
+    on_server(f"DROP DATABASE IF EXISTS {EMPTY} WITH (FORCE)", f"ALTER DATABASE {DATABASE} RENAME TO {EMPTY}")
 
 
-def remove() -> None:
-    """Drop the laboratory's database."""
+def begin() -> None:
+    """An empty database and cache: no bench finds what another has left, in whatever order they run."""
+    from django.contrib.contenttypes.models import ContentType
+    from django.core.cache import cache
     from django.db import connections
 
     connections.close_all()
+    on_server(
+        f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", f"CREATE DATABASE {DATABASE} TEMPLATE {EMPTY}"
+    )
+    cache.clear()
+    ContentType.objects.clear_cache()
+
+
+def remove() -> None:
+    """Drop the laboratory's databases."""
+    from django.db import connections
+
+    connections.close_all()
+    on_server(*(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (DATABASE, EMPTY)))
+
+
+def on_server(*statements: str) -> None:
+    """Run statements that are about whole databases."""
     with contextlib.closing(psycopg2.connect(os.environ["POND_BENCH_SERVER"])) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+            for statement in statements:
+                cursor.execute(statement)
 
 
 def execute(sql: str, params: Any = None) -> list[tuple[Any, ...]]:
