@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 # group, then (label, icon, admin url name, permission); a page that does not exist (yet) is left out.
 GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
+    (_("Data"), [(_("Overview"), "monitoring", "index", "")]),
     (
         _("Members"),
         [
@@ -23,58 +24,93 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
         ],
     ),
     (
-        _("Shop"),
+        _("Orders"),
+        [
+            (_("Orders"), "receipt_long", "shop_order", "shop.view_order"),
+            (_("Presale orders"), "schedule", "shop_presaleorder", "shop.view_presaleorder"),
+            (_("After-sales"), "assignment_return", "shop_aftersale", "shop.view_aftersale"),
+            (_("Invoices"), "request_quote", "shop_invoice", "shop.view_invoice"),
+            (_("Order messages"), "mark_chat_read", "shop_ordermessage", "shop.view_ordermessage"),
+            (_("The way to the payment"), "filter_list", "shop_funnelstep", "shop.view_funnelstep"),
+            (_("Payment reminders"), "alarm_on", "shop_paymentreminder", "shop.view_paymentreminder"),
+            (_("Service rules"), "rule", "shop_servicerules", "shop.view_servicerules"),
+            (_("Order imports"), "upload_file", "shop_importrun", "shop.view_importrun"),
+        ],
+    ),
+    (
+        _("Sending goods"),
+        [
+            (_("Fulfilments"), "orders", "shop_fulfilment", "shop.view_fulfilment"),
+            (_("Shipments"), "local_shipping", "shop_shipment", "shop.view_shipment"),
+            (_("Carriers"), "airport_shuttle", "shop_carrier", "shop.view_carrier"),
+            (_("Shipping rates"), "local_post_office", "shop_shippingrate", "shop.view_shippingrate"),
+        ],
+    ),
+    (
+        _("Goods"),
         [
             (_("Products"), "inventory_2", "shop_product", "shop.view_product"),
             (_("Categories"), "category", "shop_category", "shop.view_category"),
-            (_("Catalogue files"), "table_view", "shop_cataloguefile", "shop.view_cataloguefile"),
             (_("Brands"), "verified", "shop_brand", "shop.view_brand"),
             (_("Attributes"), "tune", "shop_attribute", "shop.view_attribute"),
             (_("Bundles"), "deployed_code", "shop_bundle", "shop.view_bundle"),
             (_("Virtual and service goods"), "cloud_done", "shop_goodsterms", "shop.view_goodsterms"),
             (_("Virtual codes"), "password", "shop_virtualcode", "shop.view_virtualcode"),
             (_("Vouchers"), "local_activity", "shop_voucher", "shop.view_voucher"),
+            (_("Catalogue files"), "table_view", "shop_cataloguefile", "shop.view_cataloguefile"),
+        ],
+    ),
+    (
+        _("Stock"),
+        [
             (_("Stock"), "warehouse", "shop_stock", "shop.view_stock"),
-            (_("Stock movements"), "swap_vert", "shop_stockmovement", "shop.view_stockmovement"),
             (_("Low stock"), "production_quantity_limits", "shop_lowstock", "shop.view_stock"),
+            (_("Stock movements"), "swap_vert", "shop_stockmovement", "shop.view_stockmovement"),
             (_("Stock-taking"), "checklist", "shop_stocktake", "shop.view_stocktake"),
             (_("Transfers"), "conveyor_belt", "shop_transfer", "shop.view_transfer"),
+        ],
+    ),
+    (
+        _("Prices and offers"),
+        [
+            (_("Promotions"), "percent", "shop_promotion", "shop.view_promotion"),
             (_("Coupons"), "confirmation_number", "shop_coupon", "shop.view_coupon"),
             (_("Held coupons"), "loyalty", "shop_coupongrant", "shop.view_coupongrant"),
             (_("Offers"), "bolt", "shop_offer", "shop.view_offer"),
-            (_("Limited goods of members"), "person_remove", "shop_producttally", "shop.view_producttally"),
             (_("Waiting lists"), "hourglass", "shop_offerwaiting", "shop.view_offerwaiting"),
-            (_("Orders"), "receipt_long", "shop_order", "shop.view_order"),
-            (_("Presale orders"), "schedule", "shop_presaleorder", "shop.view_presaleorder"),
-            (_("Fulfilments"), "orders", "shop_fulfilment", "shop.view_fulfilment"),
+            (_("Limited goods of members"), "person_remove", "shop_producttally", "shop.view_producttally"),
+            (_("Member prices"), "loyalty", "shop_memberprice", "shop.view_memberprice"),
+            (_("Points as money"), "toll", "shop_pointspolicy", "shop.view_pointspolicy"),
+            (_("Rehearsals"), "theater_comedy", "shop_rehearsal", "shop.view_rehearsal"),
+        ],
+    ),
+    (
+        _("Money"),
+        [
             (_("Payments"), "payments", "shop_payment", "shop.view_payment"),
             (_("Refunds"), "undo", "shop_refund", "shop.view_refund"),
+            (_("WeChat bills"), "receipt", "shop_bill", "shop.view_bill"),
+            (_("Bill differences"), "rule", "shop_billdifference", "shop.view_billdifference"),
             (_("Stored value"), "savings", "shop_storedvaluecredit", "shop.view_storedvaluecredit"),
             (_("Gift card batches"), "redeem", "shop_giftcardbatch", "shop.view_giftcardbatch"),
             (_("Gift cards"), "card_giftcard", "shop_giftcard", "shop.view_giftcard"),
-            (_("WeChat bills"), "receipt", "shop_bill", "shop.view_bill"),
-            (_("Bill differences"), "rule", "shop_billdifference", "shop.view_billdifference"),
-            (_("Promotions"), "percent", "shop_promotion", "shop.view_promotion"),
-            (_("Rehearsals"), "theater_comedy", "shop_rehearsal", "shop.view_rehearsal"),
-            (_("Member prices"), "loyalty", "shop_memberprice", "shop.view_memberprice"),
-            (_("Shipping rates"), "local_post_office", "shop_shippingrate", "shop.view_shippingrate"),
-            (_("Points as money"), "toll", "shop_pointspolicy", "shop.view_pointspolicy"),
-            (_("After-sales"), "assignment_return", "shop_aftersale", "shop.view_aftersale"),
-            (_("Invoices"), "request_quote", "shop_invoice", "shop.view_invoice"),
-            (_("Shipments"), "local_shipping", "shop_shipment", "shop.view_shipment"),
-            (_("Carriers"), "airport_shuttle", "shop_carrier", "shop.view_carrier"),
-            (_("Order messages"), "mark_chat_read", "shop_ordermessage", "shop.view_ordermessage"),
-            (_("The way to the payment"), "filter_list", "shop_funnelstep", "shop.view_funnelstep"),
-            (_("Payment reminders"), "alarm_on", "shop_paymentreminder", "shop.view_paymentreminder"),
-            (_("Service rules"), "rule", "shop_servicerules", "shop.view_servicerules"),
+        ],
+    ),
+    (
+        _("Voices"),
+        [
             (_("Reviews"), "reviews", "shop_review", "shop.view_review"),
             (_("Product questions"), "contact_support", "shop_question", "shop.view_question"),
             (_("Back-in-stock notices"), "notification_add", "shop_stocknotice", "shop.view_stocknotice"),
+        ],
+    ),
+    (
+        _("Bookings and queues"),
+        [
             (_("Bookable services"), "spa", "shop_bookableservice", "shop.view_bookableservice"),
             (_("Booking slots"), "calendar_month", "shop_bookingslot", "shop.view_bookingslot"),
             (_("Bookings"), "event_available", "shop_booking", "shop.view_booking"),
             (_("Queue numbers"), "confirmation_number", "shop_queueticket", "shop.view_queueticket"),
-            (_("Order imports"), "upload_file", "shop_importrun", "shop.view_importrun"),
         ],
     ),
     (_("Community"), [(_("Groups"), "forum", "community_group", "community.view_group")]),
@@ -85,7 +121,6 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
             (_("Win-back rules"), "alarm", "campaigns_winbackrule", "campaigns.view_winbackrule"),
         ],
     ),
-    (_("Data"), [(_("Overview"), "monitoring", "index", "")]),
     (
         _("WeChat"),
         [
@@ -118,6 +153,9 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
     ),
 ]
 
+OPEN = (_("Data"), _("Members"), _("Orders"))
+"""What every operator works with all day; the other groups open by a click, or when their page is shown."""
+
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """unfold's navigation for this user: only pages that exist and that she may see."""
@@ -137,5 +175,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 continue
             items.append({"title": label, "icon": icon, "link": link})
         if items:
-            groups.append({"title": title, "separator": True, "collapsible": False, "items": items})
+            groups.append(
+                {"title": title, "separator": True, "collapsible": title not in OPEN, "items": items}
+            )
     return groups

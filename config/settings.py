@@ -359,6 +359,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "analytics.dashboard.home",
     "STYLES": [lambda request: static("admin/pond.css")],
+    "SCRIPTS": [lambda request: static("admin/pond.js")],
     "BORDER_RADIUS": "8px",
     "COLORS": {
         "primary": {
