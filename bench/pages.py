@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from datetime import timedelta
 
 from bench import lab, load, seeds
 from bench.report import Figure, figure
@@ -20,9 +21,26 @@ def page_list() -> Iterator[Figure]:
 
 
 def page_product() -> Iterator[Figure]:
-    """A product with pictures, six variants, reviews and questions, for the same members."""
+    """A product with pictures, six variants, reviews and questions, for the same members: first at its usual price,
+    then in a flash sale, which is when everybody comes.
+    """
+    from core import clock
+    from shop.models import Offer
+
     product_id = seeds.full_product()
     yield from _beside_empty_view("page-product", f"/p/{product_id}/", product_id)
+    moment = clock.now()
+    Offer.objects.create(
+        sku_id=seeds.shop()[0],
+        kind=Offer.FLASH,
+        name="整点秒杀",
+        price_fen=990,
+        quota=1000,
+        starts_at=moment,
+        ends_at=moment + timedelta(hours=9),
+        created_at=moment,
+    )
+    yield from _beside_empty_view("page-product-offer", f"/p/{product_id}/", product_id)
 
 
 def _visitors(product_id: int) -> list[dict[str, str]]:

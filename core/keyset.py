@@ -6,6 +6,11 @@ first does, and nothing is shown twice when something new comes in at the top.
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from django.db.models import Model, Q, QuerySet
+
+Row = TypeVar("Row", bound=Model)
 
 _CURSOR = re.compile(r"-?[0-9]{1,18}(?:_-?[0-9]{1,18}){0,3}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,3 +42,13 @@ def moment(number: int) -> datetime | None:
         return _EPOCH + timedelta(microseconds=number)
     except OverflowError:
         return None
+
+
+def behind(rows: "QuerySet[Row]", column: str, after: str) -> "QuerySet[Row]":
+    """What follows a cursor of a moment and an id, the newest first; everything for no cursor, or one that is none."""
+    rows = rows.order_by(f"-{column}", "-pk")
+    place = values(after, 2)
+    at = moment(place[0]) if place else None
+    if place is None or at is None:
+        return rows
+    return rows.filter(**{f"{column}__lte": at}).filter(Q(**{f"{column}__lt": at}) | Q(pk__lt=place[1]))

@@ -22,7 +22,6 @@ from shop.pages.frame import (
     greeted,
     kept,
     kept_fragment,
-    member_id_of,
     note_once,
     problem,
     show,
@@ -31,7 +30,7 @@ from shop.pages.frame import (
 )
 from shop.pages.hot import refusal_words
 from shop.pages.limits import limit_words
-from shop.pages.offers_shown import shown_offers
+from shop.pages.offers_shown import offer_fills, shown_offers
 from shop.pages.pictures import Picture, of_image, of_url
 
 SORTS = ("default", "sold", "new", "price", "-price")
@@ -236,7 +235,8 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
 def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: int = 200) -> HttpResponse:
     """The product page; `sku`, `quantity` and `ask` in the address open the sheet as it was left for the login.
 
-    What everybody sees of it is kept; what is hers (heart, cart, offers, forms) is put in for each page.
+    What everybody sees of it is kept, and whole pages for each state that hers can be in (heart, limit, offers); the
+    cart's number, the forms' tokens and the clocks of offers are put in for each page.
     """
     asked = request.POST if request.method == "POST" else request.GET
     is_refused, refusal = bool(refusal), refusal or refusal_words(asked.get("hot", ""))
@@ -251,61 +251,68 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
     except NoSuchProduct as error:
         return problem(request, error, symbol="package-open")
     here = visitor_met(request) or queries.product_visitor(request, pk)
-    goods = found.values["product"]
-    limit = queries.limits_of(member_id_of(request), [pk]).get(pk) if goods.is_limited else None
+    limit = found.values["product"].limit(here.bought)
+    most = limit.most if limit else rules.MAX_QUANTITY
     skus = found.values["skus"]
-    if limit:
-        skus = [_offered(sku, limit.most) for sku in goods.skus]
+    open_ones = [sku for sku in skus if sku["available"]] if most else []
     wanted = whole_number(asked.get("sku"))
-    open_ones = [sku for sku in skus if sku["available"]]
     chosen = next((sku for sku in open_ones if sku["pk"] == wanted), None) or next(iter(open_ones), None)
-    if limit is not None and not limit.most:
-        chosen = None
-    quantity = min(max(whole_number(asked.get("quantity"), 1), 1), chosen["most"]) if chosen else 1
+    quantity = min(max(whole_number(asked.get("quantity"), 1), 1), chosen["most"], most) if chosen else 1
     ask = asked.get("ask", "")
     choice: dict[str, Any] = {
-        "chosen": chosen,
         "chosen_name": f"{chosen['label']} × {quantity}" if chosen and (wanted or len(skus) == 1) else "",
         "quantity": quantity,
-        "buyable": chosen is not None,
         "ask": ask if ask in ("cart", "buy") else "",
         "refusal": refusal,
         "is_favourite": here.is_favourite,
         "is_awaited": here.is_awaited,
-        "limit": {"words": limit_words(limit), "is_reached": not limit.most} if limit else None,
     }
-    offers = found.values["offers"]
-    if offers or limit or refusal:  # what she has of it, a countdown, what was just said: for this page alone
-        shown = shown_offers(offers, here.offers)
-        is_presale = any(offer["presale"] for offer in shown)
+    live = queries.live_offers(found.values["offers"], here.offers)
+
+    def hers() -> dict[str, Any]:
+        is_presale = any(offer.kind == "presale" for offer in live)
         soon = _("Sent within 48 hours")  # a presale says its own day
-        hers = {
+        return {
             **choice,
-            "skus": skus,
-            "offers": shown,
+            "chosen": chosen and {**chosen, "most": min(chosen["most"], most)},
+            "skus": [{**sku, "most": min(sku["most"], most)} for sku in skus],
+            "buyable": chosen is not None,
+            "limit": {"words": limit_words(limit), "is_reached": not limit.most} if limit else None,
+            "offers": shown_offers(live, found.values["presales"]),
             "presale_words": _("Pay the deposit") if is_presale else "",
             "promises": [one for one in found.values["promises"] if not (is_presale and one == soon)],
-            "cart_count": here.cart_count,
         }
-        return show(request, "shop/product.html", status=status, **{**found.values, **found.parts, **hers})
-    differing = (chosen and chosen["pk"], *(value for name, value in choice.items() if name != "chosen"))
-    return show_kept(request, found, "shop/product.html", differing=differing, **choice)
+
+    return show_kept(
+        request,
+        found,
+        "shop/product.html",
+        differing=(
+            chosen and chosen["pk"],
+            *choice.values(),
+            limit and limit.taken,
+            *((offer.offer_id, offer.state, offer.is_waiting) for offer in live),
+        ),
+        context=hers,
+        fills=offer_fills(live),
+        status=status,
+    )
 
 
 def _product_values(pk: int) -> dict[str, Any]:
     """What a product's page shows to everybody."""
-    found = queries.product_page(pk)
+    found, offers = queries.product_page(pk), queries.offers_of(pk)
     return {
         "product": found,
         "images": [of_image(image) for image in found.images],
-        "skus": [_offered(sku, rules.MAX_QUANTITY) for sku in found.skus],
+        "skus": [_offered(sku) for sku in found.skus],
         "spec_label": " / ".join(found.specs),
         "on_sale": found.status == Product.ON_SALE,
         "was_fen": _was_of(found),
         "promotions": queries.promotion_badges(pk),
         "voices": queries.voices_of(pk),
-        "offers": queries.offers_of(pk),
-        "presale_words": "",
+        "offers": offers,
+        "presales": queries.presales_of(one.offer_id for one in offers if one.kind == "presale"),
         "parts": shown_parts(sku.pk for sku in found.skus) if found.kind == Product.BUNDLE else {},
         "promises": [
             _("Genuine, from the brand"),
@@ -333,7 +340,7 @@ def _shipping_promise() -> list[Markup]:
     return [Markup(text)] if text else []  # noqa: S704  escaped by Jinja
 
 
-def _offered(sku: queries.SkuRow, most: int) -> dict[str, Any]:
+def _offered(sku: queries.SkuRow) -> dict[str, Any]:
     return {
         "pk": sku.pk,
         "label": sku.name or " ".join(sku.spec.values()) or _("Standard"),
@@ -341,7 +348,7 @@ def _offered(sku: queries.SkuRow, most: int) -> dict[str, Any]:
         "price_fen": sku.price_fen,
         "was_fen": sku.list_price_fen if sku.list_price_fen and sku.list_price_fen > sku.price_fen else None,
         "available": sku.available,
-        "most": min(sku.available, most),
+        "most": min(sku.available, rules.MAX_QUANTITY),
         "stock_words": words.stock_words(sku.available),
     }
 

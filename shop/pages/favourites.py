@@ -9,8 +9,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import Refusal
 from shop import queries, services
-from shop.forms import whole_number
-from shop.pages.browse import card, product_shown
+from shop.pages.browse import asked_after, card, product_shown
 from shop.pages.frame import members_only, show, show_part
 
 
@@ -18,13 +17,12 @@ from shop.pages.frame import members_only, show, show_part
 @members_only
 def favourites(request: HttpRequest) -> HttpResponse:
     """Her list of hearts; the next pages arrive as bare cards when htmx asks."""
-    number = min(max(whole_number(request.GET.get("page"), 1), 1), 500)
-    rows, has_next = queries.favourites_of(request.member.pk, page=number)  # type: ignore[attr-defined]
-    here = reverse("shop:favourites")
+    after = asked_after(request)
+    page = queries.favourites_of(request.member.pk, after=after)  # type: ignore[attr-defined]
     cards: dict[str, Any] = {
-        "products": [card(row) for row in rows],
-        "is_first": number == 1,
-        "more": f"{here}?page={number + 1}" if has_next else "",
+        "products": [card(row) for row in page.rows],
+        "is_first": not after,
+        "more": f"{reverse('shop:favourites')}?after={page.after}" if page.after else "",
     }
     if request.headers.get("HX-Request"):
         return show_part(request, "shop/cards.html", **cards)

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache as remembered
@@ -14,7 +14,6 @@ import structlog
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -22,10 +21,11 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from lucide.jinja import lucide
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from core import clock
 from core.errors import Refusal
+from core.form_tokens import form_token
 from crm.services import record_activity
 from shop import queries
 from wechat import queries as wechat_queries
@@ -130,11 +130,14 @@ def problem(
 # --- Pieces that are the same for everybody ------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a page keeps for a moment: the values it was made of, its rendered parts by name, whole pages of them."""
+    """What a page keeps for a moment: the values it was made of, its rendered parts by name, whole pages of them.
+
+    A page is cut at its holes: text and the names of holes by turns.
+    """
 
     values: dict[str, Any]
     parts: dict[str, Markup]
-    pages: dict[tuple[object, ...], str] = field(default_factory=dict)
+    pages: dict[tuple[object, ...], list[bytes]] = field(default_factory=dict)
 
 
 _kept: dict[tuple[object, ...], tuple[float, Kept]] = {}
@@ -191,11 +194,17 @@ def kept_fragment(key: tuple[object, ...], template: str, context: Callable[[], 
     return kept(key, context, text=template).parts["text"]
 
 
-# Where a kept page is left open for what is hers. No text out of Postgres can contain the character.
-_CART, _TOKEN = "\x00cart\x00", "\x00token\x00"
+_EDGE = "\x00"  # no text out of Postgres can contain it
+
+
+def hole(name: str) -> Markup:
+    """Where a kept page is left open for what is hers, to be filled by `show_kept`."""
+    return Markup(f"{_EDGE}{name}{_EDGE}")  # noqa: S704  our own words
+
+
 _OPEN = {
-    "cart_badge": Markup(_CART),  # noqa: S704  our own words, here and below
-    "csrf_input": Markup(f'<input type="hidden" name="csrfmiddlewaretoken" value="{_TOKEN}">'),  # noqa: S704
+    "cart_badge": hole("cart"),
+    "csrf_input": Markup('<input type="hidden" name="csrfmiddlewaretoken" value="%s">') % hole("token"),
 }
 
 
@@ -205,16 +214,19 @@ def show_kept(
     template: str,
     *,
     differing: tuple[object, ...] = (),
+    context: Callable[[], dict[str, Any]] = dict,
+    fills: Mapping[str, str] | None = None,
     tab: str = "",
-    **context: Any,
+    status: int = 200,
 ) -> HttpResponse:
     """A whole page made of what is kept, itself kept with it; the cart's number and the forms' token are put in.
 
-    It is rendered without a request. Whatever else of `context` is not the same for everybody stands in `differing`.
+    It is rendered without a request. Whatever of `context` is not the same for everybody stands in `differing`, or is
+    a `hole` whose text is in `fills`.
     """
     key = (template, *differing)
-    text = found.pages.get(key)
-    if text is None:
+    pieces = found.pages.get(key)
+    if pieces is None:
         frame = {
             "tab": tab,
             "tabs": tabs,
@@ -222,15 +234,21 @@ def show_kept(
             "notice": "",
             "out_of_band": False,
         }
-        values = {**frame, **found.values, **found.parts, **context, **_OPEN}
-        text = str(render_to_string(template, values, using="jinja2"))
+        values = {**frame, **found.values, **found.parts, **context(), **_OPEN}
+        text = render_to_string(template, values, using="jinja2")
+        pieces = [piece.encode() for piece in str(text).split(_EDGE)]
         if len(found.pages) < MAX_PAGES:
-            found.pages[key] = text
+            found.pages[key] = pieces
     here = visitor_met(request)
-    text = text.replace(_CART, _badge(get_language(), here.cart_count if here else 0))
-    if _TOKEN in text:
-        text = text.replace(_TOKEN, get_token(request))
-    return HttpResponse(text)
+    hers = {b"cart": _badge(get_language(), here.cart_count if here else 0).encode()}
+    for name, words in (fills or {}).items():
+        hers[name.encode()] = str(escape(words)).encode()
+    whole = list(pieces)
+    for place in range(1, len(whole), 2):
+        if whole[place] == b"token" and b"token" not in hers:
+            hers[b"token"] = form_token(request).encode()
+        whole[place] = hers[whole[place]]
+    return HttpResponse(b"".join(whole), status=status)
 
 
 def forget_fragments() -> None:

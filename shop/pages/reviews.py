@@ -13,6 +13,7 @@ from shop import queries, services
 from shop.errors import NoSuchOrder, NoSuchProduct
 from shop.forms import whole_number
 from shop.models import Order, OrderLine
+from shop.pages.browse import asked_after
 from shop.pages.frame import greeted, members_only, problem, show, show_part
 from shop.pages.pictures import of_name
 from shop.services.reviews import MOST_PHOTOS, redraw
@@ -26,14 +27,13 @@ def reviews(request: HttpRequest, pk: int) -> HttpResponse:
         product = queries.product_page(pk)
     except NoSuchProduct as missing:
         return problem(request, missing, symbol="package-open")
-    number = min(max(whole_number(request.GET.get("page"), 1), 1), 500)
     with_photos = request.GET.get("photos") == "1"
     here = reverse("shop:reviews", args=[pk])
-    rows, has_next = queries.reviews_of(pk, page=number, with_photos=with_photos)
+    page = queries.reviews_of(pk, after=asked_after(request), with_photos=with_photos)
     kept = {"photos": 1} if with_photos else {}
     context: dict[str, Any] = {
-        "reviews": rows,
-        "more": f"{here}?{urlencode({**kept, 'page': number + 1})}" if has_next else "",
+        "reviews": page.rows,
+        "more": f"{here}?{urlencode({**kept, 'after': page.after})}" if page.after else "",
     }
     if request.headers.get("HX-Request"):
         return show_part(request, "shop/reviews_rows.html", **context)

@@ -119,7 +119,15 @@ from shop.queries.queueing import (
     ticket_of_booking,
 )
 from shop.queries.recovery import current_rules, guarantees
-from shop.queries.reviews import ReviewRow, Voices, line_to_review, lines_to_review, reviews_of, voices_of
+from shop.queries.reviews import (
+    ReviewPage,
+    ReviewRow,
+    Voices,
+    line_to_review,
+    lines_to_review,
+    reviews_of,
+    voices_of,
+)
 from shop.queries.stored_value import (
     Balance,
     Held,
@@ -178,6 +186,7 @@ __all__ = [
     "ProductRow",
     "QueueRow",
     "Reminded",
+    "ReviewPage",
     "ReviewRow",
     "Saving",
     "SkuRow",

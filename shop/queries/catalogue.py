@@ -11,6 +11,7 @@ from core import keyset, statements
 from shop import finding
 from shop.errors import NoSuchProduct
 from shop.models import Product
+from shop.queries.limits import Limit
 from shop.queries.routing import AVAILABLE
 
 # Closed words: what comes from the address line picks one of these and never reaches the statement itself.
@@ -92,12 +93,19 @@ class ProductPageData:
     sold_count: int
     images: list[ImageRow]
     skus: list[SkuRow]
-    is_limited: bool = False  # per order or per member, see `limits_of`
+    limit_per_order: int | None = None
+    limit_per_member: int | None = None
     kind: str = Product.GOODS
 
     @property
     def available(self) -> int:
         return sum(sku.available for sku in self.skus)
+
+    def limit(self, taken: int) -> Limit | None:
+        """Its limits for who has `taken` pieces of it; None when it has none."""
+        if self.limit_per_order is None and self.limit_per_member is None:
+            return None
+        return Limit(self.pk, self.name, self.limit_per_order, self.limit_per_member, taken)
 
     @property
     def specs(self) -> dict[str, list[str]]:
@@ -281,7 +289,7 @@ def matching(
 
 _PRODUCT_PAGE = f"""
 SELECT p.id, p.name, p.subtitle, p.detail, p.status, p.category_id, coalesce(c.name, ''), p.min_price_fen,
-       p.max_price_fen, p.sold_count, coalesce(p.limit_per_order, p.limit_per_member) IS NOT NULL, p.kind,
+       p.max_price_fen, p.sold_count, p.limit_per_order, p.limit_per_member, p.kind,
        (SELECT coalesce(json_agg(json_build_array(i.image, i.thumbnail, i.width, i.height, i.alt)
                                  ORDER BY i.position, i.id), '[]')
         FROM shop_productimage i WHERE i.product_id = p.id),
@@ -301,14 +309,14 @@ def product_page(pk: int) -> ProductPageData:
     found = statements.rows(_PRODUCT_PAGE, [statements.bigint(pk)])
     if not found:
         raise NoSuchProduct(_("This product does not exist any more."))
-    columns, (is_limited, kind, images, skus) = found[0][:10], found[0][10:]
+    columns, (*limits, kind, images, skus) = found[0][:10], found[0][10:]
     name = columns[1]
     pictures = [
         ImageRow(_url(image), _url(thumbnail or image), width, height, alt or name)
         for image, thumbnail, width, height, alt in images
     ]
     variants = [SkuRow(*(*row[:3], finding.in_order(_spec(row[3]), row[2]), *row[4:])) for row in skus]
-    return ProductPageData(*(*columns, pictures, variants, is_limited, kind))
+    return ProductPageData(*(*columns, pictures, variants, *limits, kind))
 
 
 def _spec(spec: Any) -> dict[str, str]:

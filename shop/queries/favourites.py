@@ -5,21 +5,23 @@ from collections.abc import Sequence
 from django.core.files.storage import default_storage
 from django.db import connection
 
+from core import keyset
 from crm import queries as crm_queries
 from shop.models import Favourite
-from shop.queries.catalogue import ProductRow
+from shop.queries.catalogue import ProductPage, ProductRow
 from shop.queries.routing import AVAILABLE
 
-PAGE = 20
 MOST_VIEWED = 60
 
 
-def favourites_of(member_id: int, *, page: int = 1) -> tuple[list[ProductRow], bool]:
-    """Newest heart first, and whether there are more: two statements. What is no longer sold stays, marked."""
-    start = (min(max(page, 1), 500) - 1) * PAGE
-    hearts = Favourite.objects.filter(member_id=member_id).order_by("-added_at", "-pk")
-    ids = list(hearts.values_list("product_id", flat=True)[start : start + PAGE + 1])
-    return products_in_order(ids[:PAGE]), len(ids) > PAGE
+def favourites_of(member_id: int, *, after: str = "", page_size: int = 20) -> ProductPage:
+    """Newest heart first: two statements. What is no longer sold stays, marked."""
+    behind = keyset.behind(Favourite.objects.filter(member_id=member_id), "added_at", after)
+    hearts = list(behind.values_list("product_id", "added_at", "pk")[: page_size + 1])
+    return ProductPage(
+        rows=products_in_order([heart[0] for heart in hearts[:page_size]]),
+        after=keyset.cursor(*hearts[page_size - 1][1:]) if len(hearts) > page_size else "",
+    )
 
 
 def viewed_by(member_id: int) -> list[ProductRow]:

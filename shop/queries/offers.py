@@ -1,8 +1,9 @@
 """Offers as the product page shows them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from core import clock, statements
 from shop.queries.visitors import OfferMark
@@ -33,9 +34,8 @@ class LiveOffer:
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class OfferRow:
-    """An offer as it is for everybody."""
+class OfferRow(NamedTuple):
+    """An offer as it is for everybody: what `LiveOffer` begins with."""
 
     offer_id: int
     sku_id: int
@@ -87,7 +87,7 @@ def live_offers(offers: Iterable[OfferRow], marks: Mapping[int, OfferMark]) -> l
         if one.ends_at <= moment or (one.kind == "first_order" and mark.has_paid):
             continue
         state = _state(one, mark.taken, moment)
-        shown = LiveOffer(**asdict(one), mine=mark.taken, is_waiting=mark.is_waiting, state=state)
+        shown = LiveOffer(*one, mine=mark.taken, is_waiting=mark.is_waiting, state=state)
         best.setdefault(one.sku_id, shown)
     return [best[sku_id] for sku_id in sorted(best)]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Count, Prefetch, Q
+from django.db.models import Count, Prefetch
 from django.utils.translation import gettext as _
 
 from core import keyset
@@ -23,11 +23,8 @@ def orders_of(
     orders = Order.objects.filter(member_id=member_id)
     if status:
         orders = orders.filter(status=status)
-    place = keyset.values(after, 2)
-    behind = keyset.moment(place[0]) if place else None
-    if place and behind:
-        orders = orders.filter(placed_at__lte=behind).filter(Q(placed_at__lt=behind) | Q(pk__lt=place[1]))
-    rows = list(orders.order_by("-placed_at", "-pk").prefetch_related(_lines())[: page_size + 1])
+    behind = keyset.behind(orders, "placed_at", after)
+    rows = list(behind.prefetch_related(_lines())[: page_size + 1])
     last = rows[page_size - 1] if len(rows) > page_size else None
     return OrderPage(orders=rows[:page_size], after=keyset.cursor(last.placed_at, last.pk) if last else "")
 

@@ -8,12 +8,10 @@ from typing import Any
 from django.core.files.storage import default_storage
 from django.db.models import Exists, OuterRef
 
-from core import statements
+from core import keyset, statements
 from shop.errors import NoSuchOrder
 from shop.models import Order, OrderLine, Review, ReviewPhoto
 from shop.queries.orders import order_for
-
-PAGE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +25,12 @@ class ReviewRow:
     written_at: datetime
     answer: str
     photos: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewPage:
+    rows: list[ReviewRow]
+    after: str  # the cursor of the next page; "" when this is the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +98,17 @@ def voices_of(product_id: int) -> Voices:
     )
 
 
-def reviews_of(product_id: int, *, page: int = 1, with_photos: bool = False) -> tuple[list[ReviewRow], bool]:
-    """Shown reviews, newest first, and whether there are more: two statements."""
+def reviews_of(
+    product_id: int, *, after: str = "", with_photos: bool = False, page_size: int = 10
+) -> ReviewPage:
+    """Shown reviews, newest first: two statements."""
     rows = Review.objects.filter(product_id=product_id, state=Review.SHOWN)
     if with_photos:
         rows = rows.filter(Exists(ReviewPhoto.objects.filter(review=OuterRef("pk"))))
-    start = (min(max(page, 1), 500) - 1) * PAGE
-    found = list(
-        rows.select_related("member", "line")
-        .prefetch_related("photos")
-        .order_by("-written_at", "-pk")[start : start + PAGE + 1]
-    )
-    return [
+    behind = keyset.behind(rows, "written_at", after)
+    found = list(behind.select_related("member", "line").prefetch_related("photos")[: page_size + 1])
+    last = found[page_size - 1] if len(found) > page_size else None
+    shown = [
         ReviewRow(
             stars=review.stars,
             text=review.text,
@@ -118,8 +121,9 @@ def reviews_of(product_id: int, *, page: int = 1, with_photos: bool = False) -> 
                 for photo in review.photos.all()
             ],
         )
-        for review in found[:PAGE]
-    ], len(found) > PAGE
+        for review in found[:page_size]
+    ]
+    return ReviewPage(rows=shown, after=keyset.cursor(last.written_at, last.pk) if last else "")
 
 
 def lines_to_review(number: str, *, member_id: int) -> tuple[Order, list[tuple[Any, Review | None]]]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 
-from core import statements
+from core import clock, statements
 from crm import queries as crm_queries
 
 
@@ -20,12 +20,16 @@ class OfferMark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody on a page; without a login all of it is empty. `offers` by id, those of one product."""
+    """Somebody on a page; without a login all of it is empty.
+
+    `offers` by id, those of one product; `bought`: pieces of it, counted where there is a limit per member.
+    """
 
     member_id: int | None = None
     cart_count: int = 0
     is_favourite: bool = False
     is_awaited: bool = False
+    bought: int = 0
     offers: Mapping[int, OfferMark] = field(default_factory=dict)
 
 
@@ -35,10 +39,11 @@ _PRODUCT = f"""
 EXISTS (SELECT FROM shop_favourite f WHERE f.product_id = %s AND f.member_id = m.living),
 EXISTS (SELECT FROM shop_stocknotice n
         WHERE n.product_id = %s AND n.member_id = m.living AND n.state = 'waiting'),
+coalesce((SELECT y.taken FROM shop_producttally y WHERE y.product_id = %s AND y.member_id = m.living), 0),
 (SELECT json_agg(json_build_array(o.id, coalesce(t.taken, 0), w.id IS NOT NULL,
             o.kind = 'first_order' AND EXISTS (
                 SELECT FROM shop_order b WHERE b.member_id = m.living AND b.paid_at IS NOT NULL)))
- FROM shop_sku s JOIN shop_offer o ON o.sku_id = s.id AND o.is_active
+ FROM shop_sku s JOIN shop_offer o ON o.sku_id = s.id AND o.is_active AND o.ends_at > %s
  LEFT JOIN shop_offertally t ON t.offer_id = o.id AND t.member_id = m.living
  LEFT JOIN shop_offerwaiting w ON w.offer_id = o.id AND w.member_id = m.living AND w.told_at IS NULL
  WHERE s.product_id = %s)
@@ -53,7 +58,7 @@ def visitor(request: HttpRequest) -> Visitor:
 def product_visitor(request: HttpRequest, pk: int) -> Visitor:
     """The same with her marks on a product and on its offers. One statement, none without a login."""
     key = statements.bigint(pk)
-    return _visitor(request, _PRODUCT, (key, key, key))
+    return _visitor(request, _PRODUCT, (key, key, key, clock.now(), key))
 
 
 def _visitor(request: HttpRequest, also: str, params: Sequence[Any]) -> Visitor:
@@ -62,6 +67,6 @@ def _visitor(request: HttpRequest, also: str, params: Sequence[Any]) -> Visitor:
         return Visitor()
     if len(values) == 1:
         return Visitor(member.pk, values[0])
-    count, is_favourite, is_awaited, offers = values
+    count, is_favourite, is_awaited, bought, offers = values
     marks = {row[0]: OfferMark(*row[1:]) for row in offers or ()}
-    return Visitor(member.pk, count, is_favourite, is_awaited, marks)
+    return Visitor(member.pk, count, is_favourite, is_awaited, bought, marks)
