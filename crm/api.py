@@ -67,6 +67,7 @@ class MemberSerializer(serializers.ModelSerializer[Member]):
             "name",
             "avatar_url",
             "birthday",
+            "tier",
             "joined_via",
             "source_name",
             "created_at",

@@ -147,6 +147,26 @@ def transfers_moved_stock() -> Iterator[Finding]:
     )
 
 
+@audit_check(
+    "shop.orders_in_one_parcel_belong_together", gettext_lazy("Orders in one parcel belong to one member")
+)
+def orders_in_one_parcel_belong_together() -> Iterator[Finding]:
+    """Who travels along names the first of that very parcel, which left the same store for the same member."""
+    return _findings(
+        "shop.orders_in_one_parcel_belong_together",
+        """
+        SELECT 'order ' || o.number, format('%s %s with %s %s of %s', s.carrier, s.tracking_number, l.carrier,
+                                            l.tracking_number, p.number)
+        FROM shop_shipment s JOIN shop_shipment l ON l.id = s.leader_id
+        JOIN shop_order o ON o.id = s.order_id JOIN shop_order p ON p.id = l.order_id
+        LEFT JOIN shop_fulfilment f ON f.id = s.fulfilment_id LEFT JOIN shop_fulfilment g ON g.id = l.fulfilment_id
+        WHERE l.leader_id IS NOT NULL OR (s.carrier, s.tracking_number) <> (l.carrier, l.tracking_number)
+           OR o.member_id IS DISTINCT FROM p.member_id OR f.store_id IS DISTINCT FROM g.store_id OR f.id IS NULL
+        """,
+        _("the order travels in a parcel that is not hers"),
+    )
+
+
 @audit_check("shop.what_was_shipped_has_its_parcel", gettext_lazy("What was shipped has its parcel"))
 def what_was_shipped_has_its_parcel() -> Iterator[Finding]:
     """A part that left has a parcel of its own, or one that several stores sent together; no parcel without a part."""

@@ -6,7 +6,7 @@ from core import jobs
 from core.events import subscribe
 from crm import services as crm_services
 from crm.events import MembersMerged
-from shop import logistics, services
+from shop import logistics, queries, services
 from shop.events import (
     OfferFreed,
     OrderCancelled,
@@ -129,6 +129,7 @@ subscribe(PickupReady, tell_ready)
 subscribe(OrderRefunded, tell_refunded)
 subscribe(OrderReviewDue, ask_for_review)
 subscribe(MessageReceived, answer_chat, queue="fast")
+crm_services.name_tiers(queries.tier_words)
 jobs.register(coupons_in_batches.KIND, coupons_in_batches.work, label=_("giving out of coupons"))
 jobs.register(catalogue_files.LOOK, catalogue_files.look, label=_("Compare a catalogue file"))
 jobs.register(catalogue_files.APPLY, catalogue_files.apply, label=_("Apply a catalogue file"))

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from config.demo_brand.people import STAR_OPENID
-from config.demo_brand.prices import FLASH, SOLD_OUT
+from config.demo_brand.prices import FLASH, PRESALE, PRESALE_PAID, SOLD_OUT
 from config.demo_brand.voices import FOLDER, snapshot
 from config.demo_brand.wording import full_width
 from core import clock, ledger
@@ -80,6 +80,7 @@ class Errands:
         self._give_value()
         self._star()
         self._flash()
+        self._presale()
         self._counters()
         self._aftersales()
         self._invoices()
@@ -294,6 +295,14 @@ class Errands:
         for member_id in self.others[10:15]:
             services.wait_for_offer(offer_id=candle.pk, member_id=member_id)
 
+    def _presale(self) -> None:
+        """Deposits: the star's and another's balance can be paid now, two others' later."""
+        agreed = Choices(coupon_ids=(), agrees_to_deposit=True)
+        for member_id in (self.star, self.others[29]):
+            self.order(member_id, [PRESALE_PAID], timedelta(days=5), choices=agreed)
+        for member_id in self.others[30:32]:
+            self.order(member_id, [PRESALE], timedelta(hours=9), choices=agreed)
+
     def _counters(self) -> None:
         """At the stores' counters: to be prepared, lying ready, handed over; and one order that nobody has paid."""
         hours = timedelta(hours=1)
@@ -321,6 +330,8 @@ class Errands:
                 place
             ]  # the first two lie in one store only
             self.order(member_id, [code], (2 + place) * hours, place=place, note=note)
+        for code in ("PD-031-1", "PD-034-1", "PD-004-1"):  # three orders of one buyer: one parcel will do
+            self.order(self.others[32], [code], 7 * hours)
 
     def _aftersales(self) -> None:
         """One in each state, for the desk."""

@@ -12,8 +12,10 @@ from shop import services
 from shop.models import (
     Category,
     Coupon,
+    MemberPrice,
     Offer,
     PointsPolicy,
+    Presale,
     Promotion,
     PromotionExtra,
     ShippingRate,
@@ -23,6 +25,8 @@ from shop.models import (
 CLOTHES = ["连衣裙", "上装", "外套", "下装"]
 LASTS = timedelta(days=400)  # the demo's clock may be moved by months
 # product and variant → what it is in this room
+PRESALE, PRESALE_PAID = "PD-030-1", "PD-032-1"
+TIER_PRICES = {"金卡": ("PD-001-1", "PD-016-1", "PD-033-1"), "银卡": ("PD-016-1",)}
 FLASH, SOLD_OUT, TOMORROW, WELCOME, GIFT = "PD-021-1", "PD-014-1", "PD-056-1", "PD-018-1", "PD-024-1"
 
 
@@ -36,6 +40,21 @@ def put_prices() -> None:
     PointsPolicy.objects.get_or_create(pk=1, defaults={"fen_per_100": 100, "cap_bps": 5_000, "least": 100})
     _put_promotions(begin)
     _put_coupons(begin)
+    _put_tiers()
+
+
+def _put_tiers() -> None:
+    """Two tiers with prices of their own; the star and some others have one."""
+    for tier, share in (("金卡", 85), ("银卡", 92)):
+        for sku in Sku.objects.filter(code__in=TIER_PRICES[tier]):
+            MemberPrice.objects.get_or_create(
+                sku=sku, tier=tier, defaults={"price_fen": sku.price_fen * share // 10_000 * 100}
+            )
+    star = Member.objects.filter(identities__value=STAR_OPENID)
+    if not Member.objects.exclude(tier="").exists():
+        Member.objects.filter(pk__in=star.values("pk")).update(tier="金卡")
+        some = Member.objects.filter(merged_into=None).exclude(pk__in=star.values("pk")).order_by("pk")
+        Member.objects.filter(pk__in=some.values("pk")[:12]).update(tier="银卡")
 
 
 def _put_promotions(begin: datetime) -> None:
@@ -156,4 +175,37 @@ def put_offers() -> None:
             starts_at=starts_at,
             ends_at=ends_at,
             created_at=moment,
+        )
+    _put_presales(moment)
+
+
+def _put_presales(moment: datetime) -> None:
+    """One whose deposit is taken now, and one whose balance is due now."""
+    days = timedelta(days=1)
+    for code, name, begin, paid_from, is_over in (
+        (PRESALE, "预售 · 早冬新款", moment - days, moment + 4 * days, False),
+        (PRESALE_PAID, "预售 · 今冬第一批", moment - 9 * days, moment - 2 * timedelta(hours=1), True),
+    ):
+        sku = Sku.objects.get(code=code)
+        known = Offer.objects.filter(sku=sku, kind=Offer.PRESALE)
+        if known.exists() if is_over else known.filter(ends_at__gt=moment).exists():
+            continue
+        offer = Offer.objects.create(
+            sku=sku,
+            kind=Offer.PRESALE,
+            name=full_width(name),
+            price_fen=sku.price_fen * 9 // 1_000 * 100,
+            quota=60,
+            per_member_limit=2,
+            starts_at=begin,
+            ends_at=paid_from,
+            created_at=begin,
+        )
+        Presale.objects.create(
+            offer=offer,
+            deposit_fen=5_000,
+            worth_fen=10_000,
+            balance_starts_at=paid_from,
+            balance_ends_at=paid_from + 4 * days,
+            ships_by=(paid_from + 7 * days).date(),
         )

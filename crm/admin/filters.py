@@ -15,6 +15,7 @@ from core.money import fen_from_yuan
 from crm import queries
 from crm.models import ChannelCode, Identity, Member, MemberTag, Segment, Tag
 from crm.queries.accounts import followed_accounts
+from crm.services.tiers import tier_words
 
 MOST_CHOICES = 300
 
@@ -30,6 +31,16 @@ class TagFilter(DropdownFilter):
         if not (self.value() or "").isdigit():
             return queryset
         return queryset.filter(Exists(MemberTag.objects.filter(member=OuterRef("pk"), tag=self.value())))
+
+
+class TierFilter(DropdownFilter):
+    title, parameter_name = _("member tier"), "tier"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return [(word, word) for word in tier_words()[:MOST_CHOICES]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
+        return queryset.filter(tier=self.value()) if self.value() else queryset
 
 
 class FollowingFilter(DropdownFilter):

@@ -1,6 +1,6 @@
 """Members in the admin: the list that finds anybody, the page that shows everything about one."""
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from django import forms
@@ -14,6 +14,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from core.admin import BaseAdmin
 from core.secrets import masked_phone
@@ -36,6 +37,20 @@ def shown_value(identity: Identity, request: HttpRequest) -> str:
 
 
 class MemberForm(forms.ModelForm):
+    """A tier is chosen among the words that have a meaning: a mistyped one would silently give her nothing."""
+
+    tier = forms.ChoiceField(
+        label=_("member tier"),
+        required=False,
+        widget=UnfoldAdminSelectWidget(),
+        help_text=_("Member prices and promotions that name this tier are hers."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        words = [(word, word) for word in services.tier_words()]
+        cast(forms.ChoiceField, self.fields["tier"]).choices = [("", _("none")), *words]
+
     def clean_time_zone(self) -> str:
         name = str(self.cleaned_data["time_zone"]).strip()
         if name and zone_named(name).key != name:
@@ -66,13 +81,14 @@ class MemberAdmin(BaseAdmin):
         filters.SpendFilter,
         filters.DormantFilter,
         "joined_via",
+        filters.TierFilter,
     ]
     search_fields = ["name"]
     search_help_text = _("Name, openid, WeCom number, or a whole phone number")
     ordering = ["-pk"]
     paginator = CappedPaginator
     actions = ["tag_them", "untag_them", "end_their_sessions"]
-    fields = ["name", "birthday", "time_zone", "note"]
+    fields = ["name", "birthday", "tier", "time_zone", "note"]
     change_form_outer_before_template = "crm/admin/member.html"
 
     class Media:

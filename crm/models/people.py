@@ -95,7 +95,7 @@ class MemberQuerySet(models.QuerySet["Member"]):
 
 
 # Only what people edit: the rest of the row is written by machines, and its facts stand in the timeline.
-@pghistory.track(pghistory.UpdateEvent(), fields=["name", "birthday", "time_zone", "note"])
+@pghistory.track(pghistory.UpdateEvent(), fields=["name", "birthday", "time_zone", "note", "tier"])
 class Member(models.Model):
     """One person. Her identities say how she is reached; MemberStats what she did.
 
@@ -118,6 +118,14 @@ class Member(models.Model):
         _("time zone"), max_length=40, blank=True, help_text=_("Empty: the shop's. Example: Asia/Urumqi")
     )
     note = models.CharField(_("note"), max_length=500, blank=True)
+    tier = models.CharField(
+        _("member tier"),
+        max_length=40,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Member prices and promotions that name this tier are hers."),
+    )
     joined_via = models.CharField(_("became a member by"), max_length=12, choices=WAYS, default=FOLLOW)
     source = models.ForeignKey(
         "crm.ChannelCode",
@@ -153,6 +161,7 @@ class Member(models.Model):
         indexes = [
             models.Index(fields=["created_at"], name="member_by_birth"),
             models.Index(fields=["time_zone"], name="member_in_another_zone", condition=~Q(time_zone="")),
+            models.Index(fields=["tier"], name="member_by_tier", condition=~Q(tier="")),
         ]
 
     def __str__(self) -> str:

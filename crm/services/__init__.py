@@ -18,6 +18,7 @@ from crm.services.segments import recount_segments, save_segment
 from crm.services.sessions import end_sessions
 from crm.services.stats import Purchases, book_purchase, book_purchases, book_refund, rebuild_stats
 from crm.services.tags import add_tags, remove_tags
+from crm.services.tiers import name_tiers, tier_words
 from crm.services.timeline import (
     prepare_months_ahead,
     prepare_timeline,
@@ -47,6 +48,7 @@ __all__ = [
     "member_for_openid",
     "members_for_import",
     "merge_members",
+    "name_tiers",
     "new_scene",
     "note_contact",
     "note_contact_removed",
@@ -63,5 +65,6 @@ __all__ = [
     "remove_tags",
     "save_segment",
     "send_due_welcomes",
+    "tier_words",
     "withdraw_consent",
 ]

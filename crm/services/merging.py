@@ -86,7 +86,7 @@ def _add_figures(kept: Member, merged: Member) -> None:
 
 def _fill(kept: Member, merged: Member) -> None:
     changed = []
-    for field in ("name", "avatar_url", "birthday", "time_zone", "note", "source_id"):
+    for field in ("name", "avatar_url", "birthday", "time_zone", "note", "tier", "source_id"):
         if not getattr(kept, field) and getattr(merged, field):
             setattr(kept, field, getattr(merged, field))
             changed.append(field.removesuffix("_id"))

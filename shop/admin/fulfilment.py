@@ -26,6 +26,7 @@ from crm import queries as crm_queries
 from crm.services import cleaned_phone
 from shop import queries, services
 from shop.admin.fields import actor_label, said, who
+from shop.admin.fulfilment_together import TogetherActions, TogetherFilter
 from shop.admin.orders import ShipForm
 from shop.admin.stock import StockAdmin
 from shop.models import Fulfilment, LowStock, Stock
@@ -60,9 +61,9 @@ class RerouteForm(BaseDialogForm):
 
 
 @admin.register(Fulfilment)
-class FulfilmentAdmin(ReadOnlyAdmin):
-    list_display = ["number", "store", "kind", "status", "buyer", "goods", "created_at"]
-    list_filter = ["state", "kind", "store"]
+class FulfilmentAdmin(TogetherActions, ReadOnlyAdmin):
+    list_display = ["number", "store", "kind", "status", "buyer", "goods", "together", "created_at"]
+    list_filter = ["state", "kind", TogetherFilter, "store"]
     search_fields = ["order__number"]
     search_help_text = _("Order number, pickup code, or the last four digits of the phone")
     ordering = ["-pk"]
@@ -72,15 +73,16 @@ class FulfilmentAdmin(ReadOnlyAdmin):
         ("kind", "status_text"),
         ("buyer", "reason"),
         "goods_list",
+        "together_list",
         ("created_at", "ready_at", "due_at"),
         ("done_at", "done_by"),
     ]
-    readonly_fields = ["order_link", "status_text", "buyer", "goods_list", "done_by"]
-    actions_detail = ["ship", "ready", "reroute"]
+    readonly_fields = ["order_link", "status_text", "buyer", "goods_list", "together_list", "done_by"]
+    actions_detail = ["ship", "ship_with", "ready", "reroute"]
     done_by = actor_label
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Fulfilment]:
-        return queries.fulfilments_for(request.user)
+        return queries.with_companions(queries.fulfilments_for(request.user))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Fulfilment], search_term: str

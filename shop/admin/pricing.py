@@ -45,7 +45,11 @@ class CartForm(forms.Form):
         help_text=_("Empty: somebody unknown."),
     )
     tier = forms.CharField(
-        label=_("member tier"), required=False, max_length=40, widget=UnfoldAdminTextInputWidget()
+        label=_("member tier"),
+        required=False,
+        max_length=40,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text=_("Empty: her own."),
     )
     at = forms.DateTimeField(
         label=_("at the time"),

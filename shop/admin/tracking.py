@@ -62,6 +62,7 @@ class ShipmentAdmin(ReadOnlyAdmin):
     fields = [
         ("tracking_number", "carrier"),
         ("order", "done_by"),
+        "leader",
         ("state", "shipped_at"),
         ("signed_at", "next_ask_at"),
         "last_answer",

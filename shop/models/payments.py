@@ -267,7 +267,11 @@ class RefundLine(models.Model):
 
 
 class Shipment(models.Model):
-    """One parcel of an order."""
+    """One parcel of an order.
+
+    Orders that travel in one parcel have a row each, with its carrier and number: the first leads, the others name it
+    as their `leader`. The carrier is asked about the leader; what it says is kept with every one of them.
+    """
 
     order = models.ForeignKey("shop.Order", models.PROTECT, related_name="shipments", verbose_name=_("order"))
     fulfilment = models.ForeignKey(
@@ -278,6 +282,14 @@ class Shipment(models.Model):
         related_name="shipments",
         verbose_name=_("fulfilment"),
         help_text=_("Empty: the parcel holds what several stores sent off together."),
+    )
+    leader = models.ForeignKey(
+        "self",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="companions",
+        verbose_name=_("in one parcel with"),
     )
     company = models.ForeignKey(
         "shop.Carrier",
@@ -316,6 +328,10 @@ class Shipment(models.Model):
             models.CheckConstraint(
                 condition=~Q(state=logistics.PICKED) | Q(signed_at__isnull=False),
                 name="signed_parcel_says_when",
+            ),
+            models.CheckConstraint(
+                condition=Q(leader__isnull=True) | (Q(next_ask_at__isnull=True) & ~Q(leader=F("id"))),
+                name="carriers_are_asked_about_the_leader_alone",
             ),
         ]
         indexes = [

@@ -32,6 +32,7 @@ from shop.pages.hot import refusal_words
 from shop.pages.limits import limit_words
 from shop.pages.offers_shown import offer_fills, shown_offers
 from shop.pages.pictures import Picture, of_image, of_url
+from shop.pages.pricing import at_member_prices, tier_values
 
 SORTS = ("default", "sold", "new", "price", "-price")
 
@@ -254,6 +255,8 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
     limit = found.values["product"].limit(here.bought)
     most = limit.most if limit else rules.MAX_QUANTITY
     skus = found.values["skus"]
+    if here.member_prices:
+        skus = at_member_prices(skus, here.member_prices)
     open_ones = [sku for sku in skus if sku["available"]] if most else []
     wanted = whole_number(asked.get("sku"))
     chosen = next((sku for sku in open_ones if sku["pk"] == wanted), None) or next(iter(open_ones), None)
@@ -268,6 +271,9 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
         "is_awaited": here.is_awaited,
     }
     live = queries.live_offers(found.values["offers"], here.offers)
+    badges = found.values["badges"]
+    # What everybody else sees is kept without a tier; what a tier pays and may use, once for all of it.
+    tier = here.tier if here.member_prices or any(here.tier in badge.tiers for badge in badges) else ""
 
     def hers() -> dict[str, Any]:
         is_presale = any(offer.kind == "presale" for offer in live)
@@ -281,6 +287,7 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
             "offers": shown_offers(live, found.values["presales"]),
             "presale_words": _("Pay the deposit") if is_presale else "",
             "promises": [one for one in found.values["promises"] if not (is_presale and one == soon)],
+            **(tier_values(found.values["product"], skus, badges, tier) if tier else {}),
         }
 
     return show_kept(
@@ -292,6 +299,8 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
             *choice.values(),
             limit and limit.taken,
             *((offer.offer_id, offer.state, offer.is_waiting) for offer in live),
+            tier,
+            *sorted(here.member_prices.items()),
         ),
         context=hers,
         fills=offer_fills(live),
@@ -302,6 +311,7 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
 def _product_values(pk: int) -> dict[str, Any]:
     """What a product's page shows to everybody."""
     found, offers = queries.product_page(pk), queries.offers_of(pk)
+    badges = queries.promotion_badges(pk)
     return {
         "product": found,
         "images": [of_image(image) for image in found.images],
@@ -309,7 +319,9 @@ def _product_values(pk: int) -> dict[str, Any]:
         "spec_label": " / ".join(found.specs),
         "on_sale": found.status == Product.ON_SALE,
         "was_fen": _was_of(found),
-        "promotions": queries.promotion_badges(pk),
+        "badges": badges,
+        "promotions": [badge.title for badge in badges if not badge.tiers],
+        "member_cost": None,
         "voices": queries.voices_of(pk),
         "offers": offers,
         "presales": queries.presales_of(one.offer_id for one in offers if one.kind == "presale"),

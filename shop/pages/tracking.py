@@ -51,4 +51,5 @@ def _shown(parcel: queries.ParcelRow) -> dict[str, Any]:
         "state_label": parcel.state_label,
         "shipped_at": parcel.shipped_at,
         "events": parcel.events,
+        "others": [(number, reverse("shop:order", args=[number])) for number in parcel.others],
     }

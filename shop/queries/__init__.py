@@ -85,6 +85,7 @@ from shop.queries.fulfilment import (
     open_pickups,
     pickup_choices,
 )
+from shop.queries.fulfilment_together import companions_of, with_companions
 from shop.queries.funnel import Reminded, Why, funnel_counts, funnel_reasons, reminders_between
 from shop.queries.limits import Limit, limits_of
 from shop.queries.logistics import asked_templates, order_message
@@ -93,6 +94,7 @@ from shop.queries.order_money import OrderMoney, aftersale_money, order_money, s
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
 from shop.queries.presale import presale_of_order, presale_quoted, presales_of
 from shop.queries.pricing import (
+    Badge,
     Hint,
     Saving,
     gifts_of,
@@ -107,6 +109,7 @@ from shop.queries.pricing import (
     skus_by_code,
     skus_in_words,
     step_label,
+    tier_words,
 )
 from shop.queries.questions import open_questions_of, questions_of
 from shop.queries.queueing import (
@@ -153,6 +156,7 @@ __all__ = [
     "COUPON_TABS",
     "AddOn",
     "ApplicableLine",
+    "Badge",
     "Balance",
     "BundlePart",
     "CartPage",
@@ -218,6 +222,7 @@ __all__ = [
     "checkout_of",
     "claim_page",
     "claimable_coupons",
+    "companions_of",
     "condition_of",
     "coupons_named",
     "coupons_of",
@@ -300,6 +305,7 @@ __all__ = [
     "suggestions",
     "ticket_for",
     "ticket_of_booking",
+    "tier_words",
     "usable_coupon_count",
     "validity_words",
     "viewed_by",
@@ -307,5 +313,6 @@ __all__ = [
     "voices_of",
     "voucher_for",
     "vouchers_of",
+    "with_companions",
     "worth_of",
 ]

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
 from django.db import connection
 from django.utils.translation import gettext as _
@@ -9,6 +11,7 @@ from django.utils.translation import pgettext
 
 from core import clock, statements
 from core.money import yuan
+from shop.models import MemberPrice, Promotion
 from shop.pricing.types import Note, Quote, QuotedLine
 from shop.pricing.words import HINTS, WORDS
 
@@ -145,8 +148,32 @@ def shipping_promise() -> str:
     return _("Free shipping from ¥%(from_fen)s") % {"from_fen": _value("from_fen", usual[2])}
 
 
-def promotion_badges(product_id: int) -> list[str]:
-    """Titles of the promotions that run now for a product, the most important first. One statement."""
+class Badge(NamedTuple):
+    """A promotion that runs for a product; `tiers` are the words of those whom it is for, empty for everybody."""
+
+    title: str
+    tiers: frozenset[str]
+
+
+def tier_words(sku_id: int | None = None, at: datetime | None = None) -> set[str]:
+    """The tiers that have prices or promotions of their own: of one SKU, at one moment, if given. Two statements."""
+    promotions, prices = Promotion.objects.exclude(tiers=""), MemberPrice.objects.order_by("tier")
+    if at is not None:
+        promotions = promotions.filter(is_active=True, starts_at__lte=at, ends_at__gt=at)
+    if sku_id is not None:
+        prices = prices.filter(sku=sku_id)
+    promoted = promotions.values_list("tiers", flat=True).distinct()
+    priced = prices.values_list("tier", flat=True).distinct()
+    return {*priced, *(word for text in promoted for word in words_in(text))}
+
+
+def words_in(text: str) -> frozenset[str]:
+    """ "金卡，银卡" → its words."""
+    return frozenset(word.strip() for word in text.replace("，", ",").split(",") if word.strip())
+
+
+def promotion_badges(product_id: int) -> list[Badge]:
+    """The promotions that run now for a product, the most important first. One statement."""
     moment = clock.now()
     found = statements.named(
         """
@@ -157,7 +184,7 @@ def promotion_badges(product_id: int) -> list[str]:
             SELECT c.id, c.parent_id, up.depth + 1 FROM shop_category c JOIN up ON c.id = up.parent_id
             WHERE up.depth < 8
         )
-        SELECT p.title FROM shop_promotion p
+        SELECT p.title, p.tiers FROM shop_promotion p
         WHERE p.is_active AND p.starts_at <= %(now)s AND p.ends_at > %(now)s
           AND NOT EXISTS (SELECT FROM shop_promotion_except_products x
                           WHERE x.promotion_id = p.id AND x.product_id = %(product)s)
@@ -179,7 +206,7 @@ def promotion_badges(product_id: int) -> list[str]:
         """,
         {"product": product_id, "now": moment},
     )
-    return [row[0] for row in found]
+    return [Badge(title, words_in(tiers)) for title, tiers in found]
 
 
 def skus_by_code(codes: Iterable[str]) -> dict[str, int]:

@@ -3,16 +3,24 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Prefetch, Q
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef, Prefetch, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from shop import logistics
 from shop.models import Carrier, Order, Shipment, TrackingEvent
 
+MOST_TOGETHER = 20  # orders in one parcel, see `services.fulfilment_together`
+
 
 @dataclass(frozen=True, slots=True)
 class ParcelRow:
-    """A parcel with its events, newest first. `carrier_url` leads to the carrier's own page of it, "" when unknown."""
+    """A parcel with its events, newest first. `carrier_url` leads to the carrier's own page of it, "" when unknown.
+
+    `others` are the numbers of the orders that travel in it beside `order_number`.
+    """
 
     pk: int
     order_number: str
@@ -24,6 +32,7 @@ class ParcelRow:
     shipped_at: datetime
     signed_at: datetime | None
     events: list[TrackingEvent]
+    others: list[str]
 
     @property
     def state_label(self) -> str:
@@ -37,15 +46,24 @@ class ParcelRow:
 def parcels_of(order: Order) -> list[ParcelRow]:
     """The parcels of an order that was found for its member, first sent first: three statements."""
     events = Prefetch("events", TrackingEvent.objects.order_by("-at", "-pk"))
-    shipments = order.shipments.order_by("pk").prefetch_related(events)
+    shipments = _with_others(order.shipments.all()).order_by("pk").prefetch_related(events)
     return _rows([(order.number, shipment) for shipment in shipments])
+
+
+def _with_others(shipments: QuerySet[Shipment]) -> QuerySet[Shipment]:
+    """Each with `others`: the numbers of the orders that travel in the same parcel."""
+    beside = Shipment.objects.filter(Q(pk=OuterRef("first")) | Q(leader=OuterRef("first")))
+    numbers = beside.exclude(pk=OuterRef("pk")).order_by("pk").values("order__number")
+    return shipments.annotate(first=Coalesce("leader_id", "pk")).annotate(others=ArraySubquery(numbers))
 
 
 def latest_parcels(
     member_id: int, *, tracking_numbers: Iterable[str] = (), order_numbers: Iterable[str] = (), limit: int = 3
 ) -> list[ParcelRow]:
-    """A member's newest parcels: those of these numbers, or, without any, those not yet received."""
-    shipments = Shipment.objects.filter(order__member_id=member_id).select_related("order")
+    """A member's newest parcels: those of these numbers, or, without any, those not yet received; each once, however
+    many of her orders travel in it.
+    """
+    shipments = _with_others(Shipment.objects.filter(order__member_id=member_id)).select_related("order")
     if numbers := list(tracking_numbers):
         shipments = shipments.filter(tracking_number__in=numbers)
     elif orders := list(order_numbers):
@@ -53,8 +71,18 @@ def latest_parcels(
     else:
         shipments = shipments.filter(order__status=Order.SHIPPED)
     events = Prefetch("events", TrackingEvent.objects.order_by("-at", "-pk"))
-    found = shipments.order_by("-shipped_at", "-pk").prefetch_related(events)[:limit]
-    return _rows([(shipment.order.number, shipment) for shipment in found])
+    once: dict[int, Any] = {}
+    for shipment in shipments.order_by("-shipped_at", "-pk").prefetch_related(events)[
+        : limit * MOST_TOGETHER
+    ]:
+        once.setdefault(shipment.leader_id or shipment.pk, shipment)
+    return _rows([(shipment.order.number, shipment) for shipment in list(once.values())[:limit]])
+
+
+def orders_in(leader: Shipment) -> list[str]:
+    """The numbers of the orders that travel in a parcel, the leader's first."""
+    rows = Shipment.objects.filter(Q(pk=leader.pk) | Q(leader=leader.pk)).order_by("pk")
+    return list(rows.values_list("order__number", flat=True))
 
 
 def carrier_choices() -> list[tuple[str, str]]:
@@ -63,7 +91,7 @@ def carrier_choices() -> list[tuple[str, str]]:
     return [(name, name) for name in names or [name for _code, name, *_rest in logistics.CARRIERS]]
 
 
-def _rows(pairs: list[tuple[str, Shipment]]) -> list[ParcelRow]:
+def _rows(pairs: list[tuple[str, Any]]) -> list[ParcelRow]:
     if not pairs:
         return []
     known = Carrier.objects.filter(
@@ -91,6 +119,7 @@ def _rows(pairs: list[tuple[str, Shipment]]) -> list[ParcelRow]:
                 shipped_at=shipment.shipped_at,
                 signed_at=shipment.signed_at,
                 events=list(shipment.events.all()),
+                others=shipment.others,
             )
         )
     return rows

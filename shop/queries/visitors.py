@@ -22,7 +22,8 @@ class OfferMark(NamedTuple):
 class Visitor:
     """Somebody on a page; without a login all of it is empty.
 
-    `offers` by id, those of one product; `bought`: pieces of it, counted where there is a limit per member.
+    `offers` by id, those of one product; `bought`: pieces of it, counted where there is a limit per member; `tier` is
+    the word of hers, `member_prices` what her tier pays for the product's SKUs, in fen by SKU.
     """
 
     member_id: int | None = None
@@ -31,6 +32,8 @@ class Visitor:
     is_awaited: bool = False
     bought: int = 0
     offers: Mapping[int, OfferMark] = field(default_factory=dict)
+    tier: str = ""
+    member_prices: Mapping[int, int] = field(default_factory=dict)
 
 
 _CART = "coalesce((SELECT sum(c.quantity) FROM shop_cartline c WHERE c.member_id = m.living), 0)::int"
@@ -46,7 +49,12 @@ coalesce((SELECT y.taken FROM shop_producttally y WHERE y.product_id = %s AND y.
  FROM shop_sku s JOIN shop_offer o ON o.sku_id = s.id AND o.is_active AND o.ends_at > %s
  LEFT JOIN shop_offertally t ON t.offer_id = o.id AND t.member_id = m.living
  LEFT JOIN shop_offerwaiting w ON w.offer_id = o.id AND w.member_id = m.living AND w.told_at IS NULL
- WHERE s.product_id = %s)
+ WHERE s.product_id = %s),
+(SELECT json_build_array(t.tier, (
+     SELECT json_agg(json_build_array(r.sku_id, r.price_fen))
+     FROM shop_sku s JOIN shop_memberprice r ON r.sku_id = s.id AND r.tier = t.tier
+     WHERE s.product_id = %s AND r.price_fen < s.price_fen))
+ FROM crm_member t WHERE t.id = m.living AND t.tier <> '')
 """  # noqa: S608  our own words only
 
 
@@ -58,7 +66,7 @@ def visitor(request: HttpRequest) -> Visitor:
 def product_visitor(request: HttpRequest, pk: int) -> Visitor:
     """The same with her marks on a product and on its offers. One statement, none without a login."""
     key = statements.bigint(pk)
-    return _visitor(request, _PRODUCT, (key, key, key, clock.now(), key))
+    return _visitor(request, _PRODUCT, (key, key, key, clock.now(), key, key))
 
 
 def _visitor(request: HttpRequest, also: str, params: Sequence[Any]) -> Visitor:
@@ -67,6 +75,7 @@ def _visitor(request: HttpRequest, also: str, params: Sequence[Any]) -> Visitor:
         return Visitor()
     if len(values) == 1:
         return Visitor(member.pk, values[0])
-    count, is_favourite, is_awaited, bought, offers = values
+    count, is_favourite, is_awaited, bought, offers, tier = values
     marks = {row[0]: OfferMark(*row[1:]) for row in offers or ()}
-    return Visitor(member.pk, count, is_favourite, is_awaited, bought, marks)
+    word, prices = tier or ("", None)
+    return Visitor(member.pk, count, is_favourite, is_awaited, bought, marks, word, dict(prices or ()))

@@ -70,6 +70,7 @@ from shop.services.fulfilment import (
     receive_order,
     ship_order,
 )
+from shop.services.fulfilment_together import ship_together
 from shop.services.funnel import note_step
 from shop.services.gift_cards import (
     bind_gift_card,
@@ -299,6 +300,7 @@ __all__ = [
     "shelve_due_products",
     "ship_exchange",
     "ship_order",
+    "ship_together",
     "skip_number",
     "start_granting",
     "start_payment",

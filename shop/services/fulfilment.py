@@ -99,11 +99,7 @@ def ship_order(
     order = lock_row(Order.objects.filter(pk=order_id))
     if order is None:
         raise NoSuchOrder(_("This order does not exist."))
-    carrier, tracking_number = " ".join(carrier.split()), "".join(tracking_number.split())
-    if not carrier or not tracking_number or len(carrier) > 40 or len(tracking_number) > 40:
-        raise WrongState(_("Please enter the carrier and the tracking number."), code="bad_parcel")
-    company = Carrier.objects.filter(Q(name=carrier) | Q(code=carrier)).first()
-    carrier = company.name if company is not None else carrier
+    company, carrier, tracking_number = known_parcel(carrier, tracking_number)
     known = order.shipments.filter(carrier=carrier, tracking_number=tracking_number).first()
     if known is not None:
         return known
@@ -119,20 +115,39 @@ def ship_order(
         shipped_at=moment,
         fulfilment=parts[0] if len(parts) == 1 else None,
     )
+    send_off(order, leaving, by=by, user_id=user_id, at=moment, note=f"{carrier} {tracking_number}")
+    return shipment
+
+
+def known_parcel(carrier: str, tracking_number: str) -> tuple[Carrier | None, str, str]:
+    """The carrier when the shop knows it, its name and the number, cleaned. Raises WrongState."""
+    carrier, tracking_number = " ".join(carrier.split()), "".join(tracking_number.split())
+    if not carrier or not tracking_number or len(carrier) > 40 or len(tracking_number) > 40:
+        raise WrongState(_("Please enter the carrier and the tracking number."), code="bad_parcel")
+    company = Carrier.objects.filter(Q(name=carrier) | Q(code=carrier)).first()
+    return company, company.name if company is not None else carrier, tracking_number
+
+
+def send_off(
+    order: Order, leaving: list[Fulfilment], *, by: str, user_id: int | None, at: datetime, note: str
+) -> None:
+    """These open parts leave their shelves in a parcel that is noted already; the order is shipped with its last part.
+
+    Call under the order's lock. Publishes: OrderShipped, once.
+    """
     if leaving:
         take_from_shelf(order, leaving, cause="ship", by=by)
         Fulfilment.objects.filter(pk__in=[part.pk for part in leaving]).update(
-            state=Fulfilment.SHIPPED, done_at=moment, actor=by
+            state=Fulfilment.SHIPPED, done_at=at, actor=by
         )
     if order.status == Order.PAID and not order.fulfilments.filter(state__in=Fulfilment.OPEN).exists():
-        order.status, order.shipped_at, order.due_at = Order.SHIPPED, moment, moment + rules.RECEIPT_TIME
+        order.status, order.shipped_at, order.due_at = Order.SHIPPED, at, at + rules.RECEIPT_TIME
         order.save(update_fields=["status", "shipped_at", "due_at"])
         if order.member_id:
             publish(
-                OrderShipped(order_id=order.pk, member_id=order.member_id, at=moment), key=f"order:{order.pk}"
+                OrderShipped(order_id=order.pk, member_id=order.member_id, at=at), key=f"order:{order.pk}"
             )
-    write_log(order, "shipped", actor=by, user_id=user_id, note=f"{carrier} {tracking_number}")
-    return shipment
+    write_log(order, "shipped", actor=by, user_id=user_id, note=note)
 
 
 def _parts_to_ship(order: Order, store_id: int | None) -> list[Fulfilment]:

@@ -24,7 +24,8 @@ from core.events import listeners, payload_of, wake_listeners
 from shop import rules
 from shop.errors import SoldOut
 from shop.events import OrderPlaced
-from shop.pricing.types import Choices
+from shop.pricing.types import Choices, Quote
+from shop.queries.pricing import tier_words
 from shop.services import pricing, routing
 from shop.services.hot_gone import MOST_TAKERS, find_gone, note_gone
 from shop.services.placing import payment_time
@@ -339,6 +340,7 @@ def _made_plan(offer_id: int, offer: _Offer, buyer: _Buyer, moment: datetime) ->
         or len(quote.lines) != 1
         or quote.shipping_discounts
         or any(one.step != "offer" for one in quote.lines[0].discounts)
+        or _differs_by_tier(quote, lines, buyer.province, moment)
         or not quote.total_fen
     ):
         return CHECKOUT
@@ -367,6 +369,16 @@ def _made_plan(offer_id: int, offer: _Offer, buyer: _Buyer, moment: datetime) ->
             ],
         },
     )
+
+
+def _differs_by_tier(quote: Quote, lines: list[tuple[int, int]], region: str, moment: datetime) -> bool:
+    """Whether a tier pays another price than everybody; then the checkout asks whose she has."""
+    words = tier_words(lines[0][0], moment)
+    others = (
+        pricing.quote(member_id=None, lines=lines, choices=NO_COUPONS, region=region, at=moment, tier=word)
+        for word in words
+    )
+    return any((one.total_fen, one.offer_takes) != (quote.total_fen, quote.offer_takes) for one in others)
 
 
 def _goods(sku_id: int) -> tuple[str, str, str] | None:

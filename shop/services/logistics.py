@@ -48,9 +48,13 @@ def send_order_message(
     if not words.is_active or order.member_id is None:
         return ""
     values = _values(order, shipment, part)
-    about, about_id = "", order.pk
+    about, about_id, dedupe = "", order.pk, order.pk
+    together: list[str] = []
     if shipment is not None and kind in (logistics.SHIPPED, logistics.SIGNED):
-        about, about_id = f":{shipment.pk}", shipment.pk
+        # Orders in one parcel are told of together: whose turn comes first speaks for all.
+        parcel = shipment.leader or shipment
+        about, about_id, dedupe = f":{parcel.pk}", parcel.pk, parcel.order_id
+        together = parcels.orders_in(parcel)
     elif part is not None:
         about, about_id = f":{part.pk}", part.pk
     address = settings.PUBLIC_URL + reverse("shop:order", args=[order.number])
@@ -69,6 +73,8 @@ def send_order_message(
             content["url"] = address
         else:
             said = logistics.filled(words.text, values) if words.text else ParcelWords.of(kind, values)
+            if len(together) > 1 and kind == logistics.SHIPPED:
+                said += "\n" + _("In this parcel: orders %(numbers)s.") % {"numbers": "、".join(together)}
             content["text"] = f"{said}\n{address}"
         wechat_services.enqueue_message(
             account_id=identity.account_id,
@@ -77,7 +83,7 @@ def send_order_message(
             body=content,
             origin=f"shop-{kind}",
             origin_id=about_id,
-            dedupe_key=f"order:{order.pk}:{kind}{about}",
+            dedupe_key=f"order:{dedupe}:{kind}{about}",
         )
         return channel
     return ""

@@ -30,6 +30,7 @@ from shop.pricing import (
     price,
 )
 from shop.pricing.rules import CouponKind
+from shop.queries.pricing import words_in
 
 NO_CHOICES = Choices()
 
@@ -47,7 +48,7 @@ def quote(
     """What (sku id, quantity) pairs cost a member at a moment (None: now), with every step's reasons.
 
     One statement, with her coupons and the offers of these SKUs. Unknown SKUs and quantities below 1 are left out:
-    who orders refuses them by name. `region` is the province the parcel goes to, `tier` the word of her member tier.
+    who orders refuses them by name. `region` is the province the parcel goes to, `tier` a word instead of her own.
     None for the member: somebody unknown. `drafts` are promotions to try as if they ran (one statement more).
     """
     moment = at or clock.now()
@@ -56,7 +57,9 @@ def quote(
         for sku_id, count in shop_rules.merged_lines(line for line in lines if line[1] > 0)
     ]
     ground = read_ground(member_id, moment, wanted=wanted, tier=tier)
-    buyer = Buyer(member_id=member_id, tier=tier, is_new=ground.is_new, points=ground.points, region=region)
+    buyer = Buyer(
+        member_id=member_id, tier=ground.tier, is_new=ground.is_new, points=ground.points, region=region
+    )
     promotions = ground.promotions
     if drafts:
         tried = tuple(replace(rule, starts_at=None, ends_at=None) for rule in promotion_rules(drafts))
@@ -85,6 +88,7 @@ class Ground:
     points_rule: PointsRule | None
     points: int
     is_new: bool
+    tier: str
 
 
 _PROMOTIONS = """
@@ -157,7 +161,7 @@ SELECT jsonb_build_array(
 )
 FROM shop_sku s
 JOIN shop_product p ON p.id = s.product_id
-LEFT JOIN shop_memberprice m ON m.sku_id = s.id AND m.tier = %s
+LEFT JOIN shop_memberprice m ON m.sku_id = s.id AND m.tier = (SELECT word FROM tier)
 WHERE s.id = ANY(%s)
 """
 _OFFERS = """
@@ -177,12 +181,13 @@ WHERE o.sku_id = ANY(%s) AND o.is_active AND o.starts_at <= %s AND o.ends_at > %
 
 
 _PRICE_GROUND = f"""
+WITH tier AS MATERIALIZED (SELECT coalesce(nullif(%s, ''), (SELECT tier FROM crm_member WHERE id = %s), '') AS word)
 SELECT ARRAY({_GOODS}), ARRAY({_PROMOTIONS} WHERE p.is_active AND p.starts_at <= %s AND p.ends_at > %s),
        ARRAY({_OFFERS}), ARRAY({_COUPONS}),
        ARRAY(SELECT jsonb_build_array(province, base_fen, free_from_fen) FROM shop_shippingrate),
        (SELECT jsonb_build_array(fen_per_100, cap_bps, least) FROM shop_pointspolicy WHERE is_active),
        coalesce((SELECT balance - held FROM core_ledgeraccount WHERE kind = 'points' AND owner_id = %s), 0),
-       NOT EXISTS (SELECT FROM shop_order WHERE member_id = %s AND paid_at IS NOT NULL)
+       NOT EXISTS (SELECT FROM shop_order WHERE member_id = %s AND paid_at IS NOT NULL), (SELECT word FROM tier)
 """  # noqa: S608  our own words only
 
 
@@ -190,14 +195,15 @@ def read_ground(
     member_id: int | None, at: datetime, *, wanted: Sequence[tuple[int, int]], tier: str = ""
 ) -> Ground:
     """The SKUs at the catalogue's prices of now with all categories above them, and what runs at a moment for a
-    member: promotions, offers of these SKUs, her coupons, shipping rates, points, whether she ever paid. One statement.
+    member: promotions, offers of these SKUs, her coupons, shipping rates, points, whether she ever paid, her tier
+    (`tier`: another word in its place). One statement.
     """
     quantities = dict(wanted)
     sku_ids = list(quantities)
-    ((goods, promotions, offers, coupons, rates, points_policy, points, is_new),) = statements.rows(
+    ((goods, promotions, offers, coupons, rates, points_policy, points, is_new, word),) = statements.rows(
         _PRICE_GROUND,
         [
-            *(tier, sku_ids, at, at),
+            *(tier, member_id, sku_ids, at, at),
             *(member_id, member_id, sku_ids, at, at),
             *(member_id, at, member_id, member_id),
         ],
@@ -226,6 +232,7 @@ def read_ground(
         points_rule=PointsRule(*_loaded(points_policy)) if points_policy else None,
         points=max(points, 0),
         is_new=is_new,
+        tier=word,
     )
 
 
@@ -261,7 +268,7 @@ def _promotion_rule(row: Mapping[str, Any]) -> PromotionRule:
             except_product_ids=frozenset(row["except"]),
         ),
         extras=tuple(_extra(extra) for extra in row["extras"] or ()),
-        tiers=tier_words(row["tiers"]),
+        tiers=words_in(row["tiers"]),
         starts_at=_moment(row["starts_at"]),
         ends_at=_moment(row["ends_at"]),
         **{
@@ -342,8 +349,3 @@ def _extra(row: Mapping[str, Any]) -> Extra:
         name=row["name"],
     )
     return Extra(item, price_fen=row["price_fen"], quantity=row["quantity"], available=row["available"])
-
-
-def tier_words(text: str) -> frozenset[str]:
-    """ "金卡，银卡" → its words."""
-    return frozenset(word.strip() for word in text.replace("，", ",").split(",") if word.strip())

@@ -139,6 +139,7 @@ def _orders_after(rehearsal: Rehearsal, order_id: int) -> list[dict[str, Any]]:
             f"""
             SELECT jsonb_build_object(
                 'id', o.id, 'number', o.number, 'member_id', o.member_id, 'at', o.placed_at,
+                'tier', coalesce((SELECT tier FROM crm_member WHERE id = o.member_id), ''),
                 'was_first', NOT EXISTS (SELECT FROM shop_order e WHERE e.member_id = o.member_id
                                          AND e.paid_at IS NOT NULL AND e.id < o.id),
                 'lines', (
@@ -190,7 +191,7 @@ def _replay(
         for sku, product, fen, pieces, categories, _cost, brand in lines
     ]
     at = datetime.fromisoformat(order["at"])
-    buyer = Buyer(member_id=order["member_id"], is_new=order["was_first"])
+    buyer = Buyer(member_id=order["member_id"], tier=order["tier"], is_new=order["was_first"])
     ran = tuple(rule for rule in others if is_open(rule, at))
     # Stock of today says nothing about then: gifts count as there.
     extras = tuple(replace(extra, available=None) for extra in draft.extras)

@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
 from core import clock
 from core.events import publish
-from core.locks import lock_row
+from core.locks import lock_rows
 from shop import logistics, tracking
 from shop.errors import BadTracking, NoSuchOrder
 from shop.events import ParcelSigned
@@ -31,8 +32,8 @@ def ask_carriers(*, limit: int = 100) -> int:
     """
     moment = clock.now()
     due = Shipment.objects.filter(next_ask_at__lte=moment)
-    # What nobody waits for any more: received, given back.
-    due.exclude(order__status__in=[Order.SHIPPED, Order.PAID]).update(next_ask_at=None)
+    # What nobody waits for any more, nor for an order that travels along: received, given back.
+    due.exclude(_waited()).update(next_ask_at=None)
     provider = tracking.provider()
     if not provider.asks:
         return 0
@@ -54,6 +55,13 @@ def ask_carriers(*, limit: int = 100) -> int:
             if silent >= MOST_SILENCES:  # the provider is away: the others' turn comes with the next rounds
                 break
     return found
+
+
+def _waited() -> Q:
+    """Parcels of orders that are under way, their own or one that travels along."""
+    states = [Order.SHIPPED, Order.PAID]
+    along = Shipment.objects.filter(leader=OuterRef("pk"), order__status__in=states)
+    return Q(order__status__in=states) | Q(Exists(along))
 
 
 def _ask(shipment: Shipment, provider: tracking.Provider, carrier_code: str) -> bool:
@@ -85,13 +93,23 @@ def _ask(shipment: Shipment, provider: tracking.Provider, carrier_code: str) -> 
 @transaction.atomic
 def note_steps(*, shipment_id: int, steps: Iterable[tracking.Step], source: str, actor: str = "") -> int:
     """Keep what is new of a parcel's steps, move its state, and let follow what follows; returns how many were new.
+    What orders travel in one parcel, each hears it.
 
-    Locks: order. Idempotent on: (parcel, moment, text). Publishes: ParcelSigned, once per parcel. Raises NoSuchOrder.
+    Locks: orders. Idempotent on: (parcel, moment, text). Publishes: ParcelSigned, once per order of it. Raises
+    NoSuchOrder.
     """
-    order_id = Shipment.objects.filter(pk=shipment_id).values_list("order_id", flat=True).first()
-    order = lock_row(Order.objects.filter(pk=order_id)) if order_id else None
-    if order is None:
+    asked = Shipment.objects.filter(pk=shipment_id).values_list("leader_id", flat=True).first()
+    every = Shipment.objects.filter(Q(pk=asked or shipment_id) | Q(leader=asked or shipment_id))
+    (orders,) = lock_rows(Order.objects.filter(pk__in=every.values("order_id")))
+    if not orders:
         raise NoSuchOrder(_("This parcel does not exist."))
+    parcels = dict(every.values_list("order_id", "pk"))
+    new = {parcels[order.pk]: _note(order, parcels[order.pk], list(steps), source, actor) for order in orders}
+    return new[shipment_id]
+
+
+def _note(order: Order, shipment_id: int, steps: list[tracking.Step], source: str, actor: str) -> int:
+    """The same for one order's row of the parcel, under the order's lock."""
     moment = clock.now()
     rows = [
         TrackingEvent(
@@ -103,7 +121,7 @@ def note_steps(*, shipment_id: int, steps: Iterable[tracking.Step], source: str,
             actor=actor,
             noted_at=moment,
         )
-        for step in list(steps)[:MOST_EVENTS]
+        for step in steps[:MOST_EVENTS]
     ]
     known = set(TrackingEvent.objects.filter(shipment_id=shipment_id).values_list("at", "text"))
     fresh = {(row.at, row.text): row for row in rows if (row.at, row.text) not in known}
@@ -167,9 +185,9 @@ def type_step(*, shipment_id: int, state: str, text: str, by: str, at: datetime 
 
 def ask_again(*, shipment_ids: Iterable[int]) -> int:
     """Ask about these parcels with the next round, whatever their turn; returns how many."""
-    return Shipment.objects.filter(pk__in=list(shipment_ids), order__status=Order.SHIPPED).update(
-        next_ask_at=clock.now(), asked_in_vain=0
-    )
+    chosen = Shipment.objects.filter(pk__in=list(shipment_ids))
+    leaders = chosen.annotate(first=Coalesce("leader_id", "pk")).values("first")
+    return Shipment.objects.filter(_waited(), pk__in=leaders).update(next_ask_at=clock.now(), asked_in_vain=0)
 
 
 def add_usual_carriers() -> int:

@@ -22,6 +22,7 @@ from core import clock
 from core.audits import run_audit
 from crm import queries as crm_queries
 from crm.models import Activity, Identity, Member, MemberStats, Store
+from shop import queries
 from shop.models import (
     AfterSale,
     Booking,
@@ -29,6 +30,7 @@ from shop.models import (
     CouponGrant,
     Fulfilment,
     Invoice,
+    MemberPrice,
     Offer,
     OfferWaiting,
     Order,
@@ -94,6 +96,13 @@ def test_the_demo_is_complete_adds_up_and_stays_when_loaded_again(place: Path, c
     assert sorted(offer.left for offer in Offer.objects.filter(kind="flash")) == [0, 20, 43]
     assert OfferWaiting.objects.count() == 5
     star = Member.objects.get(identities__value=people.STAR_OPENID)
+    assert star.tier == "金卡"
+    assert MemberPrice.objects.filter(tier="金卡").count() == 3
+    assert [
+        order.can_pay(clock.now()) for order in Order.objects.filter(member=star, presale__isnull=False)
+    ] == [True]
+    assert Order.objects.filter(deposit_paid_at__isnull=False, paid_at__isnull=True).count() == 4
+    assert queries.with_companions(Fulfilment.objects.all()).filter(companions_count=2).count() == 3
     assert {"paid", "shipped", "received"} <= set(
         Order.objects.filter(member=star).values_list("status", flat=True)
     )

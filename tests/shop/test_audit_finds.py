@@ -206,6 +206,11 @@ CASES = [
     ),
     *of("shop.what_was_shipped_has_its_parcel", "DELETE FROM shop_shipment"),
     *of(
+        "shop.orders_in_one_parcel_belong_together",
+        """UPDATE shop_shipment SET next_ask_at = NULL, leader_id = (SELECT min(id) FROM shop_shipment)
+        WHERE id = (SELECT max(id) FROM shop_shipment)""",
+    ),
+    *of(
         "shop.parcels_are_where_their_latest_event_is",
         "UPDATE shop_shipment SET state = 'transit'",
         "DELETE FROM shop_trackingevent",

@@ -181,7 +181,7 @@ def test_badges_of_a_product_name_what_runs_for_it() -> None:
     promotion(title="本类", priority=5).categories.add(shelf)
     promotion(title="别的").products.add(builders.sku().product)
     promotion(title="草稿", is_active=False)
-    assert queries.promotion_badges(sku.product_id) == ["本类", "全场"]
+    assert [one.title for one in queries.promotion_badges(sku.product_id)] == ["本类", "全场"]
 
 
 def test_an_order_is_what_the_quote_said_with_promotion_coupon_offer_and_gift_written_to_the_fen() -> None:
