@@ -9,6 +9,9 @@ from unfold.admin import ModelAdmin
 class BaseAdmin(ModelAdmin):
     """unfold's page with our habits: no full counts on big tables, filters that stay, compressed fields."""
 
+    empty_hint: Any = ""
+    """What an empty list says of how its first row comes to be."""
+
     list_per_page = 50
     show_full_result_count = False
     list_filter_submit = False

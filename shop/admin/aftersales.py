@@ -164,6 +164,7 @@ class WaitingFilter(admin.SimpleListFilter):
 
 @admin.register(AfterSale)
 class AfterSaleAdmin(ReadOnlyAdmin):
+    empty_hint = _("Requests for refunds, returns and exchanges appear here.")
     list_display = ["number", "buyer", "kind", "goods", "amount", "state", "due_at", "applied_at"]
     list_filter = [WaitingFilter, "status", "kind"]
     list_select_related = ["order__member"]

@@ -319,6 +319,7 @@ class CancelForm(BaseDialogForm):
 
 @admin.register(Booking)
 class BookingAdmin(ReadOnlyAdmin):
+    empty_hint = _("Bookings appear here when members choose a time of a bookable service.")
     list_display = ["code", "member", "service", "store", "when", "state_shown", "booked_at"]
     list_filter = ["state", SlotDaysFilter, "slot__service", "slot__store"]
     list_select_related = ["member", "slot__service", "slot__store"]

@@ -279,6 +279,7 @@ class CouponAdmin(BaseAdmin):
 
 @admin.register(CouponGrant)
 class CouponGrantAdmin(ReadOnlyAdmin):
+    empty_hint = _("Coupons that members hold appear here once a coupon is given out.")
     list_display = ["coupon", "member", "shown_state", "granted_at", "expires_at", "order", "used_at"]
     list_filter = ["state", ("coupon", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["coupon", "member", "order"]

@@ -62,6 +62,7 @@ class RerouteForm(BaseDialogForm):
 
 @admin.register(Fulfilment)
 class FulfilmentAdmin(TogetherActions, ReadOnlyAdmin):
+    empty_hint = _("Paid orders appear here, each at the store that hands its goods over.")
     list_display = ["number", "store", "kind", "status", "buyer", "goods", "together", "created_at"]
     list_filter = ["state", "kind", TogetherFilter, "store"]
     search_fields = ["order__number"]
@@ -345,6 +346,8 @@ admin.site.register(Stock, StockActions)
 @admin.register(LowStock)
 class LowStockAdmin(ReadOnlyAdmin):
     """What should be ordered or brought from another store: no more available than the safety stock."""
+
+    empty_hint = _("No SKU is below its safety stock.")
 
     list_display = ["goods", "code", "store", "available_count", "kept_back", "in_other_stores"]
     list_filter = ["store"]

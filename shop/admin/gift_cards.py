@@ -146,6 +146,7 @@ class GiftCardBatchAdmin(ReadOnlyAdmin):
 
 @admin.register(GiftCard)
 class GiftCardAdmin(ReadOnlyAdmin):
+    empty_hint = _("Make a batch of gift cards first; its cards appear here.")
     list_display = ["code_end", "batch", "value", "condition", "member", "bound_at", "expires_at"]
     list_filter = ["state", "batch"]
     list_select_related = ["batch", "member"]

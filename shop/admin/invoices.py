@@ -79,6 +79,7 @@ class RefundedSinceFilter(admin.SimpleListFilter):
 
 @admin.register(Invoice)
 class InvoiceAdmin(BaseAdmin):
+    empty_hint = _("Invoices that shoppers ask for appear here.")
     form = IssueForm
     list_display = ["payer", "kind", "amount", "state", "order", "number", "requested_at"]
     list_filter = ["status", "kind", RefundedSinceFilter]

@@ -31,6 +31,7 @@ class ReachedFilter(admin.SimpleListFilter):
 
 @admin.register(ProductTally)
 class ProductTallyAdmin(ReadOnlyAdmin):
+    empty_hint = _("What members have bought of goods with a limit per member is counted here.")
     list_display = ["product", "member", "taken", "limit", "state"]
     list_filter = [ReachedFilter, ("product", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["product", "member"]

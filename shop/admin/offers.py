@@ -175,6 +175,7 @@ class OfferAdmin(BaseAdmin):
 
 @admin.register(OfferWaiting)
 class OfferWaitingAdmin(ReadOnlyAdmin):
+    empty_hint = _("Shoppers who join the waiting list of a sold-out offer appear here.")
     list_display = ["offer", "member", "joined_at", "told_at", "outcome_words"]
     list_filter = [("told_at", admin.EmptyFieldListFilter), ("offer", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["offer", "member"]

@@ -113,6 +113,7 @@ class PaymentAdmin(ReadOnlyAdmin):
 
 @admin.register(Refund)
 class RefundAdmin(ReadOnlyAdmin):
+    empty_hint = _("Money that goes back appears here, with what WeChat says of it.")
     list_display = [
         "out_refund_no",
         "order",

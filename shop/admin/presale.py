@@ -153,6 +153,7 @@ class StageFilter(admin.SimpleListFilter):
 
 @admin.register(PresaleOrder)
 class PresaleOrderAdmin(ReadOnlyAdmin):
+    empty_hint = _("Orders appear here when somebody orders presale goods.")
     list_display = [
         *("order", "buyer", "offer", "stage", "deposit", "balance"),
         *("window", "ships_by"),

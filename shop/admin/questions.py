@@ -28,6 +28,7 @@ class QuestionAnswerForm(BaseDialogForm):
 
 @admin.register(Question)
 class QuestionAdmin(ReadOnlyAdmin):
+    empty_hint = _("Shoppers' questions on product pages appear here to be answered.")
     list_display = ["text", "product", "member", "state_shown", "answer_shown", "asked_at"]
     list_filter = ["state"]
     list_select_related = ["product", "member"]

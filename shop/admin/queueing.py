@@ -15,6 +15,7 @@ from shop.models import QueueTicket
 
 @admin.register(QueueTicket)
 class QueueTicketAdmin(ReadOnlyAdmin):
+    empty_hint = _("Numbers appear here when members check in or take one in a store.")
     list_display = [
         *("number_shown", "service", "store", "day", "guest_shown", "state_shown"),
         *("taken_at", "called_at", "waited", "done_by"),

@@ -45,6 +45,8 @@ class BillForm(forms.ModelForm):
 class BillAdmin(ReadOnlyAdmin):
     """Bills come by themselves; adding one fetches an earlier day."""
 
+    empty_hint = _("WeChat's bill of a day is fetched the next morning and compared with the payments.")
+
     form = BillForm
     list_display = [
         "day",
@@ -146,6 +148,7 @@ class NoteForm(BaseDialogForm):
 
 @admin.register(BillDifference)
 class BillDifferenceAdmin(ReadOnlyAdmin):
+    empty_hint = _("No difference: WeChat's bills and the payments agree.")
     list_display = [
         "number",
         "bill",

@@ -39,6 +39,7 @@ class ServiceRulesAdmin(BaseAdmin):
 
 @admin.register(PaymentReminder)
 class PaymentReminderAdmin(ReadOnlyAdmin):
+    empty_hint = _("Who orders and does not pay is reminded once, within the touch policy.")
     list_display = ["at", "order", "outcome", "way", "why", "paid_after"]
     list_filter = ["state", ("at", RangeDateTimeFilter)]
     list_filter_submit = True

@@ -70,6 +70,7 @@ class AnsweredFilter(admin.SimpleListFilter):
 
 @admin.register(Review)
 class ReviewAdmin(ReadOnlyAdmin):
+    empty_hint = _("Reviews appear here for moderation when shoppers write them.")
     list_display = ["product", "stars_shown", "words", "pictures", "member", "state_shown", "written_at"]
     list_filter = ["state", "stars", PhotoFilter, AnsweredFilter]
     search_fields = ["text", "product__name", "line__order__number"]
@@ -218,6 +219,8 @@ def _back(object_id: str) -> HttpResponse:
 @admin.register(StockNotice)
 class StockNoticeAdmin(ReadOnlyAdmin):
     """Who waits for what: many rows of one product say what to order again."""
+
+    empty_hint = _("Shoppers who want to hear when sold-out goods are back appear here.")
 
     list_display = ["product", "member", "state", "reason", "asked_at", "ended_at"]
     list_filter = ["state"]

@@ -60,6 +60,8 @@ class CreditForm(forms.ModelForm):
 class StoredValueCreditAdmin(ReadOnlyAdmin):
     """Add permission is enough to credit; nobody changes a credit afterwards."""
 
+    empty_hint = _("Stored value that members bought or were given appears here.")
+
     form = CreditForm
     list_display = ["member", "principal", "bonus", "reason", "done_by", "at"]
     list_filter = [("at", RangeDateTimeFilter)]

@@ -50,6 +50,7 @@ class EventInline(FactInline):
 
 @admin.register(Shipment)
 class ShipmentAdmin(ReadOnlyAdmin):
+    empty_hint = _("Parcels appear here when orders are sent from the fulfilments.")
     list_display = ["tracking_number", "carrier", "order", "where", "shipped_at", "signed_at", "done_by"]
     list_filter = ["state", "carrier"]
     list_select_related = ["order"]

@@ -161,6 +161,8 @@ class GoodsTermsAdmin(BaseAdmin):
 class VirtualCodeAdmin(ReadOnlyAdmin):
     """Codes as facts: whole they are shown to their buyers only."""
 
+    empty_hint = _("Upload codes on the page of virtual goods; each is handed out once.")
+
     list_display = ["ending", "sku", "condition", "order", "given_at", "added_at"]
     list_filter = ["state"]
     list_select_related = ["sku", "line__order"]

@@ -33,6 +33,7 @@ class ExtendForm(BaseDialogForm):
 
 @admin.register(Voucher)
 class VoucherAdmin(ReadOnlyAdmin):
+    empty_hint = _("Vouchers appear here when service goods are paid; staff redeem them in the store.")
     list_display = ["code_end", "goods", "condition", "order", "expires_at", "redeemed_at", "store", "actor"]
     list_filter = ["state", "store", ("expires_at", admin.DateFieldListFilter)]
     list_select_related = ["line__order__member", "line__sku", "store"]

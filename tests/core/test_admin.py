@@ -181,3 +181,12 @@ def test_every_page_of_the_system_is_chinese(office: Client) -> None:
     page = text(office.get(reverse("admin:core_job_changelist")))
     for english in ["Type to search", "Apply Filters", "No results found", "Select all rows", "Search apps"]:
         assert english not in page
+
+
+def test_an_empty_list_says_why(office: Client) -> None:
+    page = reverse("admin:shop_voucher_changelist")
+    nothing_yet, nothing_fits = text(office.get(page)), text(office.get(page, {"q": "404404404404"}))
+    assert "还没有服务券" in nothing_yet
+    assert "由店员在门店核销" in nothing_yet
+    assert "没有符合搜索和筛选条件的记录" in nothing_fits
+    assert "还没有服务券" not in nothing_fits
