@@ -131,12 +131,12 @@ def in_order(spec: Mapping[str, str], name: str) -> dict[str, str]:
 # --- What a shopper asks for ------------------------------------------------------------------------------------
 
 
-def words_query(text: str) -> str:
-    """A tsquery that wants every word: Latin by prefix (a word, pinyin or initials), Chinese by its bigrams.
+def words_query(text: str) -> tuple[str, ...]:
+    """The tsqueries that all have to hold: Latin by prefix (a word, pinyin or initials), Chinese by its bigrams.
 
     The little 子 of 裙子 and 裤子 does not matter: 裙子 finds 连衣裙. Empty: nothing to look for.
     """
-    return " & ".join(_word_query(word) for word in rules.words_of(text[:100])[:8])
+    return tuple(_word_query(word) for word in rules.words_of(text[:100])[:8])
 
 
 def _word_query(word: str) -> str:
@@ -152,36 +152,41 @@ def _word_query(word: str) -> str:
     return f"(({exact}) | {_word_query(word[:-1])})"
 
 
-def sounds_query(text: str) -> str:
+def sounds_query(text: str) -> tuple[str, ...]:
     """What sounds like the words: 连衣群 asks for lianyiqun. Empty when there is no Chinese in it."""
     words = rules.words_of(text[:100])[:8]
     if all(word.isascii() for word in words):
-        return ""
-    parts = []
-    for word in words:
-        sound = word if word.isascii() else sound_of(word)
-        if sound:
-            parts.append(f"'{sound[:SOUND_LENGTH]}':*")
-    return " & ".join(parts)
+        return ()
+    sounds = (word if word.isascii() else sound_of(word) for word in words)
+    return tuple(f"'{sound[:SOUND_LENGTH]}':*" for sound in sounds if sound)
 
 
-def marks_query(filters: Filters, *, without: str = "") -> str:
-    """The tsquery of category, brands and values; `without` leaves one group out ("brand" or "a7") for its counts."""
-    groups = []
+def mark_groups(filters: Filters) -> dict[str, str]:
+    """The tsqueries of category, brands and values by their facet: "" for the category, "brand", "a7"."""
+    groups = {}
     if filters.category_id is not None:
-        groups.append(f"'=c{filters.category_id}'")
-    if filters.brand_ids and without != "brand":
-        groups.append(_either(f"'=b{pk}'" for pk in filters.brand_ids[:MAX_CHOICES]))
+        groups[""] = f"'=c{filters.category_id}'"
+    if filters.brand_ids:
+        groups["brand"] = _either(f"'=b{pk}'" for pk in filters.brand_ids[:MAX_CHOICES])
     for attribute_id, chosen in filters.values.items():
-        if chosen and without != f"a{attribute_id}":
-            groups.append(_either(f"'=v{pk}'" for pk in chosen[:MAX_CHOICES]))
-    return " & ".join(groups)
+        if chosen:
+            groups[f"a{attribute_id}"] = _either(f"'=v{pk}'" for pk in chosen[:MAX_CHOICES])
+    return groups
+
+
+def all_but_one(groups: Sequence[str]) -> str:
+    """The tsquery of what fits all of several filters, or all but any one of them. Empty: that is everything."""
+    if len(groups) < 2:
+        return ""
+    return _either(
+        "(" + " & ".join((*groups[:number], *groups[number + 1 :])) + ")" for number in range(len(groups))
+    )
 
 
 def _either(terms: Iterable[str]) -> str:
     return "(" + " | ".join(terms) + ")"
 
 
-def both(*queries: str) -> str:
-    """Several tsqueries that all have to hold; empty ones do not count."""
-    return " & ".join(f"({query})" for query in queries if query)
+def all_of(queries: Iterable[str]) -> str:
+    """One tsquery of several that all have to hold; empty when there are none."""
+    return " & ".join(queries)

@@ -280,7 +280,9 @@ class ProductAdmin(BaseAdmin):
             return queryset, False
         if not words:
             return queryset.none(), False
-        return queryset.extra(where=["shop_product.search @@ %s::tsquery"], params=[words]), False
+        return queryset.extra(
+            where=["shop_product.search @@ %s::tsquery"], params=[finding.all_of(words)]
+        ), False
 
     @display(description=_("product"), header=True, ordering="name")
     def shown(self, product: Product) -> list[Any]:

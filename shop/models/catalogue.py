@@ -154,8 +154,15 @@ class Product(models.Model):
         ]
         indexes = [
             GinIndex(fields=["search"], name="product_search"),
-            models.Index(fields=["min_price_fen"], name="product_by_price", condition=Q(status="on_sale")),
-            models.Index(fields=["sold_count"], name="product_by_sales", condition=Q(status="on_sale")),
+            models.Index(
+                fields=["min_price_fen", "-id"], name="product_by_price", condition=Q(status="on_sale")
+            ),
+            models.Index(
+                fields=["max_price_fen"], name="product_by_top_price", condition=Q(status="on_sale")
+            ),
+            models.Index(
+                fields=["-sold_count", "-id"], name="product_by_sales", condition=Q(status="on_sale")
+            ),
             models.Index(
                 fields=["on_shelf_at"], name="products_to_shelve", condition=Q(on_shelf_at__isnull=False)
             ),

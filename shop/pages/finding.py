@@ -122,8 +122,8 @@ def filters(request: HttpRequest) -> HttpResponse:
         "frame": frame,
         "place": place,
         "groups": [_group(facet, chosen) for facet in counts.groups],
-        "total": f"{counts.total}+" if counts.is_capped else str(counts.total),
-        "in_stock": counts.in_stock,
+        "total": _pieces(counts.total, counts.is_estimated),
+        "in_stock": _pieces(counts.in_stock, counts.is_estimated),
         "low": finding_filters.yuan(chosen.low_fen),
         "high": finding_filters.yuan(chosen.high_fen),
         "least": finding_filters.yuan(counts.least_fen // 100 * 100),
@@ -158,9 +158,16 @@ def _group(facet: queries.Facet, chosen: finding.Filters) -> dict[str, Any]:
     return {
         "key": facet.key,
         "name": facet.name or _("Brand"),
-        "boxes": [(value, value.pk in ticked) for value in facet.values],
+        "boxes": [
+            (value, _pieces(value.count, facet.is_estimated), value.pk in ticked) for value in facet.values
+        ],
         "is_open": bool(ticked),
     }
+
+
+def _pieces(count: int, is_estimated: bool) -> str:
+    """How many fit: "12", or "about 3,400" from a sample."""
+    return _("about %(count)s") % {"count": f"{count:,}"} if is_estimated else str(count)
 
 
 def _recent_words(request: HttpRequest) -> list[str]:

@@ -157,7 +157,7 @@ def product_list(
     if category is not None:
         filters = replace(filters, category_id=category)
     sort = sort if sort in SORTS else "default"
-    given: dict[str, Any] = {"limit": page_size + 1}
+    given: dict[str, Any] = {"limit": page_size + 1, "low": None, "high": None}
     conditions = matching(search, filters, given, by_sound=by_sound)
     if conditions is None:
         return ProductPage(rows=[], after="")
@@ -167,9 +167,9 @@ def product_list(
         order, key = "array_position(%(only)s::bigint[], p.id)", "p.id"
         chosen = f"{_found(conditions)} ORDER BY {order} LIMIT %(limit)s"
     elif search.strip() and not by_sound and sort == "default" and keyset.values(after, 2) is None:
-        order, key, chosen = _by_name(search, conditions, after, given)
+        order, key, chosen = _by_name(search, filters, after, given)
     else:
-        order, key, chosen = _by_sort(sort, conditions, after, given)
+        order, key, chosen = _by_sort(sort, conditions, filters, after, given)
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -203,18 +203,35 @@ def product_list(
     )
 
 
+_COLUMNS = "p.id, p.name, p.subtitle, p.min_price_fen, p.max_price_fen, p.sold_count, p.sort"
+
+
 def _found(conditions: str) -> str:
+    return f"SELECT {_COLUMNS} FROM shop_product p WHERE {conditions}"  # noqa: S608  only our own words are pasted in
+
+
+def _listed(sort: str, filters: finding.Filters, place: tuple[int, ...] | None, given: dict[str, Any]) -> str:
+    """Products by words and marks, through the function that looks which index is the cheaper way to them."""
+    value, pk = (place[0], place[-1]) if place else (None, None)
+    given.update(by=sort, in_stock=filters.in_stock, from_value=value, from_id=pk)
     return f"""
-        SELECT p.id, p.name, p.subtitle, p.min_price_fen, p.max_price_fen, p.sold_count, p.sort
-        FROM shop_product p WHERE {conditions}
+        SELECT {_COLUMNS}, l.place
+        FROM shop_listed(%(by)s, %(parts)s::tsquery[], %(low)s, %(high)s, %(in_stock)s,
+                         %(from_value)s, %(from_id)s, %(most)s) WITH ORDINALITY AS l(id, place)
+        JOIN shop_product p ON p.id = l.id
     """  # noqa: S608  only our own words are pasted in
 
 
-def _by_sort(sort: str, conditions: str, after: str, given: dict[str, Any]) -> tuple[str, str, str]:
+def _by_sort(
+    sort: str, conditions: str, filters: finding.Filters, after: str, given: dict[str, Any]
+) -> tuple[str, str, str]:
     """(order, columns of the cursor, products of one page) in the order of one column and the id."""
     column, is_falling = SORTS[sort]
     if column is None:
         order, key, behind = "p.id DESC", "p.id", "p.id < %(id)s"
+    elif sort == "-price":  # the index on prices backwards: the oldest first among equals
+        order, key = f"p.{column} DESC, p.id", f"p.{column}, p.id"
+        behind = f"p.{column} <= %(value)s AND (p.{column} < %(value)s OR p.id > %(id)s)"
     elif is_falling:
         order, key = f"p.{column} DESC, p.id DESC", f"p.{column}, p.id"
         behind = f"(p.{column}, p.id) < (%(value)s, %(id)s)"
@@ -222,19 +239,29 @@ def _by_sort(sort: str, conditions: str, after: str, given: dict[str, Any]) -> t
         order, key = f"p.{column}, p.id DESC", f"p.{column}, p.id"
         behind = f"p.{column} >= %(value)s AND (p.{column} > %(value)s OR p.id < %(id)s)"
     place = keyset.values(after, 1 if column is None else 2)
+    if "parts" in given:
+        given["most"] = given["limit"]
+        return order, key, _listed(sort, filters, place, given)
     if place is not None:
         conditions += f" AND {behind}"
         given.update(value=place[0], id=place[-1])
     return order, key, f"{_found(conditions)} ORDER BY {order} LIMIT %(limit)s"
 
 
-def _by_name(search: str, conditions: str, after: str, given: dict[str, Any]) -> tuple[str, str, str]:
+def _by_name(
+    search: str, filters: finding.Filters, after: str, given: dict[str, Any]
+) -> tuple[str, str, str]:
     """The same, but what carries the words in its name, as typed, comes before what is found by category or code.
 
     Among the first ROWS_BY_NAME of the shelf only, so that a word that thousands carry needs no sorting of thousands.
     """
     order = "p.is_beyond, p.is_other, p.sort DESC, p.id DESC"
-    given.update(typed=search.strip()[:100], by_name=ROWS_BY_NAME)
+    given.update(
+        typed=search.replace("\x00", "").strip()[:100],
+        by_name=ROWS_BY_NAME,
+        most=ROWS_BY_NAME + given["limit"],
+    )
+    products = _listed("default", filters, None, given)
     place = keyset.values(after, 3)
     behind = ""
     if place is not None:
@@ -247,35 +274,36 @@ def _by_name(search: str, conditions: str, after: str, given: dict[str, Any]) ->
         "p.is_beyond, p.is_other, p.sort, p.id",
         f"""
         SELECT * FROM (
-            SELECT p.*, place > %(by_name)s AS is_beyond,
-                   place <= %(by_name)s AND strpos(lower(p.name), lower(%(typed)s)) = 0 AS is_other
-            FROM (
-                SELECT p.*, row_number() OVER () AS place FROM (
-                    {_found(conditions)} ORDER BY p.sort DESC, p.id DESC LIMIT %(by_name)s + %(limit)s
-                ) p
-            ) p
+            SELECT p.*, p.place > %(by_name)s AS is_beyond,
+                   p.place <= %(by_name)s AND strpos(lower(p.name), lower(%(typed)s)) = 0 AS is_other
+            FROM ({products}) p
         ) p {behind} ORDER BY {order} LIMIT %(limit)s
         """,  # noqa: S608  only our own words are pasted in
     )
 
 
+def asked_words(search: str, *, by_sound: bool = False) -> tuple[str, ...] | None:
+    """What is asked for by words; None: nothing can be found, because what was typed has no word in it."""
+    if not search.strip():
+        return ()
+    return (finding.sounds_query(search) if by_sound else finding.words_query(search)) or None
+
+
 def matching(
-    search: str, filters: finding.Filters, given: dict[str, Any], *, by_sound: bool = False, without: str = ""
+    search: str, filters: finding.Filters, given: dict[str, Any], *, by_sound: bool = False
 ) -> str | None:
     """The condition on shop_product p for words and filters; its values are added to `given`.
 
-    None: nothing can be found, because what was typed has no word in it. `without` leaves one filter out.
+    None: nothing can be found, because what was typed has no word in it.
     """
-    words = ""
-    if search.strip():
-        words = finding.sounds_query(search) if by_sound else finding.words_query(search)
-        if not words:
-            return None
+    words = asked_words(search, by_sound=by_sound)
+    if words is None:
+        return None
     conditions = ["p.status = 'on_sale'"]
-    wanted = finding.both(words, finding.marks_query(filters, without=without))
-    if wanted:
+    parts = [*words, *finding.mark_groups(filters).values()]
+    if parts:
         conditions.append("p.search @@ %(wanted)s::tsquery")
-        given["wanted"] = wanted
+        given.update(wanted=finding.all_of(parts), parts=parts)
     if filters.low_fen is not None:
         conditions.append("p.max_price_fen >= %(low)s")
         given["low"] = filters.low_fen

@@ -1,6 +1,7 @@
 """Finding: by Chinese words, pinyin, brand, code; filters with their counts; what was mistyped."""
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -102,7 +103,7 @@ def test_counts_leave_their_own_filter_out(shelves, django_assert_num_queries):
     chosen = finding.Filters(brand_ids=(shelves["pond"].pk,))
     with django_assert_num_queries(1):
         counts = queries.facets(search="裙", filters=chosen)
-    assert (counts.total, counts.is_capped, counts.in_stock) == (2, False, 2)
+    assert (counts.total, counts.is_estimated, counts.in_stock) == (2, False, 2)
     assert (counts.least_fen, counts.most_fen) == (39_900, 129_900)
     shown = {group.key: {value.name: value.count for value in group.values} for group in counts.groups}
     material, colour = f"a{shelves['silk'].attribute_id}", f"a{shelves['blue'].attribute_id}"
@@ -248,7 +249,11 @@ def test_what_contains_the_typed_text_has_all_its_words(name, typed):
         text.replace("子", "").replace("儿", "") for text in (name, typed)
     )  # 裙子 also asks for 裙
     tokens = set(rules.search_tokens([f"{name} {typed}"]))
-    wanted = [part.strip("'") for part in finding.words_query(typed).replace(":*", "").split(" & ") if part]
+    wanted = [
+        part.strip("'")
+        for part in finding.all_of(finding.words_query(typed)).replace(":*", "").split(" & ")
+        if part
+    ]
     if len(wanted) < 8:
         assert set(wanted) <= tokens
 
@@ -257,8 +262,112 @@ def test_what_contains_the_typed_text_has_all_its_words(name, typed):
 @given(st.text())
 def test_a_query_is_made_of_harmless_words_only(typed):
     for query in (finding.words_query(typed), finding.sounds_query(typed)):
-        bare = query.replace("(", "").replace(")", "").replace(" | ", " & ")
+        bare = finding.all_of(query).replace("(", "").replace(")", "").replace(" | ", " & ")
         for part in bare.split(" & "):
             word = part.removesuffix(":*")
             assert word == "" or (word[0] == word[-1] == "'" and len(word) > 2)
             assert not set(word[1:-1]) & set("'\\&|!():* ")
+
+
+ODD = [
+    "\x00裙\x00", "' '\\' \\", "裙:* !裙 a & b | c ((( <-> <2>", "% _ =c1 =", "䥿䥿", "\ufeff\u202e裙\x1f\x85\u2028",
+    "👩‍👩‍👧 裙 👗",
+    "ﬁ ½ Ⅷ ㍿ ｌｙｑ ß", "\u0300" * 60, "İ" * 50,
+    "长" * 10_000, "s" * 10_000, "sh zh xi lu an yi ba do qi", "子儿", "𠀀𪛖\U0010ffff",
+    "٣٤٥ 1e9 -1 NaN", "<script>{{ 7*7 }}%00 %s %(a)s",
+]  # fmt: skip
+PLANES = ["".join(map(chr, range(start, start + 50))) for start in range(0x20, 0x11_0000, 0x4_E11)]
+
+
+def test_whatever_is_typed_gets_an_answer(shelves, client, admin_client):
+    for typed in ODD:
+        for name in ("search", "suggest", "filters"):
+            assert client.get(reverse(f"shop:{name}"), {"q": typed}).status_code == 200, (name, typed)
+    for typed in ODD[:6]:
+        assert admin_client.get(reverse("admin:shop_product_changelist"), {"q": typed}).status_code == 200
+    for typed in ODD + PLANES:
+        for by_sound in (False, True):
+            queries.product_list(search=typed, by_sound=by_sound)
+        queries.facets(search=typed), queries.suggestions(typed), queries.meant(typed)
+    for after in ("-1", "9" * 18, "9" * 18 + "_" + "9" * 18, "-" + "9" * 18 + "_1", "1_1_1", "1_2_3_4", "²"):
+        for sort in ORDERS:
+            queries.product_list(search="裙", sort=sort, after=after)
+        asked = {"q": "裙", "after": after}
+        assert client.get(reverse("shop:search"), asked, headers={"HX-Request": "true"}).status_code == 200
+
+
+@pytest.fixture
+def large_shop(db):
+    """18,000 products as the database makes them: `even` and `odd` never meet, `some` is in every 50th, `seldom` in 41,
+    `late` and `later` are at the end of the shelf (beyond what a walk looks at, within it), but thousands."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SET LOCAL session_replication_role = replica;  -- without a history of each
+            INSERT INTO shop_brand (name, aliases, logo, story, position, is_active)
+                SELECT 'B' || n, '', '', '', n, true FROM generate_series(1, 3) n;
+            INSERT INTO shop_product (name, subtitle, status, detail, sort, min_price_fen, max_price_fen, sold_count,
+                                      search, brand_id, is_in_stock, created_at, updated_at)
+            SELECT 'N' || n, '', 'on_sale', '', -(n / 7), n / 5, n / 5, 20000 - n / 3,
+                   array_to_tsvector(array_remove(ARRAY[
+                       '=', '=b' || b.ids[1 + n % 3],
+                       CASE WHEN n % 2 = 0 THEN 'even' ELSE 'odd' END,
+                       CASE WHEN n % 449 = 7 THEN 'seldom' END, CASE WHEN n % 50 = 3 THEN 'some' END,
+                       CASE WHEN n > 12500 THEN 'late' END, CASE WHEN n > 9000 THEN 'later' END
+                   ], NULL)), b.ids[1 + n % 3], n % 4 > 0, now(), now()
+            FROM generate_series(1, 18000) n, (SELECT array_agg(id ORDER BY id) AS ids FROM shop_brand) b;
+            SET LOCAL session_replication_role = origin; ANALYZE shop_product
+            """
+        )
+
+
+ORDERS = {
+    "default": "sort DESC, id DESC",
+    "new": "id DESC",
+    "price": "min_price_fen, id DESC",
+    "-price": "min_price_fen DESC, id",
+    "sold": "sold_count DESC, id DESC",
+}
+
+
+def test_a_large_shop_is_listed_in_order_and_counted(large_shop, django_assert_num_queries):
+    cheap = finding.Filters(low_fen=2_600, high_fen=2_700, in_stock=True)
+    for typed, filters, conditions in [
+        ("even", finding.ALL, "search @@ 'even'"),
+        ("seldom", finding.ALL, "search @@ 'seldom'"),
+        ("some", finding.ALL, "search @@ 'some'"),
+        ("late", finding.ALL, "search @@ 'late:*'"),
+        ("latex", finding.ALL, "false"),
+        ("later", finding.ALL, "search @@ 'later'"),
+        ("even odd", finding.ALL, "false"),
+        ("od so se", finding.ALL, "search @@ 'odd & some & seldom'"),
+        ("even", cheap, "search @@ 'even' AND min_price_fen BETWEEN 2600 AND 2700 AND is_in_stock"),
+    ]:
+        for sort, order in ORDERS.items():
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT id FROM shop_product WHERE {conditions} ORDER BY {order} LIMIT 60")
+                wanted = [row[0] for row in cursor.fetchall()]
+            shown, after = [], ""
+            for _page in range(3):
+                with django_assert_num_queries(1):
+                    page = queries.product_list(search=typed, sort=sort, filters=filters, after=after)
+                shown += [row.pk for row in page.rows]
+                after = page.after
+                if not after:
+                    break
+            assert shown == wanted, (typed, sort)
+
+    with django_assert_num_queries(1):
+        counts = queries.facets(search="even")
+    assert counts.is_estimated
+    assert 8_000 <= counts.total <= 10_000
+    assert [len(group.values) for group in counts.groups] == [3]
+    assert all(2_400 <= value.count <= 3_600 for group in counts.groups for value in group.values)
+    first = Brand.objects.order_by("pk")[0].pk
+    counts = queries.facets(search="seldom", filters=finding.Filters(brand_ids=(first,)))
+    by_brand = [value.count for value in counts.groups[0].values]
+    assert (counts.is_estimated, counts.total, sum(by_brand)) == (False, by_brand[0], 41)
+    mixed = queries.facets(search="even some", filters=cheap)
+    assert (mixed.total, mixed.is_estimated) == (0, False)
+    assert queries.facets(filters=finding.Filters(low_fen=10**9)).total == 0
+    assert [one.name for one in queries.suggestions("seldom")][:3] == ["N7", "N456", "N905"]
