@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shop', '0003_carriers'),
+        ('shop', '0110_gaps'),
     ]
 
     operations = [
