@@ -27,7 +27,7 @@ def order_http_hot() -> Iterator[Figure]:
     sku = seeds.shop()[0]
     cookies = _cookies()
     limits.prepare_orders()
-    rates, ceilings, p50, p99 = [], [], [], []
+    rates, ceilings, p50, p99, client = [], [], [], [], []
     with lab.web(threads=16) as port:
         _placed(port, cookies, _offer(sku, MEMBERS), seconds=2)
         lab.execute(
@@ -39,9 +39,11 @@ def order_http_hot() -> Iterator[Figure]:
             rates.append(rate)
             p50.append(outcome.percentile(0.5))
             p99.append(outcome.percentile(0.99))
+            client.append(round(outcome.client_cores, 2))
         yield figure(
             "order-http-hot", rates, "orders/s", limits=ceilings, limit_is=limits.ORDER_LIMIT_IS,
             buyers=BUYERS, p50_ms=[round(one, 1) for one in p50], p99_ms=[round(one, 1) for one in p99],
+            client_cores=client,
         )  # fmt: skip
         yield figure(
             "order-http-hot-p99", p99, "ms", limits=[P99_MS], limit_is="what a buyer may have to wait"
@@ -60,7 +62,7 @@ def _crowds(port: int, sku: int, cookies: list[str]) -> Iterator[Figure]:
     exact, seconds, refusals, faults = 0, [], [], []
     for number in range(wanted):
         offer = _offer(sku, PIECES)
-        outcome = load.closed_loop(port, _taps(offer, cookies[:CROWD]), connections=BUYERS)
+        outcome = load.closed_loop(port, iter(_taps(offer, cookies[:CROWD])), connections=BUYERS)
         seconds.append(outcome.seconds)
         placed = OfferTake.objects.filter(offer_id=offer).count()
         found = run_audit()[1]
@@ -68,7 +70,7 @@ def _crowds(port: int, sku: int, cookies: list[str]) -> Iterator[Figure]:
             exact += 1
         else:
             faults.append(f"crowd {number}: {placed} orders, {outcome.statuses}, audit {found[:3]}")
-        refused = load.closed_loop(port, _taps(offer, cookies[CROWD : 2 * CROWD]), connections=BUYERS)
+        refused = load.closed_loop(port, iter(_taps(offer, cookies[CROWD : 2 * CROWD])), connections=BUYERS)
         if refused.statuses != {409: CROWD}:
             faults.append(f"crowd {number}: sold out, but {refused.statuses}")
         refusals.append(refused.per_second)
@@ -83,17 +85,18 @@ def _crowds(port: int, sku: int, cookies: list[str]) -> Iterator[Figure]:
 
 
 def _placed(port: int, cookies: list[str], offer: int, *, seconds: float) -> tuple[float, load.Outcome]:
-    outcome = load.closed_loop(port, _taps(offer, cookies), connections=BUYERS, seconds=seconds)
+    outcome = load.closed_loop(port, iter(_taps(offer, cookies)), connections=BUYERS, seconds=seconds)
     if set(outcome.statuses) != {201}:
         raise RuntimeError(f"not every tap placed an order: {outcome.statuses}")
     return outcome.per_second, outcome
 
 
-def _taps(offer: int, cookies: Iterable[str]) -> Iterator[load.Request]:
-    """The form of the product page, once per member."""
+def _taps(offer: int, cookies: Iterable[str]) -> list[load.Request]:
+    """The form of the product page, once per member; written out before the clock runs."""
     from django.middleware.csrf import _mask_cipher_secret
 
     token = _mask_cipher_secret(CSRF)
+    taps = []
     for cookie in cookies:
         form = {"csrfmiddlewaretoken": token, "key": uuid.uuid4().hex}
         headers = {
@@ -103,7 +106,8 @@ def _taps(offer: int, cookies: Iterable[str]) -> Iterator[load.Request]:
             "Origin": "http://127.0.0.1",
             "User-Agent": "Mozilla/5.0 (iPhone) MicroMessenger/8.0",
         }
-        yield load.request("POST", f"/buy/{offer}/", headers=headers, body=urlencode(form).encode())
+        taps.append(load.request("POST", f"/buy/{offer}/", headers=headers, body=urlencode(form).encode()))
+    return taps
 
 
 def _offer(sku: int, pieces: int) -> int:
