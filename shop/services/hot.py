@@ -35,6 +35,7 @@ GONE, LIMIT, CLOSED = "gone", "limit", "closed"
 LOGIN, CHECKOUT = "login", "checkout"
 
 PLAN_SECONDS = 1.0
+LINGER_SECONDS = 0.005
 MOST_PLANS = 2_000
 MOST_OFFERS = 200
 ROUNDS = 3
@@ -125,7 +126,7 @@ def _batcher(offer_id: int) -> Batcher[_Ask, HotAnswer]:
     with _batchers_lock:
         found = _batchers.get(offer_id)
         if found is None:
-            found = _batchers[offer_id] = Batcher(_answer)
+            found = _batchers[offer_id] = Batcher(_answer, linger=LINGER_SECONDS)
             while len(_batchers) > MOST_OFFERS:
                 _batchers.popitem(last=False)
         return found

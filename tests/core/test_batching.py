@@ -1,10 +1,13 @@
 """Callers share a statement when they come together, and none hears of another's failure."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
+from django.db import connection
 
+from core import batching
 from core.batching import Batcher
 
 
@@ -79,3 +82,58 @@ def test_inside_of_a_transaction_nothing_is_shared() -> None:
     batcher = Batcher(slow)
     batcher._is_led = True  # somebody else is writing: who has a transaction open does not wait for her
     assert batcher.submit(1) == 10
+
+
+def test_after_a_crowd_a_batch_waits_for_who_comes_back_but_not_for_long() -> None:
+    slow = Slow()
+    batcher = Batcher(slow, linger=10)
+    together(batcher, [1, 2, 3], slow)
+    first = threading.Thread(target=batcher.submit, args=(4,))
+    first.start()
+    while not batcher._is_gathering:
+        assert first.is_alive()
+        threading.Event().wait(0.005)
+    assert batcher.submit(5) == 50  # as many as last time: nobody lingers any longer
+    first.join(1)
+    assert slow.batches == [[1], [2, 3], [4, 5]]
+    batcher._linger = 0.01
+    assert batcher.submit(6) == 60
+    assert (slow.batches[-1], batcher._crowd, batcher._is_gathering) == ([6], 1, False)
+
+
+@pytest.fixture
+def spare(settings: Any) -> Iterator[list[Any]]:
+    """Connections pass from writer to writer, as in a server."""
+    settings.BATCH_CONNECTIONS = 2
+    yield batching._spare
+    while batching._spare:
+        batching._spare.pop().close()
+
+
+def backend(_asks: Sequence[int] = ()) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return [cursor.fetchone()[0]] * max(len(_asks), 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_hand_on_one_connection_and_keep_their_own(spare: list[Any]) -> None:
+    mine, seen, batcher = backend()[0], [], Batcher(backend)
+
+    def fail(_asks: Sequence[int]) -> list[int]:
+        raise ValueError
+
+    def write() -> None:
+        seen.append(batcher.submit(1))
+        connection.close()
+
+    for _turn in range(3):
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join(10)
+    with pytest.raises(ValueError):
+        Batcher(fail).submit(1)
+    seen.append(batcher.submit(1))
+    assert len(seen) == 4
+    assert len({*seen, mine}) == 2
+    assert (backend()[0], len(spare)) == (mine, 1)
