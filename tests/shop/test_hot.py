@@ -33,12 +33,14 @@ from shop.models import (
     OrderLine,
     OrderLog,
     Product,
+    ProductTally,
+    Refund,
     ShippingRate,
     StockMovement,
 )
 from shop.services import hot, hot_gone
 from tests.shop import builders, instruments
-from tests.shop.test_races import at_once
+from tests.shop.test_races import at_once, one_holds_while_other_waits
 
 CSRF = "b" * 32
 
@@ -266,6 +268,60 @@ def test_the_door_refuses_who_has_no_right() -> None:
     assert Order.objects.count() == 0
 
 
+# --- Money back ----------------------------------------------------------------------------------------------------
+def money_is_back(refunds: list[Refund]) -> None:
+    """As WeChat says it, twice."""
+    for refund in refunds * 2:
+        services.confirm_refund(
+            out_refund_no=refund.out_refund_no,
+            refund_id=f"r-{refund.pk}",
+            status="SUCCESS",
+            refund_fen=refund.amount_fen,
+        )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_whole", [True, False], ids=["whole", "in parts"])
+def test_with_its_money_everything_comes_back(is_whole: bool) -> None:
+    dress = builders.sku(stock=10)
+    flash, member = instruments.offer(dress, quota=1), buyer()
+    instruments.give_points(member, 600)
+    ShippingRate.objects.create(province="", base_fen=800)
+    assert tap(flash.pk, cookie_of(member))[0] == 303
+    order = builders.pay(Order.objects.get())
+    Product.objects.filter(pk=dress.product_id).update(limit_per_member=1)  # counts what she has by now
+
+    def taken() -> tuple[Any, ...]:
+        """Pieces: of the offer, by her, of her limit, on hand and reserved; her points."""
+        flash.refresh_from_db()
+        tally = OfferTally.objects.get(offer=flash, member=member).taken
+        limit = ProductTally.objects.get(product_id=dress.product_id, member=member).taken
+        return flash.taken, tally, limit, builders.stock_of(dress), instruments.points_of(member)
+
+    assert (order.paid_fen, taken()) == (990 + 800, (1, 1, 1, (10, 1), (600, 0)))
+    if is_whole:
+        money_is_back([services.refund_order(order_id=order.pk, reason="不想要了")])
+    else:
+        line = order.lines.get()
+        money_is_back(
+            services.refund_lines(order_id=order.pk, cuts={line.pk: 290}, reason="降价", cause="cut")
+        )
+        order.refresh_from_db()
+        assert (order.status, order.refunded_fen) == (Order.PAID, 290)
+        assert taken() == (1, 1, 1, (10, 1), (600, 0))  # she keeps the piece
+        assert run_audit()[1] == []
+        money_is_back(
+            services.refund_lines(order_id=order.pk, parts=[(line.pk, 1)], reason="不想要了", cause="rest")
+        )
+    order.refresh_from_db()
+    assert (order.status, order.refunded_fen) == (Order.REFUNDED, 990 + 800)
+    assert taken() == (0, 0, 0, (10, 0), (600, 0))
+    assert OfferTake.objects.get().released_at is not None
+    assert run_audit()[1] == []
+    assert tap(flash.pk, cookie_of(member), key="j" * 20)[1]["Location"].startswith("/checkout/")  # now counted
+    assert tap(flash.pk, cookie_of(member))[1]["Location"] == f"/pay/{order.number}/"  # that order, not a new one
+
+
 # --- Sold out ------------------------------------------------------------------------------------------------------
 @pytest.mark.django_db(transaction=True)
 def test_sold_out_is_said_without_asking_until_a_piece_comes_back(
@@ -387,6 +443,28 @@ def test_the_checkout_and_the_button_share_one_quota(monkeypatch: pytest.MonkeyP
     flash.refresh_from_db()
     assert flash.taken == OfferTake.objects.count() == 6
     assert not [one for one in results if isinstance(one, Exception) and not hasattr(one, "code")]
+    assert run_audit()[1] == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_first", [True, False], ids=["the order first", "the limit first"])
+def test_the_first_limit_per_member_and_an_order_of_that_instant(is_first: bool) -> None:
+    """Whoever is second waits for the other's commit: the count sees the order, or the order the limit."""
+    dress = builders.sku(stock=10)
+    flash, member = instruments.offer(dress), buyer()
+
+    def limit() -> int:
+        return Product.objects.filter(pk=dress.product_id).update(limit_per_member=3)
+
+    def order() -> str:
+        return grab(flash, member).state
+
+    if is_first:
+        assert one_holds_while_other_waits(order, limit) == ("placed", 1)
+        assert ProductTally.objects.get().taken == 1
+    else:
+        assert one_holds_while_other_waits(limit, order) == (1, "checkout")
+        assert Order.objects.count() == 0
     assert run_audit()[1] == []
 
 
