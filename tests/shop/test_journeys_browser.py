@@ -308,6 +308,31 @@ def test_a_flash_offer_sells_out_and_its_waiting_list_is_told_when_a_piece_comes
     assert builders.stock_of(balm) == (10, 1)
 
 
+def test_one_tap_is_an_order_and_who_gets_none_reads_why(stage: Stage) -> None:
+    soap = builders.sku(price_fen=6_800, product_name="白茶手工皂", name="单件")
+    flash = instruments.offer(soap, name="今晚秒杀", price_fen=990, quota=1)
+    her, late = stage.shopper("沈知意"), stage.shopper("顾小舟")
+    other_tab = her.page.context.new_page()
+    for page in (her.page, other_tab, late.page):
+        page.goto(f"/p/{soap.product_id}/")
+    stage.look(her.page, "hot")
+    her.page.tap("[data-test=grab]")
+    expect(her.page.locator("#till .sum")).to_contain_text("9.90")
+    stage.look(her.page, "hot-till")
+    order = order_of(her.pk)
+    assert (order.status, order.total_fen, order.receiver) == ("pending_payment", 990, "王小池")
+
+    other_tab.tap("[data-test=grab]")
+    expect(other_tab.locator("#refusal")).to_contain_text("每人限购的数量您已经抢到了")
+    expect(other_tab.locator("[data-test=grab]")).to_have_count(0)
+    stage.look(other_tab, "hot-limit")
+    late.page.tap("[data-test=grab]")
+    expect(late.page.locator("#refusal")).to_contain_text("晚了一步，已被抢光")
+    expect(late.page.locator("[data-test=offer-wait]")).to_be_visible()
+    stage.look(late.page, "hot-gone")
+    assert Offer.objects.get(pk=flash.pk).taken == Order.objects.filter(lines__sku=soap).count() == 1
+
+
 def test_the_whole_day_adds_up_and_no_page_complained(stage: Stage) -> None:
     assert run_audit()[1] == []
     assert stage.complaints == []
