@@ -318,8 +318,12 @@ def test_with_its_money_everything_comes_back(is_whole: bool) -> None:
     assert taken() == (0, 0, 0, (10, 0), (600, 0))
     assert OfferTake.objects.get().released_at is not None
     assert run_audit()[1] == []
-    assert tap(flash.pk, cookie_of(member), key="j" * 20)[1]["Location"].startswith("/checkout/")  # now counted
-    assert tap(flash.pk, cookie_of(member))[1]["Location"] == f"/pay/{order.number}/"  # that order, not a new one
+    assert tap(flash.pk, cookie_of(member), key="j" * 20)[1]["Location"].startswith(
+        "/checkout/"
+    )  # now counted
+    assert (
+        tap(flash.pk, cookie_of(member))[1]["Location"] == f"/pay/{order.number}/"
+    )  # that order, not a new one
 
 
 # --- Sold out ------------------------------------------------------------------------------------------------------
