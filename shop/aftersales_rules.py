@@ -28,6 +28,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     CLOSED: frozenset(),
 }
 STATUSES = tuple(TRANSITIONS)
+PROMISED = (APPROVED, RETURNED, RECEIVED)  # what is given in exchange is reserved
 OVER = tuple(status for status, following in TRANSITIONS.items() if not following)
 
 ANSWER_TIME = timedelta(hours=48)  # the shop answers an application, or it counts as approved

@@ -172,9 +172,14 @@ class RefundAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Send or ask again now"), permissions=["send"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Refund]) -> None:
-        count = services.retry_refunds(refund_ids=list(queryset.values_list("pk", flat=True)))
-        messages.success(
-            request,
-            ngettext("%(count)d refund will be tried again.", "%(count)d refunds will be tried again.", count)
-            % {"count": count},
-        )
+        with said(request):
+            count = services.retry_refunds(
+                refund_ids=list(queryset.values_list("pk", flat=True)), by=who(request), user_id=request.user.pk
+            )
+            messages.success(
+                request,
+                ngettext(
+                    "%(count)d refund will be tried again.", "%(count)d refunds will be tried again.", count
+                )
+                % {"count": count},
+            )

@@ -126,10 +126,8 @@ BEGIN
     LOOP
         -- The offer first, as when taking: two orders never wait for each other in a circle.
         PERFORM FROM shop_offer WHERE id = v_take.offer_id FOR UPDATE;
-        SELECT t.quantity INTO v_back FROM shop_offertake t WHERE t.id = v_take.id AND t.released_at IS NULL FOR UPDATE;
-        IF NOT FOUND THEN
-            CONTINUE;
-        END IF;
+        -- Read anew: whoever held it may have given back the same pieces.
+        SELECT t.quantity INTO v_back FROM shop_offertake t WHERE t.id = v_take.id;
         IF p_line_ids IS NOT NULL THEN
             SELECT least(v_back, coalesce(sum(w.quantity), 0)::int) INTO v_back
             FROM unnest(p_line_ids, p_quantities) AS w(line_id, quantity)
@@ -235,6 +233,10 @@ BEGIN
         IF v_answer <> '' THEN
             RETURN v_answer;
         END IF;
+    END IF;
+    IF (p_order->>'total_fen')::bigint = 0 THEN
+        -- Booked as paid in the same transaction: the member's numbers come before her points and tallies.
+        PERFORM FROM crm_memberstats WHERE member_id = v_member_id FOR NO KEY UPDATE;
     END IF;
     IF v_points > 0
        AND NOT core_ledger_hold('order:' || v_id || ':points', 'points', v_member_id, v_points, p_at) THEN

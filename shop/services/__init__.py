@@ -54,7 +54,7 @@ from shop.services.desk import (
     may_change_address,
     note_order,
 )
-from shop.services.effects import reverse_effects, settle_effects, undo_effects
+from shop.services.effects import return_points, reverse_effects, settle_effects, undo_effects
 from shop.services.favourites import (
     ask_stock_notice,
     move_favourites,
@@ -272,6 +272,7 @@ __all__ = [
     "reroute_fulfilment",
     "resolve_difference",
     "retry_refunds",
+    "return_points",
     "reverse_effects",
     "revoke_coupons",
     "save_address",

@@ -323,6 +323,8 @@ def pay_back(*, aftersale_id: int, by: str, user_id: int | None = None) -> After
     Locks: order, payment. Idempotent. Raises NoSuchAfterSale, WrongState, NothingToRefund.
     """
     order, aftersale = _locked(aftersale_id)
+    if not Refund.objects.filter(aftersale=aftersale).exists():
+        raise WrongState(_("No money was asked for yet: answer the application first."))
     if aftersale.status not in (rules.REFUNDING, rules.REFUNDED):
         _pay_back(order, aftersale, by=by, user_id=user_id)
     return aftersale

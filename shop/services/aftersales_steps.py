@@ -77,6 +77,6 @@ def follow_refund(refund: Refund) -> None:
     refunds = Refund.objects.filter(aftersale_id=aftersale.pk)
     if refund.status == Refund.CLOSED:
         before = rules.RECEIVED if aftersale.kind == rules.RETURN_REFUND else rules.APPROVED
-        move(aftersale, before, actor="system", note=refund.last_error, due_at=None)
+        move(aftersale, before, actor="system", note=refund.last_error)
     elif not refunds.exclude(status__in=[Refund.SUCCESS, Refund.CLOSED]).exists():
         move(aftersale, rules.REFUNDED, actor="system")

@@ -61,11 +61,11 @@ def undo_effects(order: Order, *, cause: str) -> None:
 
 @transaction.atomic
 def reverse_effects(order: Order, parts: Iterable[tuple[OrderLine, int]], *, cause: str) -> int:
-    """Money for `parts` (line, quantity) of a paid order went back: so do their pieces of offers and their share of
-    the points; the coupons when by now everything was returned and their rule says so. Returns the points given back.
+    """Money for `parts` (line, quantity) of a paid order went back: so do their pieces of offers, and the coupons when
+    by now everything was returned and their rule says so. Returns their share of the points, which `return_points`
+    gives back after the locks that come in between.
 
-    Locks: coupons, offers, the member's points, her tallies. Call under the order's lock. Idempotent on: (order,
-    cause).
+    Locks: coupons, offers. Call under the order's lock. Idempotent on: (order, cause).
     All parts together give back exactly what the order took. Publishes: OfferFreed.
     """
     wanted: dict[int, int] = {}
@@ -94,14 +94,26 @@ def reverse_effects(order: Order, parts: Iterable[tuple[OrderLine, int]], *, cau
         points=points,
         at=moment,
     )
-    if points:
+    return points
+
+
+@transaction.atomic
+def return_points(order: Order, *, cause: str) -> None:
+    """The points of what was reversed under this cause go back, and its pieces count against no limit any more.
+
+    Locks: the member's points, her tallies. Call under the order's lock, after her numbers. Idempotent on: (order,
+    cause).
+    """
+    reversal = EffectReversal.objects.filter(order_id=order.pk, cause=cause).first()
+    if reversal is None:
+        return
+    if reversal.points:
         ledger.reverse(
             transfer_cause=f"capture:{points_cause(order.pk)}",
             cause=f"order:{order.pk}:points_back:{cause}"[:120],
-            amount=points,
+            amount=reversal.points,
         )
     give_back_limits(order)
-    return points
 
 
 def _added(parts: Iterable[Mapping[Any, int]]) -> dict[int, int]:

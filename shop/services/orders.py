@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
+from django.apps import apps
 from django.db import transaction
 from django.utils.translation import gettext as _
 
 from core import clock
 from core.events import publish
-from core.locks import lock_row
+from core.locks import lock_row, lock_rows
 from shop.errors import NoSuchOrder, WrongState
 from shop.events import OrderCancelled
 from shop.models import Fulfilment, Order, OrderLine, Payment, StockMovement
@@ -82,11 +83,17 @@ def reserve_again(order: Order, *, cause: str, actor: str) -> bool:
                 actor=actor,
                 order_id=order.pk,
             )
-            and take_limits(order)
+            and _counts_again(order)
         )
         if not is_reserved:
             transaction.set_rollback(True)
     return is_reserved
+
+
+def _counts_again(order: Order) -> bool:
+    """Against her limits. What follows books the payment: her numbers are locked before the tallies."""
+    lock_rows(apps.get_model("crm", "MemberStats").objects.filter(member_id=order.member_id))
+    return take_limits(order)
 
 
 def unreserve(order: Order, *, cause: str, actor: str) -> None:

@@ -206,8 +206,8 @@ def arrange_payment(*, order_id: int, member_id: int, wish: Wish, payer: Payer |
 
 
 def _fits(payment: Payment, payer: Payer, amount_fen: int) -> bool:
-    mine = (payment.kind, payment.account_id, payment.openid, payment.amount_fen)
-    return mine == (payer.kind, payer.account_id, payer.openid, amount_fen)
+    mine = (payment.kind, payment.account_id, payment.openid, payment.amount_fen, payment.stage)
+    return mine == (payer.kind, payer.account_id, payer.openid, amount_fen, payment.order.payment_stage)
 
 
 def _card_part(order: Order, member_id: int, wish: Wish, held: Payment | None) -> int:
@@ -398,7 +398,7 @@ def confirm_payment(
         tell_buyer(
             order,
             payment,
-            key="split",
+            key=f"split-{payment.pk}",
             text=_(
                 "You chose another way to pay order %(number)s meanwhile. ¥%(amount)s is being returned to you."
             )
@@ -410,7 +410,7 @@ def confirm_payment(
         tell_buyer(
             order,
             payment,
-            key="duplicate",
+            key=f"duplicate-{payment.pk}",
             text=_(
                 "Your order %(number)s was paid twice. The second payment of ¥%(amount)s is being returned to you."
             )
@@ -426,7 +426,7 @@ def confirm_payment(
         tell_buyer(
             order,
             payment,
-            key="late",
+            key=f"late-{payment.pk}",
             text=_(
                 "Your payment for order %(number)s came after the order was cancelled. "
                 "¥%(amount)s is being returned to you."
@@ -439,7 +439,7 @@ def confirm_payment(
         tell_buyer(
             order,
             payment,
-            key="late",
+            key=f"late-{payment.pk}",
             text=_(
                 "Your payment for order %(number)s came after its time and the goods are sold out meanwhile. "
                 "¥%(amount)s is being returned to you."

@@ -16,10 +16,19 @@ from crm import services as crm_services
 from shop import aftersales_rules, rules
 from shop.errors import BadQuantity, NoSuchOrder, NothingToRefund, WrongState
 from shop.events import OrderReceived, OrderRefunded, OrderShipped
-from shop.models import Fulfilment, Order, OrderLine, Payment, Refund, RefundLine, StockMovement
+from shop.models import (
+    AfterSaleLine,
+    Fulfilment,
+    Order,
+    OrderLine,
+    Payment,
+    Refund,
+    RefundLine,
+    StockMovement,
+)
 from shop.queries.vouchers import redeemed_of
 from shop.services.aftersales_steps import follow_refund
-from shop.services.effects import reverse_effects
+from shop.services.effects import return_points, reverse_effects
 from shop.services.fulfilment import complete_order
 from shop.services.messages import tell_buyer
 from shop.services.order_log import write_log
@@ -177,24 +186,28 @@ def _refund(
             )
             RefundLine.objects.bulk_create(_taken(parts, refund))
             refunds.append(refund)
-    for refund, payment in [(one, one.payment) for one in refunds]:
-        if refund.amount_fen == 0 or not payment.is_wechat:
-            _settle_inside(order, refund)
+    inside = [one for one in refunds if one.amount_fen == 0 or not one.payment.is_wechat]
+    if inside:
+        _settle_inside(order, inside)
     return refunds
 
 
-def _settle_inside(order: Order, refund: Refund) -> None:
+def _settle_inside(order: Order, refunds: Sequence[Refund]) -> None:
     """What the shop itself keeps for the member (stored value, a gift card) is back at once; so is nothing at all."""
     moment = clock.now()
-    Refund.objects.filter(pk=refund.pk).update(
-        status=Refund.SUCCESS, refunded_at=moment, next_attempt_at=None
-    )
-    refund.status, refund.refunded_at, refund.next_attempt_at = Refund.SUCCESS, moment, None
-    _reverse(order, refund, moment)
-    if refund.amount_fen:  # the ledger comes last in the order of locks
-        give_back(payment_id=refund.payment_id, amount_fen=refund.amount_fen, cause=f"refund:{refund.pk}")
-    write_log(order, "refunded", actor=refund.actor or "system", note=money.yuan(refund.amount_fen))
-    follow_refund(refund)
+    for refund in refunds:
+        refund.status, refund.refunded_at, refund.next_attempt_at = Refund.SUCCESS, moment, None
+        refund.save(update_fields=["status", "refunded_at", "next_attempt_at"])
+    _reverse(order, refunds, moment)
+    for refund in refunds:
+        if refund.amount_fen:  # the ledger comes last in the order of locks
+            give_back(payment_id=refund.payment_id, amount_fen=refund.amount_fen, cause=_cause(refund))
+        write_log(order, "refunded", actor=refund.actor or "system", note=money.yuan(refund.amount_fen))
+        follow_refund(refund)
+
+
+def _cause(refund: Refund) -> str:
+    return f"refund:{refund.pk}"
 
 
 def _parts(
@@ -257,15 +270,17 @@ def has_left(order: Order) -> bool:
 
 def _sources(order: Order) -> list[Payment]:
     """The order's own payments in the order in which they are given back; what was paid twice or late is not among
-    them.
+    them, also when WeChat refused to return it.
     """
-    other = order.refunds.exclude(kind=Refund.ORDER).exclude(status=Refund.CLOSED)
+    other = order.refunds.exclude(kind=Refund.ORDER)
     paid = order.payments.filter(status=Payment.PAID).exclude(pk__in=other.values("payment_id"))
     return sorted(paid, key=lambda payment: (SOURCES.index(payment.kind), payment.pk))
 
 
 def _claim(order: Order, part: _Part) -> None:
     """Count pieces and money as given back, guarded: never more than the line has, whoever else is doing it."""
+    if part.line is not None and part.quantity:
+        _refuse_what_is_exchanged(part.line, part.quantity)
     if part.line is None:
         claimed = Order.objects.filter(
             pk=order.pk, refunded_shipping_fen__lte=F("shipping_fen") - part.amount_fen
@@ -283,6 +298,22 @@ def _claim(order: Order, part: _Part) -> None:
         raise NothingToRefund(_("So many pieces are not left: some are already back, or on their way."))
     if part.line is not None:
         withdraw_pieces(part.line, part.quantity)
+
+
+def _refuse_what_is_exchanged(line: OrderLine, quantity: int) -> None:
+    """Nobody gets the money and other goods as well. Raises WrongState."""
+    row = AfterSaleLine.objects.filter(
+        line_id=line.pk,
+        is_open=True,
+        aftersale__kind=aftersales_rules.EXCHANGE,
+        aftersale__status__in=aftersales_rules.PROMISED,
+    ).first()
+    if row is not None and line.quantity - line.refunded_quantity - row.quantity < quantity:
+        raise WrongState(
+            _("%(name)s: %(count)d pieces are being exchanged. Please end the exchange first.")
+            % {"name": line.product_name, "count": row.quantity},
+            code="exchanged",
+        )
 
 
 def _taken(parts: list[_Part], refund: Refund) -> list[RefundLine]:
@@ -342,8 +373,8 @@ def refund_mismatch(*, payment_id: int, by: str = "", user_id: int | None = None
 
     Locks: order. Idempotent on: payment. Raises WrongState.
     """
+    order = lock_row(Order.objects.filter(payments=payment_id))
     payment = Payment.objects.filter(pk=payment_id).first()
-    order = lock_row(Order.objects.filter(pk=payment.order_id)) if payment is not None else None
     if payment is None or order is None or payment.status != Payment.MISMATCH or payment.paid_fen <= 0:
         raise WrongState(_("Only money that did not match its order can be returned here."))
     write_log(order, "refund_requested", actor=by, user_id=user_id, note=payment.out_trade_no)
@@ -440,7 +471,7 @@ def confirm_refund(
         refund.status, refund.refunded_at, refund.next_attempt_at = Refund.SUCCESS, moment, None
         refund.last_error = ""
         if refund.kind == Refund.ORDER:
-            _reverse(order, refund, moment)
+            _reverse(order, [refund], moment)
         write_log(order, "refunded", actor=refund.actor or "system", note=money.yuan(refund.amount_fen))
     elif status == "PROCESSING":
         refund.status, refund.last_error = Refund.PROCESSING, ""
@@ -453,20 +484,30 @@ def confirm_refund(
     return refund
 
 
-def _reverse(order: Order, refund: Refund, at: datetime) -> None:
-    """Undo what `paid` did for the parts that went back. Goods that left come back when the shop has them in hand."""
-    parts = [
-        (row.line, row.quantity) for row in refund.lines.select_related("line") if row.line and row.quantity
-    ]
-    free_returned_pieces(order, parts)
+def _reverse(order: Order, refunds: Sequence[Refund], at: datetime) -> None:
+    """Undo what `paid` did for the parts that went back. Goods that left come back when the shop has them in hand.
+
+    All refunds together, so that the locks come in their order: terms, stock, coupons, offers, numbers, points.
+    """
+    parts = {
+        refund.pk: [
+            (row.line, row.quantity)
+            for row in refund.lines.select_related("line")
+            if row.line and row.quantity
+        ]
+        for refund in refunds
+    }
+    every = [part for own in parts.values() for part in own]
+    free_returned_pieces(order, every)
     if order.status == Order.PAID:
-        _unreserve(order, refund, parts)
-        _drop_empty_fulfilments(order, refund)
-    reverse_effects(order, parts, cause=f"refund:{refund.pk}")
-    order.refunded_fen += refund.amount_fen
+        _unreserve(order, refunds[0], every)
+        _drop_empty_fulfilments(order, refunds)
+    for refund in refunds:
+        reverse_effects(order, parts[refund.pk], cause=_cause(refund))
+    order.refunded_fen += sum(refund.amount_fen for refund in refunds)
     is_whole = (
         order.refunded_fen == order.paid_fen
-        and not _others_under_way(order, refund).exists()
+        and not _others_under_way(order, refunds).exists()
         and not order.lines.filter(refunded_quantity__lt=F("quantity")).exists()
     )
     fields = ["refunded_fen", "refund_requested_at"]
@@ -474,9 +515,16 @@ def _reverse(order: Order, refund: Refund, at: datetime) -> None:
         order.status, order.refunded_at, order.due_at = Order.REFUNDED, at, None
         fields += ["status", "refunded_at", "due_at"]
     else:
-        _resume(order, refund)
+        _resume(order, refunds)
         fields += _follow_stores(order, at)
     order.save(update_fields=fields)
+    for refund in refunds:
+        _announce(order, refund, at, is_whole=is_whole and refund == refunds[-1])
+    for refund in refunds:
+        return_points(order, cause=_cause(refund))
+
+
+def _announce(order: Order, refund: Refund, at: datetime, *, is_whole: bool) -> None:
     tell_buyer(
         order,
         refund.payment,
@@ -521,7 +569,7 @@ def _unreserve(order: Order, refund: Refund, parts: Sequence[tuple[OrderLine, in
             Move(sku_id, store_id, reserved=-quantity)
             for (sku_id, store_id), quantity in sorted(counts.items())
         ],
-        cause=f"refund:{refund.pk}",
+        cause=_cause(refund),
         reason=StockMovement.RELEASE,
         actor=refund.actor or "system",
         order_id=order.pk,
@@ -530,10 +578,10 @@ def _unreserve(order: Order, refund: Refund, parts: Sequence[tuple[OrderLine, in
         raise RuntimeError(f"order {order.pk} had less reserved than its lines say")
 
 
-def _drop_empty_fulfilments(order: Order, refund: Refund) -> None:
+def _drop_empty_fulfilments(order: Order, refunds: Sequence[Refund]) -> None:
     """A store whose every piece was given back has nothing to hand over any more."""
     back = RefundLine.objects.filter(
-        Q(refund__status=Refund.SUCCESS) | Q(refund=refund), refund__order=order, line__isnull=False
+        Q(refund__status=Refund.SUCCESS) | Q(refund__in=refunds), refund__order=order, line__isnull=False
     )
     pieces = dict(back.values_list("line_id").annotate(count=Sum("quantity")).order_by())
     waiting = {
@@ -570,13 +618,14 @@ def _follow_stores(order: Order, at: datetime) -> list[str]:
     return ["status", "shipped_at", "received_at", "due_at"]
 
 
-def _others_under_way(order: Order, refund: Refund) -> QuerySet[Refund]:
-    return order.refunds.filter(kind=Refund.ORDER, status__in=UNDER_WAY).exclude(pk=refund.pk)
+def _others_under_way(order: Order, refunds: Sequence[Refund]) -> QuerySet[Refund]:
+    mine = [refund.pk for refund in refunds]
+    return order.refunds.filter(kind=Refund.ORDER, status__in=UNDER_WAY).exclude(pk__in=mine)
 
 
-def _resume(order: Order, refund: Refund) -> None:
+def _resume(order: Order, refunds: Sequence[Refund]) -> None:
     """The rest of the order may go on, once no other refund holds it."""
-    if not _others_under_way(order, refund).exists():
+    if not _others_under_way(order, refunds).exists():
         order.refund_requested_at = None
 
 
@@ -587,7 +636,7 @@ def _note_failure(order: Order, refund: Refund, status: str) -> None:
         refund.status, refund.last_error = Refund.CLOSED, _("WeChat Pay closed this refund.")
         _free(order, refund)
         if refund.kind == Refund.ORDER:
-            _resume(order, refund)
+            _resume(order, [refund])
             order.save(update_fields=["refund_requested_at"])
     else:
         refund.status = Refund.ABNORMAL
@@ -613,11 +662,19 @@ def _free(order: Order, refund: Refund) -> None:
             restore_pieces(row.line, row.quantity)
 
 
-def retry_refunds(*, refund_ids: list[int]) -> int:
-    """Send again at once what waits or hangs, with the same number; returns how many. Idempotent."""
+@transaction.atomic
+def retry_refunds(*, refund_ids: list[int], by: str = "", user_id: int | None = None) -> int:
+    """Send again at once what waits or hangs, with the same number, and ask anew for what WeChat refused, unless an
+    after-sale does that (`pay_back`); returns how many. Idempotent. Raises as `repeat_refund`, then nothing is done.
+    """
     moment = clock.now()
+    refused = Refund.objects.filter(pk__in=refund_ids, status=Refund.CLOSED, aftersale=None).order_by("order", "pk")
+    for refund_id in list(refused.values_list("pk", flat=True)):
+        repeat_refund(refund_id=refund_id, by=by, user_id=user_id)
     waiting = Refund.objects.filter(pk__in=refund_ids, status__in=[Refund.PENDING, Refund.PROCESSING])
     hanging = Refund.objects.filter(pk__in=refund_ids, status=Refund.ABNORMAL)
-    return waiting.update(next_attempt_at=moment) + hanging.update(
-        status=Refund.PROCESSING, next_attempt_at=moment
+    return (
+        len(refused)
+        + waiting.update(next_attempt_at=moment)
+        + hanging.update(status=Refund.PROCESSING, next_attempt_at=moment)
     )

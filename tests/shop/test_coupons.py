@@ -132,10 +132,12 @@ def test_parts_of_a_paid_order_give_back_their_share_and_all_parts_everything(
     line = OrderLine.objects.get(order=order)
     for _turn in range(2):
         assert services.reverse_effects(order, [(line, 1)], cause="aftersale:1") == 333
+        services.return_points(order, cause="aftersale:1")
     flash.refresh_from_db()
     held.refresh_from_db()
     assert (flash.taken, held.state, instruments.points_of(shopper)[0]) == (2, "used", 333)
     assert services.reverse_effects(order, [(line, 2)], cause="aftersale:2") == 667
+    services.return_points(order, cause="aftersale:2")
     flash.refresh_from_db()
     held.refresh_from_db()
     assert (flash.taken, held.state, instruments.points_of(shopper)[0]) == (0, "held", 1_000)

@@ -136,7 +136,7 @@ def test_money_for_a_cancelled_order_goes_back_when_it_is_sold_out(wechat_window
     assert (order.status, refund.kind, refund.amount_fen) == ("cancelled", "late", order.total_fen)
     assert (builders.stock_of(dress), builders.stock_of(scarf)) == ((1, 1), (10, 0))
     assert stats_of(buyer).orders_count == 0
-    told = apps.get_model("wechat", "OutboundMessage").objects.get(origin="shop-late")
+    told = apps.get_model("wechat", "OutboundMessage").objects.get(origin=f"shop-late-{made.pk}")
     assert (told.to, told.origin_id) == ("o-test", order.pk)
 
 

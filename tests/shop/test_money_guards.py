@@ -1,0 +1,232 @@
+"""Second guards of the money core: what each of them alone holds, with the other side held open where it is a race."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from core import clock
+from core.audits import run_audit
+from shop import aftersales_rules as rules
+from shop import services
+from shop.errors import WrongState
+from shop.models import Payment, Product, Refund, Stock
+from shop.services.payments import Payer, Wish, arrange_payment
+from shop.services.stock import Move, move_stock
+from tests.shop import builders, instruments
+from tests.shop.test_aftersales import applied, money_is_back, shipped_order
+from tests.shop.test_presale import AGREED, IN_WINDOW, ordered, presale
+from tests.shop.test_races import one_holds_while_other_waits
+from tests.shop.test_tenders import a_card, arranged, balances, rich
+
+STATS = "SELECT FROM crm_memberstats WHERE member_id = %s FOR UPDATE"
+POINTS = "SELECT FROM core_ledgeraccount WHERE kind = 'points' AND owner_id = %s FOR UPDATE NOWAIT"
+
+
+# --- The order of locks --------------------------------------------------------------------------------------------
+Case = tuple[Callable[[], Any], tuple[str, int], tuple[str, int]]
+
+
+def a_refund(monkeypatch: Any) -> Case:
+    """Of an order with points: her numbers come before her points."""
+    buyer = builders.member()
+    instruments.give_points(buyer, 900)
+    instruments.quote_with(monkeypatch, points=500)
+    order = builders.pay(builders.order(buyer, (builders.sku(), 1)))
+    services.refund_order(order_id=order.pk, reason="缺货")
+    return money_is_back, (STATS, buyer.pk), (POINTS, buyer.pk)
+
+
+def an_order_of_nothing(monkeypatch: Any) -> Case:
+    """Points pay all of it, so it is booked at once: again her numbers before her points."""
+    buyer, dress = builders.member(), builders.sku(price_fen=500)
+    instruments.give_points(buyer, 900)
+    instruments.quote_with(monkeypatch, points=500)
+    return lambda: builders.order(buyer, (dress, 1)), (STATS, buyer.pk), (POINTS, buyer.pk)
+
+
+def a_refund_to_two_sources(monkeypatch: Any) -> Case:
+    """What goes to her card frees stock; her balance, which comes first, is not locked before it."""
+    buyer = rich(principal_fen=5_000, bonus_fen=0)
+    dress, scarf = builders.sku(price_fen=5_000), builders.sku(price_fen=3_000)
+    order = builders.order(buyer, (dress, 1), (scarf, 1))
+    services.start_payment(
+        order_id=order.pk, member_id=buyer.pk, stored_value_fen=5_000, gift_card_code=a_card(buyer)
+    )
+    account = "SELECT FROM core_ledgeraccount WHERE kind = 'stored_value' AND owner_id = %s FOR UPDATE NOWAIT"
+    return (
+        lambda: services.refund_order(order_id=order.pk, reason="缺货"),
+        ("SELECT FROM shop_stock WHERE sku_id = %s FOR UPDATE", scarf.pk),
+        (account, buyer.pk),
+    )
+
+
+def an_order_revived(monkeypatch: Any) -> Case:
+    """Late money pays it after all: her numbers before her tally."""
+    buyer, dress = builders.member(), builders.sku()
+    Product.objects.filter(pk=dress.product_id).update(limit_per_member=3)
+    made = builders.payment(builders.order(buyer, (dress, 1)))
+    builders.release(made.order)
+    tally = "SELECT FROM shop_producttally WHERE member_id = %s FOR UPDATE NOWAIT"
+    return lambda: builders.confirm(made), (STATS, buyer.pk), (tally, buyer.pk)
+
+
+def stock_of_two(monkeypatch: Any) -> Case:
+    """By SKU, wherever the rows lie."""
+    first, second = builders.sku(), builders.sku()
+    Stock.objects.filter(sku=first).update(safety=1)  # now it lies behind the other
+    store = Stock.objects.get(sku=first).store_id
+    moves = [Move(sku.pk, store, on_hand=1) for sku in (second, first)]
+    locked = "SELECT FROM shop_stock WHERE sku_id = %s FOR UPDATE"
+    return (
+        lambda: move_stock(moves, cause="test:two", reason="receive"),
+        (locked, first.pk),
+        (locked + " NOWAIT", second.pk),
+    )
+
+
+def two_coupons(monkeypatch: Any) -> Case:
+    """By key, wherever the rows lie."""
+    buyer, dress = builders.member(), builders.sku()
+    first, second = (
+        services.grant_coupon(coupon_id=instruments.coupon().pk, member_id=buyer.pk, key=f"test:{number}")
+        for number in range(2)
+    )
+    type(first).objects.filter(pk=first.pk).update(key="test:moved")
+    instruments.quote_with(monkeypatch, coupons=(second.pk, first.pk))
+    locked = "SELECT FROM shop_coupongrant WHERE id = %s FOR UPDATE"
+    return lambda: builders.order(buyer, (dress, 1)), (locked, first.pk), (locked + " NOWAIT", second.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "case",
+    [a_refund, an_order_of_nothing, an_order_revived, a_refund_to_two_sources, stock_of_two, two_coupons],
+)
+def test_locks_are_taken_in_the_houses_order(case: Callable[[Any], Case], monkeypatch: Any) -> None:
+    """Somebody holds the earlier row: who waits for it has not got the later one, or they could wait in a circle."""
+    act, (hold, held), (probe, later) = case(monkeypatch)
+    done: list[Any] = []
+
+    def run() -> None:
+        try:
+            done.append(act())
+        except Exception as error:
+            done.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(hold, [held])
+        thread.start()
+        for _ in range(200):
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                break
+            threading.Event().wait(0.02)
+        else:
+            pytest.fail(f"it never waited: {done}")
+        try:
+            with transaction.atomic():
+                cursor.execute(probe, [later])
+            is_free = True
+        except DatabaseError:
+            is_free = False
+    thread.join(30)
+    assert not isinstance(done[0], Exception), done
+    assert is_free, "the later row was locked before the earlier one"
+    assert run_audit()[1] == []
+
+
+# --- What only this guard holds ------------------------------------------------------------------------------------
+@pytest.mark.django_db(transaction=True)
+def test_two_split_payments_at_once_share_principal_and_bonus() -> None:
+    """Who waits for the balance reads it anew: the second finds the bonus, not a principal that is gone."""
+    buyer, dress = rich(principal_fen=4_000, bonus_fen=4_000), builders.sku(price_fen=5_000)
+    orders = [builders.order(buyer, (dress, 1)) for _ in range(2)]
+    results = one_holds_while_other_waits(
+        *[lambda order=order: arranged(order, stored_value_fen=4_000) for order in orders]
+    )
+    assert [made.payment.amount_fen for made in results] == [1_000, 1_000], results
+    assert balances(buyer) == (4_000, 4_000, 8_000)
+
+
+@pytest.mark.django_db
+def test_a_refused_refund_frees_its_money_and_nobody_gets_it_twice() -> None:
+    """Two deposits, the second refused by WeChat; the shop closes the order, both go back, none once more."""
+    sku, _offer = presale(keeps=False)
+    order = ordered(builders.member(), sku)
+    first = builders.payment(order)
+    Payment.objects.filter(pk=first.pk).update(status=Payment.CLOSED)
+    builders.confirm(builders.payment(order))
+    builders.confirm(first)
+    twice = Refund.objects.get()
+    money_is_back(twice, status="CLOSED")
+    first.refresh_from_db()
+    assert (twice.kind, first.refunded_fen) == (Refund.DUPLICATE, 0)
+    services.cancel_order(order_id=order.pk, reason="缺货", actor="小运")
+    assert list(Refund.objects.filter(status="pending").values_list("amount_fen", flat=True)) == [5_000, 5_000]
+    with pytest.raises(WrongState) as refusal:
+        services.repeat_refund(refund_id=twice.pk)
+    first.refresh_from_db()
+    assert (refusal.value.code, first.refunded_fen) == ("nothing_left", 5_000)
+    assert run_audit()[1] == []
+
+
+@pytest.mark.django_db
+def test_what_was_paid_twice_never_pays_for_the_orders_own_refund() -> None:
+    """WeChat refused to return the second payment: the order's goods are paid back from the first all the same."""
+    order = builders.order(builders.member(), (builders.sku(), 1))
+    first = builders.payment(order)
+    Payment.objects.filter(pk=first.pk).update(status=Payment.CLOSED)
+    second = builders.payment(order)
+    builders.confirm(second)
+    builders.confirm(first)
+    twice = Refund.objects.get()
+    money_is_back(twice, status="CLOSED")
+    assert services.refund_order(order_id=order.pk, reason="缺货").payment_id == second.pk
+    assert services.retry_refunds(refund_ids=[twice.pk, twice.pk]) == 1  # the operator's button
+    money_is_back()
+    order.refresh_from_db()
+    assert order.status == "refunded"
+    assert sorted(Payment.objects.values_list("refunded_fen", flat=True)) == [9_900, 9_900]
+    assert run_audit()[1] == []
+
+
+@pytest.mark.django_db
+def test_a_sheet_of_the_deposit_never_takes_the_balance() -> None:
+    """As much as the balance, and still open since another payment of the deposit came late."""
+    sku, _offer = presale(deposit_fen=14_950, worth_fen=None)
+    order = ordered(builders.member(), sku)
+    first = builders.payment(order)
+    Payment.objects.filter(pk=first.pk).update(status=Payment.CLOSED)
+    left = builders.payment(order)
+    builders.confirm(first)
+    account = builders.pay_account()
+    payer = Payer(account_id=account.pk, account_key=account.key, openid="o-test")
+    with clock.travel(IN_WINDOW):
+        assert order.member_id is not None
+        made = arrange_payment(order_id=order.pk, member_id=order.member_id, wish=Wish(), payer=payer)
+    assert (made.payment, made.fits) == (left, False)
+
+
+@pytest.mark.django_db
+def test_what_is_paid_back_is_not_sent_in_exchange_as_well() -> None:
+    order, first, second = shipped_order()
+    exchange = applied(order, rules.EXCHANGE, (first, 3))
+    services.approve_aftersale(aftersale_id=exchange.pk, by="小运")
+    services.send_back(
+        aftersale_id=exchange.pk, member_id=order.member_id, carrier="顺丰", tracking_number="SF2"
+    )
+    services.receive_return(aftersale_id=exchange.pk, by="小运")
+    for parts in ([(first.pk, 1)], [(first.pk, 3), (second.pk, 1)]):
+        with pytest.raises(WrongState, match="换货"):
+            services.refund_lines(order_id=order.pk, parts=parts, reason="顾客改了主意", by="店长")
+    with pytest.raises(WrongState, match="申请"):
+        services.pay_back(aftersale_id=exchange.pk, by="店长")
+    services.refund_lines(order_id=order.pk, parts=[(second.pk, 1)], reason="破损", by="店长")
+    services.ship_exchange(aftersale_id=exchange.pk, carrier="顺丰", tracking_number="SF3", by="小运")
+    assert services.refund_order(order_id=order.pk, reason="还是不要").amount_fen == first.total_fen + 800
