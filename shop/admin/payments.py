@@ -174,7 +174,9 @@ class RefundAdmin(ReadOnlyAdmin):
     def send_again(self, request: HttpRequest, queryset: QuerySet[Refund]) -> None:
         with said(request):
             count = services.retry_refunds(
-                refund_ids=list(queryset.values_list("pk", flat=True)), by=who(request), user_id=request.user.pk
+                refund_ids=list(queryset.values_list("pk", flat=True)),
+                by=who(request),
+                user_id=request.user.pk,
             )
             messages.success(
                 request,

@@ -668,7 +668,9 @@ def retry_refunds(*, refund_ids: list[int], by: str = "", user_id: int | None = 
     after-sale does that (`pay_back`); returns how many. Idempotent. Raises as `repeat_refund`, then nothing is done.
     """
     moment = clock.now()
-    refused = Refund.objects.filter(pk__in=refund_ids, status=Refund.CLOSED, aftersale=None).order_by("order", "pk")
+    refused = Refund.objects.filter(pk__in=refund_ids, status=Refund.CLOSED, aftersale=None).order_by(
+        "order", "pk"
+    )
     for refund_id in list(refused.values_list("pk", flat=True)):
         repeat_refund(refund_id=refund_id, by=by, user_id=user_id)
     waiting = Refund.objects.filter(pk__in=refund_ids, status__in=[Refund.PENDING, Refund.PROCESSING])

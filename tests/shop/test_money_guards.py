@@ -17,7 +17,7 @@ from shop.services.payments import Payer, Wish, arrange_payment
 from shop.services.stock import Move, move_stock
 from tests.shop import builders, instruments
 from tests.shop.test_aftersales import applied, money_is_back, shipped_order
-from tests.shop.test_presale import AGREED, IN_WINDOW, ordered, presale
+from tests.shop.test_presale import IN_WINDOW, ordered, presale
 from tests.shop.test_races import one_holds_while_other_waits
 from tests.shop.test_tenders import a_card, arranged, balances, rich
 
@@ -168,7 +168,10 @@ def test_a_refused_refund_frees_its_money_and_nobody_gets_it_twice() -> None:
     first.refresh_from_db()
     assert (twice.kind, first.refunded_fen) == (Refund.DUPLICATE, 0)
     services.cancel_order(order_id=order.pk, reason="缺货", actor="小运")
-    assert list(Refund.objects.filter(status="pending").values_list("amount_fen", flat=True)) == [5_000, 5_000]
+    assert list(Refund.objects.filter(status="pending").values_list("amount_fen", flat=True)) == [
+        5_000,
+        5_000,
+    ]
     with pytest.raises(WrongState) as refusal:
         services.repeat_refund(refund_id=twice.pk)
     first.refresh_from_db()
