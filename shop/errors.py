@@ -58,14 +58,16 @@ class BadQuantity(Refusal):
     code = "bad_quantity"
 
 
-class BadAddress(Refusal):
+class BadFields(Refusal):
     """`fields`: name of the field → what is wrong with it."""
-
-    code = "bad_address"
 
     def __init__(self, fields: dict[str, str]) -> None:
         self.fields = fields
         super().__init__("；".join(fields.values()))
+
+
+class BadAddress(BadFields):
+    code = "bad_address"
 
 
 class EmptyOrder(Refusal):
@@ -266,14 +268,8 @@ class BadPhoto(Refusal):
     code, status = "bad_photo", 422
 
 
-class BadInvoice(Refusal):
-    """`fields`: name of the field → what is wrong with it."""
-
+class BadInvoice(BadFields):
     code, status = "bad_invoice", 422
-
-    def __init__(self, fields: dict[str, str]) -> None:
-        self.fields = fields
-        super().__init__("；".join(fields.values()))
 
 
 class BadMatrix(Refusal):
