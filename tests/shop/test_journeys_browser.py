@@ -19,8 +19,9 @@ from shop.models import (
     Payment,
     PointsPolicy,
     Refund,
+    Voucher,
 )
-from tests.shop import builders, instruments
+from tests.shop import builders, goods, instruments
 from tests.shop.stage import Stage, opened
 from tests.shop.stores import HUBIN, XINTIANDI, lay, level, store
 
@@ -182,6 +183,36 @@ def test_a_pickup_is_handed_over_at_the_counter_once(stage: Stage) -> None:
         (Fulfilment.PICKUP, Fulfilment.HANDED_OVER, "李娜")
     ]
     assert (level(candle, heaven), level(candle, services.warehouse_id())) == ((1, 0), (3, 0))
+
+
+def test_a_voucher_is_redeemed_at_the_counter_once(stage: Stage) -> None:
+    lake = store(HUBIN)
+    care = goods.service(price_fen=9_800, stores=(lake,))
+    her, counter = stage.shopper("沈知夏"), stage.clerk(lake, "王敏")
+    credit(her.pk, 9_800)
+    order = goods.ordered(her.member, (care, 1))
+    services.start_payment(order_id=order.pk, member_id=her.pk, stored_value_fen=9_800)
+    page = her.page
+    page.goto("/vouchers/")
+    page.click("[data-test=voucher-row]")
+    code = page.locator("[data-test=voucher-code]").inner_text()
+    stage.look(page, "voucher")
+
+    counter.goto("/staff/vouchers/")
+    counter.fill("#code", code)
+    counter.click("[data-test=look-up]")
+    expect(counter.locator("[data-test=found]")).to_contain_text(order.number)
+    stage.look(counter, "voucher-found")
+    counter.click("[data-test=redeem]")
+    expect(counter.locator("[data-test=redeemed]")).to_contain_text("核销成功")
+    stage.look(counter, "voucher-redeemed")
+    counter.fill("#code", code)
+    counter.click("[data-test=look-up]")
+    expect(counter.locator("[data-test=refused]")).to_contain_text("湖滨店")
+    stage.look(counter, "voucher-refused")
+    page.reload()
+    expect(page.locator("[data-test=voucher-state]")).to_have_attribute("data-state", "redeemed")
+    assert list(Voucher.objects.values_list("state", "store", "actor")) == [("redeemed", lake.pk, "王敏")]
 
 
 def test_coupon_points_balance_and_wechat_pay_and_a_part_goes_back_to_each(stage: Stage) -> None:
