@@ -92,7 +92,7 @@ def reserve_again(order: Order, *, cause: str, actor: str) -> bool:
 
 def _counts_again(order: Order) -> bool:
     """Against her limits. What follows books the payment: her numbers are locked before the tallies."""
-    lock_rows(apps.get_model("crm", "MemberStats").objects.filter(member_id=order.member_id))
+    lock_rows(apps.get_model("crm", "MemberStats").objects.filter(member_id=order.member_id or 0))
     return take_limits(order)
 
 
