@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from core import clock
 from shop.models import GiftCard, Order, Payment, StoredValueCredit
 
-PRINCIPAL, BONUS, GIFT_CARD = "stored_value", "stored_value.bonus", "gift_card"
+PRINCIPAL, BONUS, GIFT_CARD, POINTS = "stored_value", "stored_value.bonus", "gift_card", "points"
 
 
 @dataclass(frozen=True)

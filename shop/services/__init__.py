@@ -133,7 +133,7 @@ from shop.services.routing import Serving, order_elsewhere, reason_words
 from shop.services.stock import Move, adjust_stock, move_stock, set_safety_stock, set_stock, warehouse_id
 from shop.services.stocktaking import book_stocktake, cancel_stocktake, count_skus, open_stocktake
 from shop.services.stored_value import credit_stored_value
-from shop.services.tenders import give_back, move_stored_value
+from shop.services.tenders import give_back, move_value
 from shop.services.tracking import add_usual_carriers, ask_again, ask_carriers, note_steps, type_step
 from shop.services.transfers import cancel_transfer, create_transfer, receive_transfer, send_transfer
 from shop.services.virtual import add_codes, checked_terms, drop_codes, save_terms
@@ -224,8 +224,8 @@ __all__ = [
     "move_questions",
     "move_reviews",
     "move_stock",
-    "move_stored_value",
     "move_tickets",
+    "move_value",
     "note_order",
     "note_step",
     "note_steps",

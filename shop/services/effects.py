@@ -15,6 +15,7 @@ from shop.events import OfferFreed
 from shop.models import EffectReversal, Order, OrderDiscount, OrderLine
 from shop.services.hot_gone import forget_gone
 from shop.services.limits import give_back_limits
+from shop.services.tenders import follow_member
 
 SPENT = "points.spent"  # the house's account of points that became discounts
 
@@ -55,7 +56,8 @@ def undo_effects(order: Order, *, cause: str) -> None:
         order.points_used
         and LedgerHold.objects.filter(cause=points_cause(order.pk), status=LedgerHold.OPEN).exists()
     ):
-        ledger.release(cause=points_cause(order.pk))
+        hold = ledger.release(cause=points_cause(order.pk))
+        follow_member({hold.account.owner_id}, order.member_id)
     give_back_limits(order)
 
 
@@ -108,11 +110,12 @@ def return_points(order: Order, *, cause: str) -> None:
     if reversal is None:
         return
     if reversal.points:
-        ledger.reverse(
+        back = ledger.reverse(
             transfer_cause=f"capture:{points_cause(order.pk)}",
             cause=f"order:{order.pk}:points_back:{cause}"[:120],
             amount=reversal.points,
         )
+        follow_member({back.credit.owner_id}, order.member_id)
     give_back_limits(order)
 
 

@@ -15,7 +15,7 @@ from shop.services.offers import move_offers
 from shop.services.questions import move_questions
 from shop.services.queueing import move_tickets
 from shop.services.reviews import move_reviews
-from shop.services.tenders import move_stored_value
+from shop.services.tenders import move_value
 
 
 @transaction.atomic
@@ -74,5 +74,5 @@ def move_member(*, kept_id: int, merged_id: int) -> int:
             """,
             [kept_id],
         )
-    move_stored_value(kept_id=kept_id, merged_id=merged_id)
+    move_value(kept_id=kept_id, merged_id=merged_id)
     return moved

@@ -17,7 +17,7 @@ from core.locks import lock_row, lock_rows
 from core.models import LedgerAccount, LedgerHold, LedgerTransfer
 from shop.errors import NoSuchOrder
 from shop.models import Payment
-from shop.queries.stored_value import BONUS, GIFT_CARD, PRINCIPAL, spendable_of
+from shop.queries.stored_value import BONUS, GIFT_CARD, POINTS, PRINCIPAL, spendable_of
 
 
 def hold_tender(payment: Payment, *, member_id: int) -> None:
@@ -56,9 +56,8 @@ def release_tender(payment: Payment, *, member_id: int | None = None) -> None:
     owners: set[int] = set()
     for cause in LedgerHold.objects.filter(cause__in=_causes(payment)).values_list("cause", flat=True):
         owners.add(ledger.release(cause=cause).account.owner_id)
-    if payment.kind == Payment.STORED_VALUE and member_id is not None:
-        for owner in owners - {member_id}:
-            move_stored_value(kept_id=member_id, merged_id=owner)
+    if payment.kind == Payment.STORED_VALUE:
+        follow_member(owners, member_id)
 
 
 def close_tender(payment: Payment) -> None:
@@ -121,22 +120,28 @@ def give_back(*, payment_id: int, amount_fen: int, cause: str) -> int:
             left -= part
     if left:
         raise ReversesTooMuch(_("More would be given back than is left of this payment."))
-    member_id = payment.order.member_id
-    if payment.kind == Payment.STORED_VALUE and member_id is not None:
-        for owner in owners - {member_id}:
-            move_stored_value(kept_id=member_id, merged_id=owner)
+    if payment.kind == Payment.STORED_VALUE:
+        follow_member(owners, payment.order.member_id)
     return amount_fen
 
 
-@transaction.atomic
-def move_stored_value(*, kept_id: int, merged_id: int) -> int:
-    """Move what a merged member can spend to the kept one, lot by lot: each keeps its expiry. Returns fen.
+def follow_member(owners: set[int], member_id: int | None) -> None:
+    """What came back to these owners follows the member whose order it is by now: some were merged into her."""
+    if member_id is not None:
+        for owner in sorted(owners - {member_id}):
+            move_value(kept_id=member_id, merged_id=owner)
 
-    What is held stays until its order is paid or released; `release_tender` then brings it after.
+
+@transaction.atomic
+def move_value(*, kept_id: int, merged_id: int) -> int:
+    """Move what a merged member can spend, stored value and points, to the kept one, lot by lot: each keeps its
+    expiry. Returns how much.
+
+    What is held stays until its order is paid or released; `follow_member` then brings it after.
     Locks: ledger accounts. May run twice.
     """
     moved = 0
-    for kind in (PRINCIPAL, BONUS):
+    for kind in (PRINCIPAL, BONUS, POINTS):
         source = LedgerAccount.objects.filter(kind=kind, owner_id=merged_id).first()
         if source is None:
             continue

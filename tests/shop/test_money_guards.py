@@ -240,3 +240,22 @@ def test_what_is_paid_back_is_not_sent_in_exchange_as_well() -> None:
     services.refund_lines(order_id=order.pk, parts=[(second.pk, 1)], reason="破损", by="店长")
     services.ship_exchange(aftersale_id=exchange.pk, carrier="顺丰", tracking_number="SF3", by="小运")
     assert services.refund_order(order_id=order.pk, reason="还是不要").amount_fen == first.total_fen + 800
+
+
+@pytest.mark.django_db
+def test_a_merged_member_brings_her_points_along(monkeypatch: Any) -> None:
+    """Also those that an unpaid order holds, and those that a paid one gives back."""
+    kept, merged = builders.member(), builders.member()
+    instruments.give_points(merged, 1_200)
+    instruments.quote_with(monkeypatch, points=500)
+    waiting = builders.order(merged, (builders.sku(), 1))
+    paid = builders.pay(builders.order(merged, (builders.sku(), 1)))
+    for _twice in range(2):
+        services.move_member(kept_id=kept.pk, merged_id=merged.pk)
+    assert instruments.points_of(kept) == (200, 0)
+    builders.release(waiting)
+    assert instruments.points_of(kept) == (700, 0)
+    services.refund_order(order_id=paid.pk, reason="缺货")
+    money_is_back()
+    assert (instruments.points_of(kept), instruments.points_of(merged)) == ((1_200, 0), (0, 0))
+    assert run_audit()[1] == []
