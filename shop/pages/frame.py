@@ -14,6 +14,7 @@ import structlog
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -25,7 +26,6 @@ from markupsafe import Markup, escape
 
 from core import clock
 from core.errors import Refusal
-from core.form_tokens import form_token
 from crm.services import record_activity
 from shop import queries
 from wechat import queries as wechat_queries
@@ -246,7 +246,7 @@ def show_kept(
     whole = list(pieces)
     for place in range(1, len(whole), 2):
         if whole[place] == b"token" and b"token" not in hers:
-            hers[b"token"] = form_token(request).encode()
+            hers[b"token"] = get_token(request).encode()
         whole[place] = hers[whole[place]]
     return HttpResponse(b"".join(whole), status=status)
 
