@@ -126,8 +126,7 @@ def filters(request: HttpRequest) -> HttpResponse:
         "in_stock": _pieces(counts.in_stock, counts.is_estimated),
         "low": finding_filters.yuan(chosen.low_fen),
         "high": finding_filters.yuan(chosen.high_fen),
-        "least": finding_filters.yuan(counts.least_fen // 100 * 100),
-        "most": finding_filters.yuan(-(-counts.most_fen // 100) * 100),
+        "range": _range(counts),
         "chosen": chosen,
         "unfiltered": frame.link(filters=finding.Filters(category_id=place)),
     }
@@ -165,6 +164,17 @@ def _group(facet: queries.Facet, chosen: finding.Filters) -> dict[str, Any]:
     }
 
 
+def _range(counts: queries.Facets) -> str:
+    """From the lowest to the highest price in whole yuan; empty when nothing costs anything."""
+    if not counts.most_fen:
+        return ""
+    words = (
+        f"¥{finding_filters.yuan(counts.least_fen // 100 * 100)}"
+        f" – {finding_filters.yuan(-(-counts.most_fen // 100) * 100)}"
+    )
+    return _("about %(count)s") % {"count": words} if counts.is_estimated else words
+
+
 def _pieces(count: int, is_estimated: bool) -> str:
     """How many fit: "12", or "about 3,400" from a sample."""
     return _("about %(count)s") % {"count": f"{count:,}"} if is_estimated else str(count)
@@ -177,10 +187,15 @@ def _recent_words(request: HttpRequest) -> list[str]:
     except ValueError:
         return []
     return (
-        [str(word)[:50] for word in kept[:WORDS_KEPT] if isinstance(word, str)]
+        [_writable(word)[:50] for word in kept[:WORDS_KEPT] if isinstance(word, str)]
         if isinstance(kept, list)
         else []
     )
+
+
+def _writable(word: str) -> str:
+    """Without halves of characters: JSON can name them, a page cannot be written with them."""
+    return word.encode(errors="ignore").decode()
 
 
 @require_POST

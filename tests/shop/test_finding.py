@@ -1,12 +1,15 @@
 """Finding: by Chinese words, pinyin, brand, code; filters with their counts; what was mistyped."""
 
+import json
+from urllib.parse import quote
+
 import pytest
 from django.db import connection
 from django.urls import reverse
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core import clock
+from core import clock, tokens
 from shop import finding, queries, rules, services
 from shop.models import Attribute, AttributeValue, Brand, Category, Product
 from tests.shop import builders
@@ -294,12 +297,28 @@ def test_whatever_is_typed_gets_an_answer(shelves, client, admin_client):
             queries.product_list(search="裙", sort=sort, after=after)
         asked = {"q": "裙", "after": after}
         assert client.get(reverse("shop:search"), asked, headers={"HX-Request": "true"}).status_code == 200
+    client.cookies["pond_words"] = quote(json.dumps(["\ud83d裙", "\x00", "<b>", 7, ["x"], "长" * 900]))
+    assert "裙" in client.get(reverse("shop:search")).content.decode()
+
+
+def test_the_interface_refuses_odd_filters_by_name(shelves, client):
+    _token, secret = tokens.issue_token(name="ERP", scopes=["products:read", "stock:read"])
+    for typed in [ODD[0], ODD[1], ODD[5], "9" * 30]:
+        for path in ("products/", "stock/"):
+            asked = dict.fromkeys(
+                ("category", "code", "sku", "store", "updated_since", "cursor", "limit"), typed[:900]
+            )
+            for name, word in [*asked.items(), ("status", "on_sale")]:
+                answer = client.get(
+                    f"/api/v1/{path}", {name: word}, headers={"Authorization": f"Bearer {secret}"}
+                )
+                assert answer.status_code in (200, 400, 404), (path, name, word)
 
 
 @pytest.fixture
 def large_shop(db):
     """18,000 products as the database makes them: `even` and `odd` never meet, `some` is in every 50th, `seldom` in 41,
-    `late` and `later` are at the end of the shelf (beyond what a walk looks at, within it), but thousands."""
+    `late` and `early` are thousands beyond what a walk looks at, `later` and `earlier` thousands at its end."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -313,7 +332,8 @@ def large_shop(db):
                        '=', '=b' || b.ids[1 + n % 3],
                        CASE WHEN n % 2 = 0 THEN 'even' ELSE 'odd' END,
                        CASE WHEN n % 449 = 7 THEN 'seldom' END, CASE WHEN n % 50 = 3 THEN 'some' END,
-                       CASE WHEN n > 12500 THEN 'late' END, CASE WHEN n > 9000 THEN 'later' END
+                       CASE WHEN n > 12500 THEN 'late' WHEN n <= 5500 THEN 'early' END,
+                       CASE WHEN n > 9000 THEN 'later' ELSE 'earlier' END
                    ], NULL)), b.ids[1 + n % 3], n % 4 > 0, now(), now()
             FROM generate_series(1, 18000) n, (SELECT array_agg(id ORDER BY id) AS ids FROM shop_brand) b;
             SET LOCAL session_replication_role = origin; ANALYZE shop_product
@@ -330,7 +350,7 @@ ORDERS = {
 }
 
 
-def test_a_large_shop_is_listed_in_order_and_counted(large_shop, django_assert_num_queries):
+def test_a_large_shop_is_listed_in_order_and_counted(large_shop, client, django_assert_num_queries):
     cheap = finding.Filters(low_fen=2_600, high_fen=2_700, in_stock=True)
     for typed, filters, conditions in [
         ("even", finding.ALL, "search @@ 'even'"),
@@ -339,6 +359,8 @@ def test_a_large_shop_is_listed_in_order_and_counted(large_shop, django_assert_n
         ("late", finding.ALL, "search @@ 'late:*'"),
         ("latex", finding.ALL, "false"),
         ("later", finding.ALL, "search @@ 'later'"),
+        ("early", finding.ALL, "search @@ 'early'"),
+        ("earlier", finding.ALL, "search @@ 'earlier'"),
         ("even odd", finding.ALL, "false"),
         ("od so se", finding.ALL, "search @@ 'odd & some & seldom'"),
         ("even", cheap, "search @@ 'even' AND min_price_fen BETWEEN 2600 AND 2700 AND is_in_stock"),
@@ -363,6 +385,8 @@ def test_a_large_shop_is_listed_in_order_and_counted(large_shop, django_assert_n
     assert 8_000 <= counts.total <= 10_000
     assert [len(group.values) for group in counts.groups] == [3]
     assert all(2_400 <= value.count <= 3_600 for group in counts.groups for value in group.values)
+    drawer = client.get(reverse("shop:filters"), {"q": "even"}).content.decode()
+    assert drawer.count("约") == 6  # three brands, the stock, the prices, the button
     first = Brand.objects.order_by("pk")[0].pk
     counts = queries.facets(search="seldom", filters=finding.Filters(brand_ids=(first,)))
     by_brand = [value.count for value in counts.groups[0].values]
