@@ -34,6 +34,7 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         "receive orders shipped ten days ago": every(600, "shop.tasks.receive_due_orders"),
         "expire coupons whose time is over": every(300, "shop.tasks.expire_coupons", "bulk"),
         "expire vouchers whose time is over": every(600, "shop.tasks.expire_vouchers", "bulk"),
+        "remind of vouchers that end soon": every(600, "shop.tasks.remind_of_vouchers", "bulk"),
         "remind of orders whose time to pay ends": every(max(sweep * 5, 15), "shop.tasks.remind_unpaid"),
         "remind of balances that can be paid": every(max(sweep * 15, 30), "shop.tasks.remind_of_balances"),
         "ask carriers about parcels": every(max(sweep * 15, 60), "shop.tasks.ask_carriers", "bulk"),

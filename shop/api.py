@@ -1,6 +1,7 @@
 """REST: products and stock for ERP and POS, orders and parcels for the warehouse. Amounts are integer fen."""
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 import django_filters
@@ -16,7 +17,7 @@ from rest_framework.views import APIView
 from core.api import idempotent
 from core.secrets import masked_phone
 from shop import services
-from shop.models import Order, OrderLine, Product, ProductImage, Shipment, Sku, Stock
+from shop.models import Order, OrderLine, PresaleOrder, Product, ProductImage, Shipment, Sku, Stock
 from shop.queries import rest
 
 
@@ -117,11 +118,30 @@ class ShipmentSerializer(serializers.ModelSerializer[Shipment]):
         validators: list[Any] = []  # the service answers a repeated parcel with the first one
 
 
+class PresaleTermsSerializer(serializers.ModelSerializer[PresaleOrder]):
+    class Meta:
+        model = PresaleOrder
+        fields = ["balance_starts_at", "balance_ends_at", "ships_by", "keeps_deposit", "outcome"]
+
+
 class OrderSerializer(serializers.ModelSerializer[Order]):
     store = serializers.CharField(source="store.code", default=None, read_only=True, allow_null=True)
     phone = serializers.SerializerMethodField(help_text="Masked without the scope members:phone.")
     lines = LineSerializer(many=True, read_only=True)
     shipments = ShipmentSerializer(many=True, read_only=True)
+    payment_stage = serializers.SerializerMethodField(
+        help_text="What is to be paid next: full, deposit or balance; empty when nothing is."
+    )
+    due_fen = serializers.SerializerMethodField(
+        help_text="What the next payment costs; 0 when there is none."
+    )
+    due_until = serializers.SerializerMethodField(help_text="Until when it has to be paid.")
+    presale = PresaleTermsSerializer(
+        default=None,
+        read_only=True,
+        allow_null=True,
+        help_text="Terms of an order paid as deposit and balance.",
+    )
 
     class Meta:
         model = Order
@@ -140,6 +160,12 @@ class OrderSerializer(serializers.ModelSerializer[Order]):
             "total_fen",
             "paid_fen",
             "refunded_fen",
+            "payment_stage",
+            "due_fen",
+            "due_until",
+            "deposit_fen",
+            "deposit_paid_at",
+            "presale",
             "receiver",
             "phone",
             "region",
@@ -155,6 +181,15 @@ class OrderSerializer(serializers.ModelSerializer[Order]):
             "lines",
             "shipments",
         ]
+
+    def get_payment_stage(self, order: Order) -> str:
+        return (order.payment_stage or "full") if order.status == Order.PENDING_PAYMENT else ""
+
+    def get_due_fen(self, order: Order) -> int:
+        return order.due_fen if order.status == Order.PENDING_PAYMENT else 0
+
+    def get_due_until(self, order: Order) -> datetime | None:
+        return order.expires_at if order.status == Order.PENDING_PAYMENT else None
 
     @extend_schema_field(str)
     def get_phone(self, order: Order) -> str:

@@ -153,3 +153,13 @@ class VoucherRedeemed:
     member_id: int
     store_id: int
     at: datetime
+
+
+@dataclass(frozen=True)
+class VoucherExpired:
+    """A paid piece of a service was not redeemed in its time; staff may give it more."""
+
+    voucher_id: int
+    order_id: int
+    member_id: int
+    at: datetime

@@ -64,8 +64,8 @@ def state_of(events: Iterable[tuple[datetime, str]]) -> str:
 
 # --- Order messages ------------------------------------------------------------------------------------------------
 PAID, SHIPPED, SIGNED, REFUNDED, UNPAID = "paid", "shipped", "signed", "refunded", "unpaid"
-READY, BALANCE, REVIEW = "ready", "balance", "review"
-MESSAGE_KINDS = (PAID, SHIPPED, SIGNED, READY, REFUNDED, UNPAID, BALANCE, REVIEW)
+READY, BALANCE, REVIEW, VOUCHER = "ready", "balance", "review", "voucher"
+MESSAGE_KINDS = (PAID, SHIPPED, SIGNED, READY, REFUNDED, UNPAID, BALANCE, REVIEW, VOUCHER)
 _NAME = re.compile(r"\{(\w+)\}")
 NAMES = frozenset(
     {
@@ -76,6 +76,7 @@ NAMES = frozenset(
         "parcel",
         "time",
         "minutes",
+        "pieces",
         "until",
         "state",
         "shop",

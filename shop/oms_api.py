@@ -336,6 +336,8 @@ class Sales(APIView):
             by=str(request.user),
         )
         shown = (
-            Order.objects.prefetch_related("lines__sku", "shipments").select_related("store").get(pk=order.pk)
+            Order.objects.prefetch_related("lines__sku", "shipments")
+            .select_related("store", "presale")
+            .get(pk=order.pk)
         )
         return Response(OrderSerializer(shown, context={"request": request}).data, status=201)

@@ -17,6 +17,8 @@ from shop.events import (
     OrderShipped,
     ParcelSigned,
     PickupReady,
+    VoucherExpired,
+    VoucherRedeemed,
 )
 from shop.imports import runner as imports
 from shop.services import catalogue_files, coupons_in_batches, rehearsals
@@ -76,6 +78,24 @@ def note_shipped(event: OrderShipped) -> None:
     )
 
 
+def note_voucher_used(event: VoucherRedeemed) -> None:
+    _note_voucher("voucher_used", event)
+
+
+def note_voucher_expired(event: VoucherExpired) -> None:
+    _note_voucher("voucher_expired", event)
+
+
+def _note_voucher(kind: str, event: VoucherRedeemed | VoucherExpired) -> None:
+    crm_services.record_activity(
+        member_id=event.member_id,
+        kind=kind,
+        at=event.at,
+        subject=f"voucher:{event.voucher_id}",
+        data={"name": queries.voucher_name(event.voucher_id)},
+    )
+
+
 def tell_who_waits(event: OfferFreed) -> None:
     services.tell_waiting(offer_id=event.offer_id, places=event.places)
 
@@ -121,6 +141,8 @@ subscribe(MembersMerged, follow_merge)
 subscribe(OrderPlaced, note_placed)
 subscribe(OrderCancelled, note_cancelled)
 subscribe(OrderShipped, note_shipped)
+subscribe(VoucherRedeemed, note_voucher_used)
+subscribe(VoucherExpired, note_voucher_expired)
 subscribe(OfferFreed, tell_who_waits)
 subscribe(OrderPaid, tell_paid)
 subscribe(OrderShipped, tell_shipped)

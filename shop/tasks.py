@@ -45,6 +45,11 @@ def expire_vouchers() -> int:
     return services.expire_vouchers()
 
 
+@shared_task(name="shop.tasks.remind_of_vouchers")
+def remind_of_vouchers() -> int:
+    return services.remind_of_vouchers()
+
+
 @shared_task(name="shop.tasks.remind_unpaid")
 def remind_unpaid() -> int:
     return services.remind_unpaid()

@@ -23,6 +23,7 @@ PAGES: dict[str, tuple[Promise, str, bool]] = {
     "group": (_("customer group"), "community_group", False),
     "code": (_("channel code"), "crm_channelcode", False),
     "tag": (_("tag"), "crm_tag", False),
+    "voucher": (_("voucher"), "shop_voucher", False),
     "account": (_("account"), "wechat_account", False),
     "member": (_("member"), "crm_member", False),
     "staff": (_("guide"), "", False),

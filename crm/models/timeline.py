@@ -19,6 +19,7 @@ class Activity(models.Model):
     CONTACT_ADDED, CONTACT_REMOVED = "contact_added", "contact_removed"
     TOUCHED, OPENED, TAGGED, SUBSCRIBED, JOINED = "touched", "opened", "tagged", "subscribed", "joined"
     MERGED = "merged"
+    VOUCHER_USED, VOUCHER_EXPIRED = "voucher_used", "voucher_expired"
     KINDS = [
         (JOINED, _("became a member")),
         (FOLLOWED, _("followed")),
@@ -43,6 +44,8 @@ class Activity(models.Model):
         (TAGGED, _("tagged")),
         (SUBSCRIBED, _("answered a subscription")),
         (MERGED, _("merged with another member")),
+        (VOUCHER_USED, _("used a voucher in a store")),
+        (VOUCHER_EXPIRED, _("let a voucher expire")),
     ]
     # What the person does herself; anything else does not end her silence.
     OWN_DOING = frozenset(
@@ -60,6 +63,7 @@ class Activity(models.Model):
             CONTACT_ADDED,
             OPENED,
             SUBSCRIBED,
+            VOUCHER_USED,
         }
     )
 

@@ -23,6 +23,7 @@ class ServiceRulesAdmin(BaseAdmin):
         (_("Promises at checkout"), {"fields": ["guarantees"]}),
         (_("After the parcel was signed for"), {"fields": [("when_signed", "received_days")]}),
         (_("Pickups"), {"fields": [("pickup_days", "when_uncollected")]}),
+        (_("Vouchers"), {"fields": ["voucher_days"]}),
     ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

@@ -16,9 +16,11 @@ from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from core.admin import ReadOnlyAdmin
+from crm import queries as crm_queries
 from shop import services
 from shop.admin.fields import said
 from shop.models import Voucher
+from wechat import queries as wechat_queries
 
 
 class ExtendForm(BaseDialogForm):
@@ -43,9 +45,9 @@ class VoucherAdmin(ReadOnlyAdmin):
     paginator = InfinitePaginator
     fields = [
         ("code_end", "goods_text"), ("state", "order"), ("valid_from", "expires_at"),
-        ("redeemed_at", "store", "actor"), ("created_at", "voided_at"),
+        ("redeemed_at", "store", "actor"), ("created_at", "voided_at"), ("remind_at", "reminded"),
     ]  # fmt: skip
-    readonly_fields = ["code_end", "goods_text", "order"]
+    readonly_fields = ["code_end", "goods_text", "order", "reminded"]
     actions_detail = ["extend"]
 
     def get_search_results(
@@ -81,6 +83,14 @@ class VoucherAdmin(ReadOnlyAdmin):
         return format_html(
             '<a href="{}">{}</a>', reverse("admin:shop_order_change", args=[order.pk]), order.number
         )
+
+    @admin.display(description=_("reminder"))
+    def reminded(self, voucher: Voucher) -> str:
+        if voucher.reminder in ("", "no_way"):
+            return str(_("no template accepted and no open chat")) if voucher.reminder else "–"
+        if voucher.reminder in ("subscribe", "template", "custom"):
+            return wechat_queries.channel_label(voucher.reminder)
+        return crm_queries.reason_label(voucher.reminder)
 
     def has_extend_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return bool(request.user.has_perm("shop.change_voucher"))

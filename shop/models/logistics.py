@@ -82,6 +82,7 @@ class OrderMessage(models.Model):
         (logistics.UNPAID, _("not paid yet")),
         (logistics.BALANCE, _("balance of a presale due")),
         (logistics.REVIEW, _("some days after receipt")),
+        (logistics.VOUCHER, _("a voucher ends soon")),
     ]
 
     kind = models.CharField(_("moment"), max_length=10, choices=KINDS, unique=True)
@@ -101,7 +102,7 @@ class OrderMessage(models.Model):
         blank=True,
         help_text=_(
             'The template\'s fields: {"thing1": "{goods}", "character_string2": "{number}"}. Known: {number} {goods} '
-            "{amount} {carrier} {parcel} {store} {code} {time} {minutes} {state}."
+            "{amount} {carrier} {parcel} {store} {code} {time} {minutes} {until} {pieces} {state}."
         ),
     )
     uses_chat = models.BooleanField(

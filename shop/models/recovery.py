@@ -53,6 +53,12 @@ class ServiceRules(models.Model):
     when_uncollected = models.CharField(
         _("what nobody collected"), max_length=8, choices=UNCOLLECTED_RULES, default=REFUND
     )
+    voucher_days = models.PositiveSmallIntegerField(
+        _("days before a voucher ends"),
+        default=7,
+        db_default=7,
+        help_text=_("Its owner is reminded once, within the touch policy (service). 0: never."),
+    )
 
     class Meta:
         verbose_name = _("service rules")
@@ -69,6 +75,9 @@ class ServiceRules(models.Model):
             models.CheckConstraint(
                 condition=Q(when_signed__in=["wait", "later", "at_once"]),
                 name="when_signed_is_a_known_word",
+            ),
+            models.CheckConstraint(
+                condition=Q(voucher_days__lte=90), name="vouchers_remind_within_ninety_days"
             ),
             models.CheckConstraint(
                 condition=Q(when_uncollected__in=["refund", "shelve"], pickup_days__lte=365),

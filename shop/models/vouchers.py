@@ -48,6 +48,9 @@ class Voucher(models.Model):
         related_name="+",
         verbose_name=_("user"),
     )
+    # When she is reminded of it, or asked about again; null: no more. And how that went.
+    remind_at = models.DateTimeField(_("reminded at"), null=True, blank=True)
+    reminder = models.CharField(_("reminder"), max_length=24, blank=True, default="", db_default="")
     voided_at = models.DateTimeField(_("given back at"), null=True, blank=True)
 
     class Meta:
@@ -73,6 +76,11 @@ class Voucher(models.Model):
         indexes = [
             models.Index(fields=["expires_at"], name="vouchers_to_expire", condition=Q(state="unused")),
             models.Index(fields=["store", "-redeemed_at"], name="vouchers_redeemed"),
+            models.Index(
+                fields=["remind_at"],
+                name="vouchers_to_remind_of",
+                condition=Q(state="unused", remind_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

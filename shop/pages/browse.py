@@ -30,7 +30,7 @@ from shop.pages.frame import (
 )
 from shop.pages.hot import refusal_words
 from shop.pages.limits import limit_words
-from shop.pages.offers_shown import offer_fills, shown_offers
+from shop.pages.offers_shown import offer_fills, shown_offers, shown_strip, strip_fills
 from shop.pages.pictures import Picture, of_image, of_url
 from shop.pages.pricing import at_member_prices, tier_values
 
@@ -96,7 +96,8 @@ def shelves() -> list[Shelf]:
 @greeted
 def home(request: HttpRequest) -> HttpResponse:
     found = kept(("home",), _home_context, shelves="shop/home_shelves.html")
-    response = show_kept(request, found, "shop/home.html", tab="home")
+    fills = strip_fills(found.values["flash_rows"])
+    response = show_kept(request, found, "shop/home.html", tab="home", fills=fills)
     note_once(request, "visited")
     return response
 
@@ -104,7 +105,10 @@ def home(request: HttpRequest) -> HttpResponse:
 def _home_context() -> dict[str, Any]:
     newest = queries.product_list(sort="new", page_size=8).rows
     best = queries.product_list(sort="sold", page_size=20).rows
+    flash = queries.flash_offers()
     return {
+        "flash_rows": flash,
+        "flash": shown_strip(flash),
         "banner": _banner(newest),
         "categories": shelves(),
         "newest": [card(row) for row in newest],

@@ -1,9 +1,10 @@
-"""Offers in the words and numbers of the product page."""
+"""Offers in the words and numbers of the product page, and flash sales on the front page."""
 
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.core.files.storage import default_storage
 from django.utils.translation import gettext as _
 
 from core import clock
@@ -11,6 +12,7 @@ from shop import queries
 from shop.models import Presale
 from shop.pages import words
 from shop.pages.frame import hole
+from shop.pages.pictures import of_url
 from shop.pages.presale import shown_offer_terms
 
 
@@ -59,3 +61,39 @@ def offer_fills(live: Iterable[queries.LiveOffer]) -> dict[str, str]:
         fills[f"left-{one.offer_id}"] = str(words.seconds_left(until))
         fills[f"key-{one.offer_id}"] = secrets.token_urlsafe(18)
     return fills
+
+
+# --- The strip of flash sales on the front page --------------------------------------------------------------------
+def shown_strip(rows: Iterable[queries.FlashRow]) -> list[dict[str, Any]]:
+    """Values of `offers_strip.html`; the clocks are holes that `strip_fills` fills for each page."""
+    moment = clock.now()
+    return [
+        {
+            "address": f"/p/{one.product_id}/",
+            "name": one.product_name,
+            "variant": one.sku_name,
+            "image": of_url(default_storage.url(one.image), one.image_width, one.image_height)
+            if one.image
+            else None,
+            "price_fen": one.price_fen,
+            "usual_fen": one.usual_fen if one.usual_fen > one.price_fen else None,
+            "is_soon": one.starts_at > moment,
+            "is_gone": not one.left,
+            "sold_percent": (one.quota - one.left) * 100 // one.quota if one.quota else 100,
+            "seconds_left": hole(f"left-{one.offer_id}"),
+            "starts": f"{clock.local(one.starts_at):%m-%d %H:%M}",
+            "ends": f"{clock.local(one.ends_at):%m-%d %H:%M}",
+        }
+        for one in rows
+    ]
+
+
+def strip_fills(rows: Iterable[queries.FlashRow]) -> dict[str, str]:
+    """Seconds to the beginning or the end of each."""
+    moment = clock.now()
+    return {
+        f"left-{one.offer_id}": str(
+            words.seconds_left(one.starts_at if one.starts_at > moment else one.ends_at)
+        )
+        for one in rows
+    }

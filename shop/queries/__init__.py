@@ -89,7 +89,7 @@ from shop.queries.fulfilment_together import companions_of, with_companions
 from shop.queries.funnel import Reminded, Why, funnel_counts, funnel_reasons, reminders_between
 from shop.queries.limits import Limit, limits_of
 from shop.queries.logistics import asked_templates, order_message
-from shop.queries.offers import LiveOffer, OfferRow, live_offers, offers_of
+from shop.queries.offers import FlashRow, LiveOffer, OfferRow, flash_offers, live_offers, offers_of
 from shop.queries.order_money import OrderMoney, aftersale_money, order_money, saving_label
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
 from shop.queries.presale import presale_of_order, presale_quoted, presales_of
@@ -149,6 +149,7 @@ from shop.queries.vouchers import (
     is_usable,
     redeemed_here,
     voucher_for,
+    voucher_name,
     vouchers_of,
 )
 
@@ -170,6 +171,7 @@ __all__ = [
     "Facet",
     "FacetValue",
     "Facets",
+    "FlashRow",
     "Held",
     "HeldCoupon",
     "Hint",
@@ -237,6 +239,7 @@ __all__ = [
     "find_order",
     "find_slot",
     "find_store",
+    "flash_offers",
     "fulfilments_for",
     "fulfilments_of",
     "funnel_counts",
@@ -312,6 +315,7 @@ __all__ = [
     "visitor",
     "voices_of",
     "voucher_for",
+    "voucher_name",
     "vouchers_of",
     "with_companions",
     "worth_of",

@@ -10,6 +10,7 @@ from core import clock
 from shop import logistics
 from shop.models import Order, OrderMessage
 from shop.queries.tracking import ParcelRow
+from shop.queries.vouchers import lines_with_unused_vouchers
 
 # After the payment, and on the order that is on its way: what is still to come.
 ASKED_AFTER_PAYMENT = (logistics.SHIPPED, logistics.SIGNED, logistics.REFUNDED)
@@ -36,6 +37,8 @@ def asked_templates(order: Order) -> list[tuple[str, str]]:
         kinds = (logistics.BALANCE, *kinds)
     elif order.status == Order.PENDING_PAYMENT:
         kinds = (logistics.UNPAID, *kinds)
+    elif order.status == Order.RECEIVED and lines_with_unused_vouchers(order.pk):
+        kinds = (logistics.VOUCHER, logistics.REFUNDED)
     elif order.status not in (Order.PAID, Order.SHIPPED):
         return []
     rows = {
@@ -50,6 +53,7 @@ def asked_templates(order: Order) -> list[tuple[str, str]]:
         logistics.READY: _("When it can be collected"),
         logistics.REFUNDED: _("When money comes back"),
         logistics.REVIEW: _("When we would like to hear how it was"),
+        logistics.VOUCHER: _("Before a voucher ends"),
     }
     asked: dict[str, str] = {}
     for kind in kinds:
@@ -79,6 +83,9 @@ class ParcelWords:
             ),
             logistics.UNPAID: _(
                 "Your %(goods)s is kept for you for another %(minutes)s minutes. You can pay here until then:"
+            ),
+            logistics.VOUCHER: _(
+                "%(pieces)s × %(goods)s can still be used, until %(until)s. The code for the store is here:"
             ),
             logistics.REVIEW: _("How do you like %(goods)s? A few words and a photo help others choose:"),
         }

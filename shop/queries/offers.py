@@ -75,6 +75,52 @@ def offers_of(product_id: int) -> list[OfferRow]:
     return [OfferRow(*row) for row in found]
 
 
+@dataclass(frozen=True, slots=True)
+class FlashRow:
+    """A flash sale that leads to its product. The picture is a thumbnail's address in the storage, "" without one."""
+
+    offer_id: int
+    product_id: int
+    product_name: str
+    sku_name: str
+    price_fen: int
+    usual_fen: int
+    quota: int
+    left: int
+    starts_at: datetime
+    ends_at: datetime
+    image: str
+    image_width: int
+    image_height: int
+
+
+def flash_offers(*, limit: int = 8) -> list[FlashRow]:
+    """Flash sales of products on sale that run or start within a day: those that end first, then those that come.
+
+    What is sold out stands behind what can be had. One statement.
+    """
+    moment = clock.now()
+    found = statements.rows(
+        """
+        SELECT o.id, p.id, p.name, s.name, o.price_fen, s.price_fen, o.quota, greatest(o.quota - o.taken, 0),
+               o.starts_at, o.ends_at, coalesce(i.file, ''), coalesce(i.width, 0), coalesce(i.height, 0)
+        FROM shop_offer o
+        JOIN shop_sku s ON s.id = o.sku_id AND s.is_active
+        JOIN shop_product p ON p.id = s.product_id AND p.status = 'on_sale'
+        LEFT JOIN LATERAL (
+            SELECT coalesce(nullif(i.thumbnail, ''), i.image) AS file, i.width, i.height
+            FROM shop_productimage i WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
+        ) i ON true
+        WHERE o.kind = 'flash' AND o.is_active AND o.ends_at > %s AND o.starts_at < %s
+        ORDER BY o.starts_at > %s, o.taken >= o.quota,
+                 CASE WHEN o.starts_at > %s THEN o.starts_at ELSE o.ends_at END, o.id
+        LIMIT %s
+        """,
+        [moment, moment + timedelta(days=1), moment, moment, limit],
+    )
+    return [FlashRow(*row) for row in found]
+
+
 def live_offers(offers: Iterable[OfferRow], marks: Mapping[int, OfferMark]) -> list[LiveOffer]:
     """What the product page tells somebody about special prices: one of each SKU, what runs and is left first.
 

@@ -24,7 +24,7 @@ def stocks_for(viewer: Any) -> QuerySet[Stock]:
 
 def orders_for(viewer: Any) -> QuerySet[Order]:
     """Orders with lines and parcels; three statements whatever their number."""
-    orders = Order.objects.select_related("store").prefetch_related(
+    orders = Order.objects.select_related("store", "presale").prefetch_related(
         Prefetch("lines", OrderLine.objects.select_related("sku").order_by("pk")), "shipments"
     )
     store_id = own_store_of(viewer)

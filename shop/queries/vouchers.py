@@ -86,3 +86,9 @@ def delivered_of(order: Order) -> list[DeliveredLine]:
         for line in lines
         if line.quantity > line.refunded_quantity or line.sku.terms.delivers == GoodsTerms.VOUCHER
     ]
+
+
+def voucher_name(pk: int) -> str:
+    """What a voucher is good for, in words; "" for one that is not there."""
+    found = Voucher.objects.filter(pk=pk).values_list("line__product_name", flat=True).first()
+    return found or ""

@@ -137,7 +137,7 @@ from shop.services.tenders import give_back, move_value
 from shop.services.tracking import add_usual_carriers, ask_again, ask_carriers, note_steps, type_step
 from shop.services.transfers import cancel_transfer, create_transfer, receive_transfer, send_transfer
 from shop.services.virtual import add_codes, checked_terms, drop_codes, save_terms
-from shop.services.vouchers import expire_vouchers
+from shop.services.vouchers import expire_vouchers, remind_of_vouchers
 from shop.services.vouchers_desk import extend_vouchers, redeem_voucher, voucher_code
 
 __all__ = [
@@ -265,6 +265,7 @@ __all__ = [
     "remind_of_balance",
     "remind_of_balances",
     "remind_of_payment",
+    "remind_of_vouchers",
     "remind_unpaid",
     "remove_cart_line",
     "repeat_refund",

@@ -1,6 +1,7 @@
 """What buyers are told about their orders, and answers to their questions in the chat."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.conf import settings
@@ -11,7 +12,7 @@ from django.utils.translation import gettext as _
 from core import clock, money
 from crm import queries as crm_queries
 from shop import logistics
-from shop.models import Fulfilment, Order, OrderLine, OrderMessage, Shipment
+from shop.models import Fulfilment, Order, OrderLine, OrderMessage, Shipment, Voucher
 from shop.queries import tracking as parcels
 from shop.queries.logistics import ParcelWords, order_message
 from wechat import queries as wechat_queries
@@ -38,16 +39,29 @@ def tell_order(
 
 
 def send_order_message(
-    *, order: Order, kind: str, shipment: Shipment | None = None, part: Fulfilment | None = None
+    *,
+    order: Order,
+    kind: str,
+    shipment: Shipment | None = None,
+    part: Fulfilment | None = None,
+    vouchers: Sequence[Voucher] = (),
 ) -> str:
     """Queue the message on the best way there is: an accepted subscription, a template message, an open chat.
 
-    Call inside the transaction of the fact it tells. Idempotent on: (order, kind, parcel).
+    Call inside the transaction of the fact it tells. Idempotent on: (order, kind, parcel or part, or the line of the
+    vouchers and the day on which they end).
     """
     words = order_message(kind)
     if not words.is_active or order.member_id is None:
         return ""
     values = _values(order, shipment, part)
+    if vouchers:
+        last = clock.local(vouchers[0].expires_at)
+        values |= {
+            "goods": vouchers[0].line.product_name,
+            "until": f"{last:%m-%d}",
+            "pieces": str(len(vouchers)),
+        }
     about, about_id, dedupe = "", order.pk, order.pk
     together: list[str] = []
     if shipment is not None and kind in (logistics.SHIPPED, logistics.SIGNED):
@@ -57,9 +71,14 @@ def send_order_message(
         together = parcels.orders_in(parcel)
     elif part is not None:
         about, about_id = f":{part.pk}", part.pk
+    elif vouchers:  # given more time, they are reminded of again
+        about = f":{vouchers[0].line_id}:{last:%Y%m%d}"
+        about_id = vouchers[0].line_id * 1_000_000 + last.toordinal()
     address = settings.PUBLIC_URL + reverse("shop:order", args=[order.number])
     if kind == logistics.REVIEW:
         address = settings.PUBLIC_URL + reverse("shop:reviews_order", args=[order.number])
+    if kind == logistics.VOUCHER:
+        address = settings.PUBLIC_URL + reverse("shop:vouchers")
     if kind in (logistics.UNPAID, logistics.BALANCE):
         address = settings.PUBLIC_URL + reverse("shop:pay", args=[order.number])
     for identity in crm_queries.identities_of(order.member_id):

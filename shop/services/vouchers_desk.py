@@ -11,6 +11,7 @@ from core.locks import lock_row
 from shop.errors import VoucherRefused
 from shop.events import VoucherRedeemed
 from shop.models import Order, Voucher
+from shop.queries.recovery import current_rules
 from shop.services.order_log import write_log
 from shop.services.vouchers import end_of_day
 
@@ -113,12 +114,16 @@ def extend_vouchers(*, voucher_ids: list[int], days: int) -> int:
     """
     if not 1 <= days <= 3_650:
         raise VoucherRefused(_("Between 1 and 3,650 days."), code="bad_days")
+    moment, before = clock.now(), current_rules().voucher_days
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE shop_voucher SET state = 'unused', expires_at = greatest(expires_at, %s) + make_interval(days => %s)
-            WHERE id = ANY(%s) AND state IN ('unused', 'expired')
+            UPDATE shop_voucher v SET state = 'unused', expires_at = n.ends, reminder = '', remind_at = CASE
+                WHEN %s > 0 THEN greatest(n.ends - make_interval(days => %s), n.begins + (n.ends - n.begins) / 2) END
+            FROM (SELECT id, greatest(valid_from, %s) AS begins,
+                         greatest(expires_at, %s) + make_interval(days => %s) AS ends FROM shop_voucher) n
+            WHERE n.id = v.id AND v.id = ANY(%s) AND v.state IN ('unused', 'expired')
             """,
-            [end_of_day(clock.now()), days, voucher_ids],
+            [before, before, moment, end_of_day(moment), days, voucher_ids],
         )
         return int(cursor.rowcount)

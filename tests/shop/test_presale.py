@@ -7,9 +7,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from core import clock
+from core import clock, tokens
 from core.audits import run_audit
 from crm.models import Touch
 from shop import queries, services
@@ -390,3 +391,34 @@ def test_both_payments_through_wechat_and_a_sheet_left_open(platform: Any, buyer
             assert (order.status, run_audit()[1]) == ("refunded", [])
     finally:
         platform.post("clock", offset_seconds=0)
+
+
+@pytest.mark.django_db
+def test_the_rest_interface_says_how_far_a_presale_is(client: Client, shopper: Any) -> None:
+    secret = tokens.issue_token(name="ERP", scopes=["orders:read"])[1]
+    sku, _offer = presale()
+    order = ordered(shopper, sku)
+
+    def shown() -> dict[str, Any]:
+        answer = client.get(f"/api/v1/orders/{order.number}/", headers={"Authorization": f"Bearer {secret}"})
+        return dict(answer.json())
+
+    terms = PresaleOrder.objects.get()
+    row = shown()
+    assert (row["payment_stage"], row["due_fen"], row["deposit_fen"]) == ("deposit", 5_000, 5_000)
+    assert row["presale"]["keeps_deposit"] is True
+    assert row["presale"]["balance_ends_at"][:16] == clock.local(terms.balance_ends_at).isoformat()[:16]
+    builders.pay(order)
+    row = shown()
+    assert (row["payment_stage"], row["due_fen"]) == ("balance", 19_900)
+    assert row["deposit_paid_at"]
+    with clock.travel(IN_WINDOW):
+        builders.pay(Order.objects.get())
+        row = shown()
+    assert (row["status"], row["payment_stage"], row["due_fen"], row["due_until"]) == ("paid", "", 0, None)
+    plain = builders.order(builders.member(), (builders.sku(), 1))
+    with CaptureQueriesContext(connection) as asked:
+        rows = client.get("/api/v1/orders/", headers={"Authorization": f"Bearer {secret}"}).json()["results"]
+    found = {one["number"]: one for one in rows}
+    assert (found[plain.number]["payment_stage"], found[plain.number]["presale"]) == ("full", None)
+    assert len(asked) <= 6
