@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('crm', '0111_gaps_more'),
-        ('shop', '0110_gaps'),
+        ('shop', '0111_search_functions'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
