@@ -43,8 +43,9 @@ class AllAtOnce(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
+        # Each is taken back while the state still knows all of them: a trigger or a constraint asks for its model.
         for operation in reversed(self.operations):
-            operation.database_backwards(app_label, schema_editor, from_state, to_state)
+            operation.database_backwards(app_label, schema_editor, from_state, from_state)
 
     def describe(self) -> str:
         return f"{len(self.operations)} operations in one state"
