@@ -1,6 +1,7 @@
 """Long work: how far it is, what it brought, Retry and Cancel."""
 
 import json
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -36,6 +37,19 @@ def progress_bar(job: Job | None) -> SafeString | str:
         percent=job.percent,
         status=job.status,
     )
+
+
+def progress_context(job: Job | None) -> dict[str, Any]:
+    """What `core/admin/progress.html` shows of a job; the page loads itself again while the job is open.
+
+    The page adds its `figures`, (label, value) each, and may say another `state`.
+    """
+    return {
+        "job": job,
+        "bar": progress_bar(job),
+        "state": job.get_status_display() if job else "",
+        "is_open": job is not None and job.status in (Job.QUEUED, Job.RUNNING),
+    }
 
 
 @admin.register(Job)

@@ -10,18 +10,15 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
-from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from openpyxl import Workbook
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
 from core import clock
-from core.admin import BaseAdmin
-from core.admin.jobs import progress_bar
+from core.admin.jobs import progress_context
+from core.admin.uploads import UploadAdmin
 from core.errors import Refusal
 from shop import catalogue_files, queries, services
 from shop.admin.fields import said, who
@@ -59,72 +56,34 @@ class UploadForm(forms.ModelForm):
             raise forms.ValidationError(_("The file is larger than 50 MB."))
         if file:
             try:
-                self.brought = services.bring_catalogue_file(upload=file)
+                self.made = services.bring_catalogue_file(upload=file)
             except Refusal as refusal:
                 raise forms.ValidationError(refusal.message) from refusal
         return cleaned
 
 
 @admin.register(CatalogueFile)
-class CatalogueFileAdmin(BaseAdmin):
+class CatalogueFileAdmin(UploadAdmin):
     form = UploadForm
     list_display = ["file_name", "state", "bar", "rows", "fresh", "changed", "same", "refused", "created_at"]
     list_filter = ["status"]
-    list_select_related = ["job"]
     search_fields = ["file_name"]
-    ordering = ["-pk"]
     actions_list = ["export_csv", "export_xlsx"]
+    pages = ("look",)
 
-    def get_urls(self) -> list[Any]:
-        def page(address: str, view: Any, name: str) -> Any:
-            return path(address, self.admin_site.admin_view(view), name=f"shop_cataloguefile_{name}")
+    def page_of(self, row: CatalogueFile) -> str:
+        return "look"
 
-        return [
-            page("<int:pk>/look/", self.look, "look"),
-            page("<int:pk>/report/", self.report, "report"),
-            *super().get_urls(),
-        ]
-
-    def has_change_permission(self, request: HttpRequest, obj: CatalogueFile | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: CatalogueFile | None = None) -> bool:
-        return False
+    def report_name(self, row: CatalogueFile) -> str:
+        return f"catalogue-{row.pk}.csv"
 
     @display(description=_("status"), ordering="status", label=COLOURS)
     def state(self, file: CatalogueFile) -> tuple[str, str]:
         return file.status, str(file.get_status_display())
 
-    @display(description=_("progress"))
-    def bar(self, file: CatalogueFile) -> SafeString | str:
-        return progress_bar(file.job)
-
-    def save_form(self, request: HttpRequest, form: Any, change: bool) -> CatalogueFile:
-        file: CatalogueFile = form.brought
-        file.created_by_id = request.user.pk
-        form.save_m2m = lambda: None  # there is nothing many-to-many to save
-        return file
-
-    def save_model(self, request: HttpRequest, obj: CatalogueFile, form: Any, change: bool) -> None:
-        obj.save(update_fields=["created_by"])
-
-    def response_add(
-        self, request: HttpRequest, obj: CatalogueFile, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:shop_cataloguefile_look", args=[obj.pk]))
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:shop_cataloguefile_look", args=[int(object_id)]))
-
     def look(self, request: HttpRequest, pk: int) -> HttpResponse:
         """What would change; a press of the button writes it."""
-        file = self._file(request, pk)
+        file: CatalogueFile = self.found(request, pk)
         may_apply = request.user.has_perms(["shop.change_product", "shop.change_sku", "shop.change_stock"])
         if request.method == "POST":
             if not may_apply:
@@ -132,38 +91,23 @@ class CatalogueFileAdmin(BaseAdmin):
             with said(request):
                 services.apply_catalogue_file(file_id=pk, created_by_id=request.user.pk, by=who(request))
             return HttpResponseRedirect(request.path)
-        is_open = file.job is not None and file.job.status in ("queued", "running")
         context = {
             **self.admin_site.each_context(request),
+            **progress_context(file.job),
             "title": file.file_name,
             "opts": self.opts,
             "file": file,
-            "bar": progress_bar(file.job),
+            "state": file.get_status_display(),
             "first": sorted(file.preview, key=lambda row: row[2] != catalogue_files.REFUSED),
-            "is_open": is_open,
             "may_apply": may_apply and file.status == CatalogueFile.LOOKED and file.fresh + file.changed > 0,
             "may_go_on": may_apply
             and file.status in (CatalogueFile.LOOKING, CatalogueFile.APPLYING)
             and file.job is not None
             and file.job.status in ("failed", "cancelled"),
-            "figures": [
-                (getattr(file._meta.get_field(name), "verbose_name", name), getattr(file, name))
-                for name in ("rows", "fresh", "changed", "same", "refused")
-            ],
+            "figures": self.figures(file, "rows", "fresh", "changed", "same", "refused"),
             "words": {"new": _("new"), "changed": _("changed"), "refused": _("refused")},
         }
         return TemplateResponse(request, "admin/shop/catalogue_files_look.html", context)
-
-    def report(self, request: HttpRequest, pk: int) -> HttpResponse | FileResponse:
-        file = self._file(request, pk)
-        if not file.report:
-            return HttpResponseRedirect(reverse("admin:shop_cataloguefile_look", args=[pk]))
-        return FileResponse(file.report.open("rb"), as_attachment=True, filename=f"catalogue-{file.pk}.csv")
-
-    def _file(self, request: HttpRequest, pk: int) -> CatalogueFile:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        return get_object_or_404(CatalogueFile.objects.select_related("job"), pk=pk)
 
     @action(description=_("Export as CSV"), url_path="export-csv", icon="download", permissions=["export"])
     def export_csv(self, request: HttpRequest) -> StreamingHttpResponse:

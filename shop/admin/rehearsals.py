@@ -14,7 +14,7 @@ from unfold.decorators import display
 
 from core import money
 from core.admin import ReadOnlyAdmin
-from core.admin.jobs import STATE_COLOURS, progress_bar
+from core.admin.jobs import STATE_COLOURS, progress_bar, progress_context
 from shop.admin.fields import yuan_column
 from shop.models import Rehearsal
 
@@ -62,11 +62,10 @@ class RehearsalAdmin(ReadOnlyAdmin):
         )
         context = {
             **self.admin_site.each_context(request),
+            **progress_context(rehearsal.job),
             "title": _("Rehearsal of %(promotion)s") % {"promotion": rehearsal.promotion.title},
             "opts": self.opts,
             "rehearsal": rehearsal,
-            "bar": progress_bar(rehearsal.job),
-            "is_open": rehearsal.job is not None and rehearsal.job.status in ("queued", "running"),
             "figures": _figures(rehearsal),
             "examples": [
                 {**one, "address": reverse("admin:shop_order_change", args=[one["id"]])} | _amounts(one)

@@ -7,17 +7,14 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from core.admin import BaseAdmin
-from core.admin.jobs import STATE_COLOURS, progress_bar
+from core.admin.jobs import STATE_COLOURS, progress_context
+from core.admin.uploads import UploadAdmin
 from core.errors import Refusal
 from shop.imports import mapping, preview, report, runner
 from shop.models import ImportRun
@@ -54,7 +51,7 @@ class UploadForm(forms.ModelForm):
         cleaned: dict[str, Any] = super().clean() or {}
         if cleaned.get("file") and cleaned.get("source"):
             try:
-                self.run = runner.new_run(upload=cleaned["file"], source=cleaned["source"])
+                self.made = runner.new_run(upload=cleaned["file"], source=cleaned["source"])
             except Refusal as refusal:
                 raise forms.ValidationError(refusal.message) from refusal
         return cleaned
@@ -125,7 +122,7 @@ def _initial(chosen: mapping.Mapping) -> dict[str, Any]:
 
 
 @admin.register(ImportRun)
-class ImportRunAdmin(BaseAdmin):
+class ImportRunAdmin(UploadAdmin):
     form = UploadForm
     list_display = [
         "__str__",
@@ -138,27 +135,16 @@ class ImportRunAdmin(BaseAdmin):
         "refused",
         "created_at",
     ]
-    list_select_related = ["job"]
-    ordering = ["-pk"]
     search_fields = ["source", "file_name"]
+    pages = ("columns", "progress")
     change_form_template = "shop_data/import_form.html"
 
-    def get_urls(self) -> list[Any]:
-        def page(address: str, view: Any, name: str) -> Any:
-            return path(address, self.admin_site.admin_view(view), name=f"shop_importrun_{name}")
+    def page_of(self, row: ImportRun) -> str:
+        """The columns before the start, the progress after it."""
+        return "progress" if row.job else "columns"
 
-        return [
-            page("<int:pk>/columns/", self.columns, "columns"),
-            page("<int:pk>/progress/", self.progress, "progress"),
-            page("<int:pk>/report/", self.report, "report"),
-            *super().get_urls(),
-        ]
-
-    def has_change_permission(self, request: HttpRequest, obj: ImportRun | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: ImportRun | None = None) -> bool:
-        return False  # its lines are what keeps a second run from doubling
+    def report_name(self, row: ImportRun) -> str:
+        return f"import-{row.source}-{row.pk}.csv"
 
     @display(description=_("status"), label=STATE_COLOURS)
     def state(self, run: ImportRun) -> tuple[str, Any]:
@@ -166,47 +152,15 @@ class ImportRunAdmin(BaseAdmin):
             (run.job.status, run.job.get_status_display()) if run.job else ("queued", _("columns to choose"))
         )
 
-    @display(description=_("progress"))
-    def bar(self, run: ImportRun) -> SafeString | str:
-        return progress_bar(run.job)
-
-    # Upload
-
-    def save_form(self, request: HttpRequest, form: Any, change: bool) -> ImportRun:
-        run: ImportRun = form.run
-        run.created_by_id = request.user.pk
-        form.save_m2m = lambda: None  # there is nothing many-to-many to save
-        return run
-
-    def save_model(self, request: HttpRequest, obj: ImportRun, form: Any, change: bool) -> None:
-        obj.save(update_fields=["created_by"])
-
-    def response_add(
-        self, request: HttpRequest, obj: ImportRun, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:shop_importrun_columns", args=[obj.pk]))
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """A run has its own page: the columns before the start, the progress after it."""
-        run = get_object_or_404(ImportRun.objects.select_related("job"), pk=object_id)
-        page = "progress" if run.job else "columns"
-        return HttpResponseRedirect(reverse(f"admin:shop_importrun_{page}", args=[run.pk]))
-
     # Columns
 
     def columns(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Choose, look at the first lines, start."""
-        run = self._run(request, pk)
+        run: ImportRun = self.found(request, pk)
         if not self.has_add_permission(request):
             raise PermissionDenied
         if run.job:
-            return HttpResponseRedirect(reverse("admin:shop_importrun_progress", args=[pk]))
+            return HttpResponseRedirect(self.address(run, "progress"))
         file = Path(run.file.path)
         header = preview.header_of(file)
         form = MappingForm(
@@ -223,7 +177,7 @@ class ImportRunAdmin(BaseAdmin):
             else:
                 if "start" in request.POST:
                     runner.enqueue(run_id=run.pk, mapping=chosen, created_by_id=request.user.pk)
-                    return HttpResponseRedirect(reverse("admin:shop_importrun_progress", args=[pk]))
+                    return HttpResponseRedirect(self.address(run, "progress"))
         context = {
             **self.admin_site.each_context(request),
             "title": _("Columns of %(file)s") % {"file": run.file_name},
@@ -234,44 +188,19 @@ class ImportRunAdmin(BaseAdmin):
         }
         return TemplateResponse(request, "shop_data/import_columns.html", context)
 
-    # Progress and report
+    # Progress
 
     def progress(self, request: HttpRequest, pk: int) -> HttpResponse:
-        run = self._run(request, pk)
-        is_open = run.job is not None and run.job.status in ("queued", "running")
+        run: ImportRun = self.found(request, pk)
+        shown = progress_context(run.job)
+        names = ("rows", "imported", "skipped", "refused", "members", "products", "orders", "seconds")
         context = {
             **self.admin_site.each_context(request),
+            **shown,
             "title": _("Import of %(file)s") % {"file": run.file_name},
             "opts": self.opts,
             "run": run,
-            "bar": progress_bar(run.job),
-            "is_open": is_open,
-            "figures": [
-                (getattr(run._meta.get_field(name), "verbose_name", name), getattr(run, name))
-                for name in (
-                    "rows",
-                    "imported",
-                    "skipped",
-                    "refused",
-                    "members",
-                    "products",
-                    "orders",
-                    "seconds",
-                )
-            ],
-            "reasons": [] if is_open else report.sums(run),
+            "figures": self.figures(run, *names) if run.finished_at else [],
+            "reasons": [] if shown["is_open"] else report.sums(run),
         }
         return TemplateResponse(request, "shop_data/import_progress.html", context)
-
-    def report(self, request: HttpRequest, pk: int) -> HttpResponse | FileResponse:
-        run = self._run(request, pk)
-        if not run.report:
-            return HttpResponseRedirect(reverse("admin:shop_importrun_progress", args=[pk]))
-        return FileResponse(
-            run.report.open("rb"), as_attachment=True, filename=f"import-{run.source}-{run.pk}.csv"
-        )
-
-    def _run(self, request: HttpRequest, pk: int) -> ImportRun:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        return get_object_or_404(ImportRun.objects.select_related("job"), pk=pk)
