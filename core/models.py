@@ -29,7 +29,9 @@ class EventDelivery(models.Model):
     PENDING, DONE, DEAD = "pending", "done", "dead"
     STATUSES = [(PENDING, _("pending")), (DONE, _("done")), (DEAD, _("given up"))]
 
-    event = models.ForeignKey(DomainEvent, models.CASCADE, related_name="deliveries", verbose_name=_("event"))
+    event = models.ForeignKey(
+        DomainEvent, models.CASCADE, related_name="deliveries", verbose_name=_("event"), db_index=False
+    )
     handler = models.CharField(_("handler"), max_length=160)
     queue = models.CharField(_("queue"), max_length=20)
     status = models.CharField(_("status"), max_length=8, choices=STATUSES, default=PENDING)

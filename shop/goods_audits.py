@@ -118,7 +118,8 @@ def bundles_are_their_parts() -> Iterator[Finding]:
                                             coalesce(p.amount, 0))
         FROM shop_orderbundle b JOIN shop_order o ON o.id = b.order_id LEFT JOIN (
             SELECT l.bundle_id, sum(l.unit_price_fen * l.quantity - coalesce((
-                SELECT sum(d.amount_fen) FROM shop_orderdiscount d WHERE d.line_id = l.id AND d.step = 'bundle'
+                SELECT sum(d.amount_fen) FROM shop_orderdiscount d
+                WHERE d.order_id = l.order_id AND d.line_id = l.id AND d.step = 'bundle'
             ), 0)) AS amount
             FROM shop_orderline l WHERE l.bundle_id IS NOT NULL GROUP BY l.bundle_id
         ) p ON p.bundle_id = b.id

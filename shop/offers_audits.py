@@ -125,6 +125,32 @@ def discounts_sum_to_their_lines() -> Iterator[Finding]:
 
 
 @audit_check(
+    "shop.rows_of_orders_have_their_order",
+    gettext_lazy("Discounts, log entries and stock movements belong to an order that is there"),
+)
+def rows_of_orders_have_their_order() -> Iterator[Finding]:
+    """These are written with their order in one statement, and the database does not look for it again."""
+    return _findings(
+        "shop.rows_of_orders_have_their_order",
+        """
+        SELECT 'discount ' || d.id, format('order %s, line %s', d.order_id, coalesce(d.line_id::text, 'none'))
+        FROM shop_orderdiscount d
+        LEFT JOIN shop_order o ON o.id = d.order_id
+        LEFT JOIN shop_orderline l ON l.id = d.line_id AND l.order_id = d.order_id
+        WHERE o.id IS NULL OR (d.line_id IS NOT NULL AND l.id IS NULL)
+        UNION ALL
+        SELECT 'log entry ' || g.id, format('order %s', g.order_id)
+        FROM shop_orderlog g LEFT JOIN shop_order o ON o.id = g.order_id WHERE o.id IS NULL
+        UNION ALL
+        SELECT 'stock movement ' || m.id, format('order %s', m.order_id)
+        FROM shop_stockmovement m LEFT JOIN shop_order o ON o.id = m.order_id
+        WHERE m.order_id IS NOT NULL AND o.id IS NULL
+        """,
+        _("the order, or its line, is not there"),
+    )
+
+
+@audit_check(
     "shop.points_used_are_held_or_spent", gettext_lazy("Points used by orders are held, spent or given back")
 )
 def points_used_are_held_or_spent() -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from math import asin, cos, radians, sin, sqrt
 from typing import Literal
@@ -43,6 +44,15 @@ class Place:
     city: str = ""
     latitude: float | None = None
     longitude: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A place with what it keeps back: `safety_stock` of each SKU that has no number of its own is not sent online."""
+
+    place: Place
+    safety_stock: int = 0
+    is_active: bool = True
 
 
 @dataclass(frozen=True)
@@ -218,10 +228,12 @@ CAPITALS: dict[str, tuple[float, float]] = {
 EARTH_KM, FAR_KM = 6371.0, 99_999
 
 
+@lru_cache(maxsize=5_000)
 def _whereabouts(region: str) -> tuple[float, float] | None:
     return next((point for name, point in CAPITALS.items() if region.strip().startswith(name)), None)
 
 
+@lru_cache(maxsize=20_000)
 def _distance(region: str, here: tuple[float, float] | None, place: Place) -> tuple[int, int]:
     """(0 same city, 1 same province, 2 elsewhere; kilometres): nothing known counts as far."""
     words = region.split()

@@ -128,7 +128,7 @@ class Migration(migrations.Migration):
                 ('next_attempt_at', models.DateTimeField(verbose_name='next attempt at')),
                 ('last_error', models.TextField(blank=True, verbose_name='last error')),
                 ('done_at', models.DateTimeField(null=True, verbose_name='done at')),
-                ('event', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='core.domainevent', verbose_name='event')),
+                ('event', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='core.domainevent', verbose_name='event')),
             ],
             options={
                 'verbose_name': 'event delivery',

@@ -10,6 +10,7 @@ import django.db.models.expressions
 import django.db.models.functions.text
 import pgtrigger.compiler
 import pgtrigger.migrations
+import uuid
 from django.conf import settings
 from django.contrib.postgres.operations import TrigramExtension
 from core.migrating import AllAtOnce
@@ -269,7 +270,7 @@ class Migration(migrations.Migration):
                 ('refund_requested_at', models.DateTimeField(blank=True, null=True, verbose_name='refund requested at')),
                 ('refunded_at', models.DateTimeField(blank=True, null=True, verbose_name='refunded at')),
                 ('due_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('member', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.member', verbose_name='member')),
+                ('member', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.member', verbose_name='member')),
                 ('store', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.store', verbose_name='store')),
             ],
             options={
@@ -312,6 +313,16 @@ class Migration(migrations.Migration):
                 'verbose_name': 'points as money',
                 'verbose_name_plural': 'points as money',
                 'constraints': [models.CheckConstraint(condition=models.Q(('pk', 1)), name='one_points_policy'), models.CheckConstraint(condition=models.Q(('cap_bps__lte', 10000), ('fen_per_100__gte', 1), ('fen_per_100__lte', 100000), ('least__gte', 1)), name='points_policy_within_reason')],
+            },
+        ),
+        migrations.CreateModel(
+            name='PricingVersion',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+            ],
+            options={
+                'verbose_name': 'version of the pricing rules',
+                'verbose_name_plural': 'versions of the pricing rules',
             },
         ),
         migrations.CreateModel(
@@ -757,13 +768,14 @@ class Migration(migrations.Migration):
                 ('actor', models.CharField(blank=True, help_text="member, system, or a user's name", max_length=80, verbose_name='who')),
                 ('note', models.CharField(blank=True, max_length=300, verbose_name='why')),
                 ('at', models.DateTimeField(verbose_name='at')),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='log', to='shop.order', verbose_name='order')),
-                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='user')),
+                ('order', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='log', to='shop.order', verbose_name='order')),
+                ('user', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='user')),
             ],
             options={
                 'verbose_name': 'order log entry',
                 'verbose_name_plural': 'order log',
                 'ordering': ['at', 'id'],
+                'indexes': [models.Index(condition=models.Q(('user__isnull', False)), fields=['user'], name='order_log_of_user')],
             },
         ),
         migrations.CreateModel(
@@ -1770,14 +1782,14 @@ class Migration(migrations.Migration):
                 ('expires_at', models.DateTimeField(verbose_name='valid until')),
                 ('granted_at', models.DateTimeField(verbose_name='received at')),
                 ('used_at', models.DateTimeField(blank=True, null=True, verbose_name='used at')),
-                ('coupon', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='grants', to='shop.coupon', verbose_name='coupon')),
-                ('member', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.member', verbose_name='member')),
-                ('order', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='coupon_grants', to='shop.order', verbose_name='order')),
+                ('coupon', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='grants', to='shop.coupon', verbose_name='coupon')),
+                ('member', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.member', verbose_name='member')),
+                ('order', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='coupon_grants', to='shop.order', verbose_name='order')),
             ],
             options={
                 'verbose_name': 'held coupon',
                 'verbose_name_plural': 'held coupons',
-                'indexes': [models.Index(fields=['member', 'state', 'expires_at'], name='coupons_of_member'), models.Index(condition=models.Q(('state', 'held')), fields=['expires_at'], name='coupons_due'), models.Index(fields=['coupon', 'state'], name='coupon_grants_by_state')],
+                'indexes': [models.Index(fields=['member', 'state', 'expires_at'], name='coupons_of_member'), models.Index(condition=models.Q(('state', 'held')), fields=['expires_at'], name='coupons_due'), models.Index(fields=['coupon', 'state'], name='coupon_grants_by_state'), models.Index(condition=models.Q(('order__isnull', False)), fields=['order'], name='coupon_grants_of_order')],
                 'constraints': [models.UniqueConstraint(fields=('coupon', 'member', 'ordinal'), name='coupon_is_counted_once_per_member'), models.CheckConstraint(condition=models.Q(models.Q(('order__isnull', False), ('state', 'used'), ('used_at__isnull', False)), models.Q(('order__isnull', True), ('state__in', ['held', 'expired', 'revoked']), ('used_at__isnull', True)), _connector='OR'), name='coupon_is_used_on_an_order'), models.CheckConstraint(condition=models.Q(('expires_at__gt', models.F('valid_from'))), name='coupon_grant_ends_after_it_begins')],
             },
         ),
@@ -1909,7 +1921,7 @@ class Migration(migrations.Migration):
                 ('routing_reason', models.CharField(blank=True, db_default='', default='', editable=False, max_length=12)),
                 ('refunded_quantity', models.PositiveIntegerField(db_default=0, default=0, verbose_name='returned')),
                 ('refunded_fen', models.BigIntegerField(db_default=0, default=0, verbose_name='refunded')),
-                ('bundle', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='lines', to='shop.orderbundle', verbose_name='bundle')),
+                ('bundle', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='lines', to='shop.orderbundle', verbose_name='bundle')),
                 ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='shop.order', verbose_name='order')),
                 ('sku', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='order_lines', to='shop.sku', verbose_name='SKU')),
                 ('store', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.store', verbose_name='store')),
@@ -1917,6 +1929,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'order line',
                 'verbose_name_plural': 'order lines',
+                'indexes': [models.Index(condition=models.Q(('bundle__isnull', False)), fields=['bundle'], name='order_lines_of_bundle')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('refunded_quantity__lte', models.F('quantity')), ('refunded_fen__gte', 0), ('refunded_fen__lte', models.F('total_fen'))), name='order_line_returns_at_most_what_was_sold'), models.CheckConstraint(condition=models.Q(('total_fen', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.F('unit_price_fen'), '*', models.F('quantity')), '-', models.F('discount_fen')))), name='order_line_total_adds_up'), models.CheckConstraint(condition=models.Q(('discount_fen__gte', 0), ('quantity__gte', 1), ('total_fen__gte', 0), ('unit_price_fen__gte', 0)), name='order_line_amounts_never_negative')],
             },
         ),
@@ -1992,8 +2005,8 @@ class Migration(migrations.Migration):
                 ('actor', models.CharField(blank=True, max_length=80, verbose_name='by')),
                 ('note', models.CharField(blank=True, max_length=200, verbose_name='note')),
                 ('moved_at', models.DateTimeField(verbose_name='at')),
-                ('order', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='stock_movements', to='shop.order', verbose_name='order')),
-                ('stock', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='movements', to='shop.stock', verbose_name='stock')),
+                ('order', models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='stock_movements', to='shop.order', verbose_name='order')),
+                ('stock', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='movements', to='shop.stock', verbose_name='stock')),
             ],
             options={
                 'verbose_name': 'stock movement',
@@ -2024,8 +2037,8 @@ class Migration(migrations.Migration):
                 ('source', models.CharField(max_length=40, verbose_name='source')),
                 ('title', models.CharField(blank=True, max_length=80, verbose_name='title')),
                 ('amount_fen', models.BigIntegerField(verbose_name='amount')),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='discounts', to='shop.order', verbose_name='order')),
-                ('line', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='discounts', to='shop.orderline', verbose_name='order line')),
+                ('order', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='discounts', to='shop.order', verbose_name='order')),
+                ('line', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='discounts', to='shop.orderline', verbose_name='order line')),
             ],
             options={
                 'verbose_name': 'order discount',

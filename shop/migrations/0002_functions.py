@@ -152,14 +152,14 @@ BEGIN
 END $function$
 """
 
-TAKE_ORDER = """
-CREATE FUNCTION shop_take_order(p_order jsonb, p_lines jsonb, p_discounts jsonb, p_grant_ids bigint[], p_offer_ids bigint[], p_offer_quantities integer[], p_from_cart boolean, p_at timestamp with time zone)
+PLACE_ORDER = """
+CREATE FUNCTION shop_place_order(p_order jsonb, p_lines jsonb, p_discounts jsonb, p_grant_ids bigint[], p_offer_ids bigint[], p_offer_quantities integer[], p_from_cart boolean, p_event text, p_payload jsonb, p_handlers text[], p_queues text[], p_at timestamp with time zone)
  RETURNS text
  LANGUAGE plpgsql
 AS $function$
--- Write an order with everything that it takes, in one round trip.
+-- Write an order with everything that it takes and the event that announces it, in one round trip; all or nothing.
 -- Returns 'placed'; 'before' when the member has already placed an order under this key; otherwise what was not to be
--- had ('stock', 'coupon', 'points', or an answer of shop_take_offers), and the caller must roll back.
+-- had ('stock', 'coupon', 'points', an answer of shop_take_offers or shop_take_limits), and nothing was written.
 -- What others wait for comes last and in the house's order of locks: stock, coupons, offers, the member's points.
 DECLARE
     v_id bigint := (p_order->>'id')::bigint;
@@ -168,20 +168,24 @@ DECLARE
     v_skus bigint[];
     v_stores bigint[];
     v_quantities int[];
+    v_goods_skus bigint[];
+    v_goods_quantities int[];
     v_answer text;
 BEGIN
     INSERT INTO shop_order (
         id, number, member_id, status, channel, external_id, store_id, items_fen, shipping_fen, discount_fen,
         total_fen, paid_fen, refunded_fen, delivery, points_used, receiver, phone, region, street, postal_code, note,
         idempotency_key, cancel_reason, placed_at, expires_at, due_at
-    ) VALUES (
-        v_id, p_order->>'number', v_member_id, 'pending_payment', 'mall', '', (p_order->>'store_id')::bigint,
-        (p_order->>'items_fen')::bigint, (p_order->>'shipping_fen')::bigint, (p_order->>'discount_fen')::bigint,
-        (p_order->>'total_fen')::bigint, 0, 0, p_order->>'delivery', v_points, p_order->>'receiver',
-        p_order->>'phone', p_order->>'region', p_order->>'street', p_order->>'postal_code', p_order->>'note',
-        p_order->>'idempotency_key', '', p_at,
-        (p_order->>'expires_at')::timestamptz, (p_order->>'expires_at')::timestamptz
-    ) ON CONFLICT (member_id, idempotency_key) DO NOTHING;
+    )
+    SELECT v_id, number, v_member_id, 'pending_payment', 'mall', '', store_id, items_fen, shipping_fen, discount_fen,
+           total_fen, 0, 0, delivery, v_points, receiver, phone, region, street, postal_code, note, idempotency_key, '',
+           p_at, expires_at, expires_at
+    FROM jsonb_to_record(p_order) AS o(
+        number text, store_id bigint, items_fen bigint, shipping_fen bigint, discount_fen bigint, total_fen bigint,
+        delivery text, receiver text, phone text, region text, street text, postal_code text, note text,
+        idempotency_key text, expires_at timestamptz
+    )
+    ON CONFLICT (member_id, idempotency_key) DO NOTHING;
     IF NOT FOUND THEN
         RETURN 'before';
     END IF;
@@ -199,39 +203,46 @@ BEGIN
         SELECT id, v_id, sku_id, store_id, product_name, sku_name, image, price, quantity, discount,
                price * quantity - discount, kind, coalesce(reason, '')
         FROM lines
-    )
-    INSERT INTO shop_orderdiscount (order_id, line_id, step, source, title, amount_fen)
-    SELECT v_id, lines.id, d.step, d.source, d.title, d.amount
-    FROM ROWS FROM (jsonb_to_recordset(p_discounts) AS (
-        place int, step text, source text, title text, amount bigint
-    )) WITH ORDINALITY AS d(place, step, source, title, amount, rank)
-    LEFT JOIN lines ON lines.place = d.place ORDER BY d.rank;
-    INSERT INTO shop_orderlog (order_id, action, actor, note, at) VALUES (v_id, 'placed', 'member', '', p_at);
-    IF p_from_cart THEN
-        DELETE FROM shop_cartline WHERE member_id = v_member_id AND sku_id IN (
-            SELECT sku_id FROM jsonb_to_recordset(p_lines) AS r(sku_id bigint, kind text) WHERE kind = 'goods'
-        );
-    END IF;
-    SELECT array_agg(sku_id), array_agg(store_id), array_agg(quantity) INTO v_skus, v_stores, v_quantities
-    FROM (
+    ), discounts AS (
+        INSERT INTO shop_orderdiscount (order_id, line_id, step, source, title, amount_fen)
+        SELECT v_id, lines.id, d.step, d.source, d.title, d.amount
+        FROM ROWS FROM (jsonb_to_recordset(p_discounts) AS (
+            place int, step text, source text, title text, amount bigint
+        )) WITH ORDINALITY AS d(place, step, source, title, amount, rank)
+        LEFT JOIN lines ON lines.place = d.place ORDER BY d.rank
+    ), log AS (
+        INSERT INTO shop_orderlog (order_id, action, actor, note, at) VALUES (v_id, 'placed', 'member', '', p_at)
+    ), event AS (
+        INSERT INTO core_domainevent (name, key, payload, occurred_at)
+        VALUES (p_event, 'order:' || v_id, p_payload, p_at) RETURNING id
+    ), deliveries AS (
+        INSERT INTO core_eventdelivery (event_id, handler, queue, status, attempts, next_attempt_at, last_error)
+        SELECT event.id, l.handler, l.queue, 'pending', 0, p_at, ''
+        FROM event, unnest(p_handlers, p_queues) AS l(handler, queue)
+    ), emptied AS (
+        DELETE FROM shop_cartline
+        WHERE p_from_cart AND member_id = v_member_id AND sku_id IN (SELECT sku_id FROM lines WHERE kind = 'goods')
+    ), stocked AS (
         SELECT sku_id, store_id, sum(quantity)::int AS quantity
-        FROM jsonb_to_recordset(p_lines) AS r(sku_id bigint, store_id bigint, quantity int)
-        WHERE store_id IS NOT NULL GROUP BY sku_id, store_id
-    ) s;
+        FROM lines WHERE store_id IS NOT NULL GROUP BY sku_id, store_id
+    )
+    SELECT s.*, g.* INTO v_skus, v_stores, v_quantities, v_goods_skus, v_goods_quantities
+    FROM (SELECT array_agg(sku_id), array_agg(store_id), array_agg(quantity) FROM stocked) s,
+         (SELECT array_agg(sku_id), array_agg(quantity) FROM lines WHERE kind = 'goods') g;
     IF v_skus IS NOT NULL AND shop_move_stock(
         v_skus, v_stores, array_fill(0, ARRAY[cardinality(v_skus)]), v_quantities,
         'order:' || v_id || ':reserve', 'reserve', 'member', '', v_id, p_at
     ) < cardinality(v_skus) THEN
-        RETURN 'stock';
+        RAISE EXCEPTION USING ERRCODE = 'PL001', MESSAGE = 'stock';
     END IF;
     IF cardinality(p_grant_ids) > 0
        AND shop_use_coupons(p_grant_ids, v_member_id, v_id, p_at) < cardinality(p_grant_ids) THEN
-        RETURN 'coupon';
+        RAISE EXCEPTION USING ERRCODE = 'PL001', MESSAGE = 'coupon';
     END IF;
     IF cardinality(p_offer_ids) > 0 THEN
         v_answer := shop_take_offers(p_offer_ids, p_offer_quantities, v_member_id, v_id, p_at);
         IF v_answer <> '' THEN
-            RETURN v_answer;
+            RAISE EXCEPTION USING ERRCODE = 'PL001', MESSAGE = v_answer;
         END IF;
     END IF;
     IF (p_order->>'total_fen')::bigint = 0 THEN
@@ -240,9 +251,15 @@ BEGIN
     END IF;
     IF v_points > 0
        AND NOT core_ledger_hold('order:' || v_id || ':points', 'points', v_member_id, v_points, p_at) THEN
-        RETURN 'points';
+        RAISE EXCEPTION USING ERRCODE = 'PL001', MESSAGE = 'points';
     END IF;
-    RETURN 'placed';
+    v_answer := shop_take_limits('placed', v_member_id, v_goods_skus, v_goods_quantities);
+    IF v_answer <> 'placed' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PL001', MESSAGE = v_answer;
+    END IF;
+    RETURN v_answer;
+EXCEPTION WHEN SQLSTATE 'PL001' THEN
+    RETURN SQLERRM;
 END $function$
 """
 
@@ -586,6 +603,54 @@ BEGIN
 END $function$
 """
 
+NOTE_PRICING_RULES = """
+CREATE FUNCTION shop_note_pricing_rules()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+-- Processes keep the rules of prices in memory as long as the set of these rows is the one that they read them with.
+-- A row of its own for every change, and those in sight go: whoever edits at the same moment is not waited for, and as
+-- the last change that commits leaves a row that was in no set before, no set ever stands for two states.
+BEGIN
+    DELETE FROM shop_pricingversion WHERE id IN (SELECT id FROM shop_pricingversion FOR UPDATE SKIP LOCKED);
+    INSERT INTO shop_pricingversion (id) VALUES (gen_random_uuid());
+    RETURN NULL;
+END $function$
+"""
+
+# What the kept rules are made of.
+PRICING_RULES = (
+    "shop_promotion",
+    "shop_promotion_products",
+    "shop_promotion_categories",
+    "shop_promotion_brands",
+    "shop_promotion_except_products",
+    "shop_promotionextra",
+    "shop_shippingrate",
+    "shop_pointspolicy",
+    "shop_category",
+    "shop_memberprice",
+    "shop_offer",
+    "shop_coupon",
+    "crm_store",
+)
+# Of some tables only these columns: what orders count up in them is no rule.
+_OF = {
+    "shop_category": "parent_id",
+    "shop_offer": "sku_id, kind, starts_at, ends_at, is_active",
+    "shop_coupon": "name, kind, amount_fen, rate_bps, cap_fen, threshold_fen, gift_sku_id, scope, scope_ids, is_stackable",
+}
+
+
+def _note(table: str) -> migrations.RunSQL:
+    changes = f"UPDATE OF {_OF[table]}" if table in _OF else "UPDATE"
+    return migrations.RunSQL(
+        f"CREATE TRIGGER pricing_rules_are_noted AFTER INSERT OR DELETE OR TRUNCATE OR {changes} ON {table}"
+        " FOR EACH STATEMENT EXECUTE FUNCTION shop_note_pricing_rules()",
+        f"DROP TRIGGER pricing_rules_are_noted ON {table}",
+    )
+
+
 # Imports and seeds write products by hand-written statements that name only what they know.
 DEFAULTS = """
 ALTER TABLE shop_product
@@ -610,7 +675,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(USE_COUPONS, 'DROP FUNCTION shop_use_coupons(p_grant_ids bigint[], p_member_id bigint, p_order_id bigint, p_at timestamp with time zone)'),
         migrations.RunSQL(TAKE_OFFERS, 'DROP FUNCTION shop_take_offers(p_offer_ids bigint[], p_quantities integer[], p_member_id bigint, p_order_id bigint, p_at timestamp with time zone)'),
         migrations.RunSQL(GIVE_BACK_OFFERS, 'DROP FUNCTION shop_give_back_offers(p_order_id bigint, p_line_ids bigint[], p_quantities integer[], p_at timestamp with time zone)'),
-        migrations.RunSQL(TAKE_ORDER, 'DROP FUNCTION shop_take_order(p_order jsonb, p_lines jsonb, p_discounts jsonb, p_grant_ids bigint[], p_offer_ids bigint[], p_offer_quantities integer[], p_from_cart boolean, p_at timestamp with time zone)'),
+        migrations.RunSQL(PLACE_ORDER, 'DROP FUNCTION shop_place_order(p_order jsonb, p_lines jsonb, p_discounts jsonb, p_grant_ids bigint[], p_offer_ids bigint[], p_offer_quantities integer[], p_from_cart boolean, p_event text, p_payload jsonb, p_handlers text[], p_queues text[], p_at timestamp with time zone)'),
         migrations.RunSQL(FOUND, 'DROP FUNCTION shop_found(p_wanted tsquery, p_low bigint, p_high bigint, p_in_stock boolean, p_most integer)'),
         migrations.RunSQL(PIECES_OF, 'DROP FUNCTION shop_pieces_of(p_product_id bigint, p_member_id bigint)'),
         migrations.RunSQL(TAKE_LIMITS, 'DROP FUNCTION shop_take_limits(p_answer text, p_member_id bigint, p_sku_ids bigint[], p_quantities integer[])'),
@@ -623,5 +688,8 @@ class Migration(migrations.Migration):
         migrations.RunSQL('CREATE TRIGGER shop_count_limits AFTER UPDATE OF limit_per_member ON shop_product FOR EACH ROW WHEN (((old.limit_per_member IS NULL) <> (new.limit_per_member IS NULL))) EXECUTE FUNCTION shop_count_limits()', 'DROP TRIGGER shop_count_limits ON shop_product'),
         migrations.RunSQL('CREATE TRIGGER a_part_is_no_bundle BEFORE INSERT OR UPDATE ON shop_bundleitem FOR EACH ROW EXECUTE FUNCTION shop_part_is_no_bundle()', 'DROP TRIGGER a_part_is_no_bundle ON shop_bundleitem'),
         migrations.RunSQL('CREATE TRIGGER the_supply_of_what_was_sold_stays BEFORE UPDATE OF supply ON shop_sku FOR EACH ROW WHEN (((old.supply)::text IS DISTINCT FROM (new.supply)::text)) EXECUTE FUNCTION shop_supply_stays()', 'DROP TRIGGER the_supply_of_what_was_sold_stays ON shop_sku'),
+        migrations.RunSQL(NOTE_PRICING_RULES, 'DROP FUNCTION shop_note_pricing_rules()'),
+        *(_note(table) for table in PRICING_RULES),
+        migrations.RunSQL('INSERT INTO shop_pricingversion (id) VALUES (gen_random_uuid())', migrations.RunSQL.noop),
         migrations.RunSQL(DEFAULTS, NO_DEFAULTS),
     ]

@@ -40,7 +40,7 @@ from shop.models.payments import (
     Shipment,
 )
 from shop.models.presale import Presale, PresaleOrder
-from shop.models.pricing import CostPrice, MemberPrice, PointsPolicy
+from shop.models.pricing import CostPrice, MemberPrice, PointsPolicy, PricingVersion
 from shop.models.promotions import Promotion, PromotionExtra
 from shop.models.questions import Question
 from shop.models.queueing import QueueDay, QueueTicket
@@ -109,6 +109,7 @@ __all__ = [
     "PointsPolicy",
     "Presale",
     "PresaleOrder",
+    "PricingVersion",
     "Product",
     "ProductImage",
     "ProductRating",

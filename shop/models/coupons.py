@@ -129,8 +129,12 @@ class CouponGrant(models.Model):
         (REVOKED, _("taken back")),
     ]
 
-    coupon = models.ForeignKey(Coupon, models.PROTECT, related_name="grants", verbose_name=_("coupon"))
-    member = models.ForeignKey("crm.Member", models.PROTECT, related_name="+", verbose_name=_("member"))
+    coupon = models.ForeignKey(
+        Coupon, models.PROTECT, related_name="grants", verbose_name=_("coupon"), db_index=False
+    )
+    member = models.ForeignKey(
+        "crm.Member", models.PROTECT, related_name="+", verbose_name=_("member"), db_index=False
+    )
     state = models.CharField(_("state"), max_length=8, choices=STATES, default=HELD)
     key = models.CharField(_("why"), max_length=120, unique=True)
     ordinal = models.PositiveIntegerField(_("her number of this coupon"), default=1)
@@ -144,6 +148,7 @@ class CouponGrant(models.Model):
         blank=True,
         related_name="coupon_grants",
         verbose_name=_("order"),
+        db_index=False,
     )
     used_at = models.DateTimeField(_("used at"), null=True, blank=True)
 
@@ -167,6 +172,7 @@ class CouponGrant(models.Model):
             models.Index(fields=["member", "state", "expires_at"], name="coupons_of_member"),
             models.Index(fields=["expires_at"], name="coupons_due", condition=Q(state="held")),
             models.Index(fields=["coupon", "state"], name="coupon_grants_by_state"),
+            models.Index(fields=["order"], name="coupon_grants_of_order", condition=Q(order__isnull=False)),
         ]
 
     def __str__(self) -> str:

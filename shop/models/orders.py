@@ -37,8 +37,14 @@ class Order(models.Model):
     DELIVERIES = [(SHIP, _("by parcel")), (PICKUP, _("collected in a store"))]
 
     number = models.CharField(_("order number"), max_length=32, unique=True)
-    member = models.ForeignKey(
-        "crm.Member", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("member")
+    member = models.ForeignKey(  # found by `orders_of_member`
+        "crm.Member",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("member"),
+        db_index=False,
     )
     status = models.CharField(_("status"), max_length=16, choices=STATUSES)
     channel = models.CharField(
@@ -221,6 +227,7 @@ class OrderLine(models.Model):
         blank=True,
         related_name="lines",
         verbose_name=_("bundle"),
+        db_index=False,
     )
     # A word of `shop.routing.Reason`: why `store` serves it.
     routing_reason = models.CharField(max_length=12, blank=True, default="", db_default="", editable=False)
@@ -230,6 +237,9 @@ class OrderLine(models.Model):
     class Meta:
         verbose_name = _("order line")
         verbose_name_plural = _("order lines")
+        indexes = [
+            models.Index(fields=["bundle"], name="order_lines_of_bundle", condition=Q(bundle__isnull=False))
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(refunded_quantity__lte=F("quantity"))
@@ -260,9 +270,13 @@ class OrderDiscount(models.Model):
 
     `source` names the rule ("promotion:3", "coupon:12" with the grant's id, "offer:5", "points"); `step` is a word of
     `shop.pricing.types.STEPS`. Refunds and reports read these rows, never the rules, which may have changed since.
+    There are many: they are found by their order, a line's among those of its order, and the database does not look at
+    both again for each of them. They are written with their order alone; the audit looks whether it is there.
     """
 
-    order = models.ForeignKey(Order, models.CASCADE, related_name="discounts", verbose_name=_("order"))
+    order = models.ForeignKey(
+        Order, models.CASCADE, related_name="discounts", verbose_name=_("order"), db_constraint=False
+    )
     line = models.ForeignKey(
         OrderLine,
         models.CASCADE,
@@ -270,6 +284,8 @@ class OrderDiscount(models.Model):
         blank=True,
         related_name="discounts",
         verbose_name=_("order line"),
+        db_index=False,
+        db_constraint=False,
     )
     step = models.CharField(_("step"), max_length=12)
     source = models.CharField(_("source"), max_length=40)
@@ -345,7 +361,9 @@ class OrderLog(models.Model):
         ("aftersale", _("after-sale")),
     ]
 
-    order = models.ForeignKey(Order, models.CASCADE, related_name="log", verbose_name=_("order"))
+    order = models.ForeignKey(
+        Order, models.CASCADE, related_name="log", verbose_name=_("order"), db_constraint=False
+    )
     action = models.CharField(_("what"), max_length=20, choices=ACTIONS)
     actor = models.CharField(
         _("who"), max_length=80, blank=True, help_text=_("member, system, or a user's name")
@@ -357,6 +375,7 @@ class OrderLog(models.Model):
         blank=True,
         related_name="+",
         verbose_name=_("user"),
+        db_index=False,
     )
     note = models.CharField(_("why"), max_length=300, blank=True)
     at = models.DateTimeField(_("at"))
@@ -365,6 +384,7 @@ class OrderLog(models.Model):
         verbose_name = _("order log entry")
         verbose_name_plural = _("order log")
         ordering = ["at", "id"]
+        indexes = [models.Index(fields=["user"], name="order_log_of_user", condition=Q(user__isnull=False))]
 
     def __str__(self) -> str:
         return f"{self.order_id} {self.action}"

@@ -1,4 +1,6 @@
-"""Prices beside the catalogue's: per member tier, at cost; and what points are worth as money."""
+"""Prices beside the catalogue's: per member tier, at cost; what points are worth as money; which rules are in force."""
+
+import uuid
 
 import pghistory
 from django.db import models
@@ -72,3 +74,22 @@ class PointsPolicy(models.Model):
 
     def __str__(self) -> str:
         return str(_("points as money"))
+
+
+class PricingVersion(models.Model):
+    """The version of the rules that processes keep in memory: promotions, coupons, shipping, points as money, which
+    SKUs have offers, the categories' tree, the stores. It is the set of these rows, mostly one.
+
+    Only the trigger `shop_note_pricing_rules` writes here: a change of a rule puts a row of its own in the place of
+    those that it sees, so that no two states of the rules ever have the same set, and editors do not wait for each
+    other. No row at all: nothing is kept.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+
+    class Meta:
+        verbose_name = _("version of the pricing rules")
+        verbose_name_plural = _("versions of the pricing rules")
+
+    def __str__(self) -> str:
+        return str(self.pk)

@@ -67,7 +67,9 @@ class StockMovement(models.Model):
         (SELL, _("sold in the store")),
     ]
 
-    stock = models.ForeignKey(Stock, models.PROTECT, related_name="movements", verbose_name=_("stock"))
+    stock = models.ForeignKey(  # found by `stock_moves_once_per_cause`
+        Stock, models.PROTECT, related_name="movements", verbose_name=_("stock"), db_index=False
+    )
     reason = models.CharField(_("reason"), max_length=10, choices=REASONS)
     on_hand_change = models.IntegerField(_("on hand, change"))
     reserved_change = models.IntegerField(_("reserved, change"))
@@ -82,6 +84,7 @@ class StockMovement(models.Model):
         null=True,
         blank=True,
         related_name="stock_movements",
+        db_constraint=False,  # as for `OrderDiscount`
         verbose_name=_("order"),
     )
     moved_at = models.DateTimeField(_("at"))

@@ -33,11 +33,16 @@ from shop.pricing.types import Choices, Quote
 
 
 @require_http_methods(["GET", "POST"])
-@members_only
 def checkout(request: HttpRequest) -> HttpResponse:
     """`line=SKU:QUANTITY` names what to buy; without it, the ticked lines of the cart. Posted: the order is placed."""
     if request.method == "POST":
-        return _place(request)
+        hers = queries.visitor_address(request, whole_number(request.POST.get("address")))
+        return _placed(request, services.AddressInput(**hers) if hers else None)
+    return _asked_for(request)
+
+
+@members_only
+def _asked_for(request: HttpRequest) -> HttpResponse:
     lines = order_lines(request.GET)
     response = _shown(
         request,
@@ -60,7 +65,9 @@ def _new_key() -> str:
     return secrets.token_urlsafe(24)
 
 
-def _place(request: HttpRequest) -> HttpResponse:
+@members_only
+def _placed(request: HttpRequest, address: services.AddressInput | None) -> HttpResponse:
+    """`address` is the one of hers that she named, None when there is no such one."""
     member_id = request.member.pk  # type: ignore[attr-defined]
     sent = request.POST
     lines, address_id, key = order_lines(sent), whole_number(sent.get("address")), order_key(sent)
@@ -77,20 +84,16 @@ def _place(request: HttpRequest) -> HttpResponse:
         return _shown(
             request, **again, key=_new_key(), status=400, refusal=_("Please look once more and confirm.")
         )
-    address: Address | None = None
-    if address_id or queries.parcel_lines(lines):
-        try:
-            address = queries.address_for(member_id, address_id)
-        except Refusal:
-            return _shown(
-                request, **again, key=key, status=422, address_error=_("Please choose where to send it.")
-            )
+    if address is None and (address_id or queries.parcel_lines(lines)):
+        return _shown(
+            request, **again, key=key, status=422, address_error=_("Please choose where to send it.")
+        )
     shown_fen = whole_number(sent.get("total"), -1)
     try:
         order = services.place_order(
             member_id=member_id,
             lines=lines,
-            address=services.address_input(address) if address else None,
+            address=address,
             note=note,
             idempotency_key=key,
             choices=choices,

@@ -30,7 +30,6 @@ from shop.queries.carts import (
     CartPage,
     CartRow,
     CheckoutPage,
-    address_for,
     addresses_of,
     cart_count,
     cart_of,
@@ -142,7 +141,7 @@ from shop.queries.stored_value import (
     held_for,
 )
 from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, parcels_of
-from shop.queries.visitors import OfferMark, Visitor, product_visitor, visitor
+from shop.queries.visitors import OfferMark, Visitor, product_visitor, visitor, visitor_address
 from shop.queries.vouchers import (
     DeliveredLine,
     delivered_of,
@@ -201,7 +200,6 @@ __all__ = [
     "Voices",
     "Why",
     "add_ons_of",
-    "address_for",
     "addresses_of",
     "aftersale_for",
     "aftersale_money",
@@ -313,6 +311,7 @@ __all__ = [
     "validity_words",
     "viewed_by",
     "visitor",
+    "visitor_address",
     "voices_of",
     "voucher_for",
     "voucher_name",

@@ -8,8 +8,6 @@ from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils.translation import gettext as _
 
-from core import statements
-from core.errors import NotFound
 from shop import rules
 from shop.models import Address
 from shop.queries.routing import AVAILABLE
@@ -174,15 +172,3 @@ def addresses_of(member_id: int) -> list[Address]:
 
 def default_address(member_id: int) -> Address | None:
     return Address.objects.filter(member_id=member_id).order_by("-is_default", "-used_at", "-pk").first()
-
-
-def address_for(member_id: int, pk: int) -> Address:
-    """One of the member's own. Raises NotFound, also for another member's. Made by hand: every order asks for it."""
-    names = tuple(field.attname for field in Address._meta.concrete_fields)
-    found = statements.rows(
-        f"SELECT {', '.join(names)} FROM shop_address WHERE id = %s AND member_id = %s",  # noqa: S608  our own columns
-        [statements.bigint(pk), member_id],
-    )
-    if not found:
-        raise NotFound(_("This address does not exist any more."))
-    return Address.from_db("default", names, found[0])

@@ -15,6 +15,20 @@ from shop.models import Address
 
 MAX_ADDRESSES = 30
 _PHONE = re.compile(r"(\+?\d{2,4}-?)?\d{5,15}")
+_SPACERS = re.compile(r"[\s()（）]")
+_LONGEST: dict[str, int] = {
+    name: Address._meta.get_field(name).max_length or 10**6  # type: ignore[union-attr]
+    for name in ("receiver", "phone", "province", "city", "district", "street", "postal_code")
+}
+
+
+def _missing(name: str) -> str:
+    return {
+        "receiver": _("Please enter the receiver's name."),
+        "province": _("Please choose the province."),
+        "city": _("Please choose the city."),
+        "street": _("Please enter street and house number."),
+    }[name]
 
 
 @dataclass(frozen=True)
@@ -44,22 +58,16 @@ class AddressInput:
 
     def checked(self) -> "AddressInput":
         """The same with spaces trimmed. Raises BadAddress naming every field that is wrong."""
-        values = {name: " ".join(str(value).split()) for name, value in asdict(self).items()}
-        values["phone"] = re.sub(r"[\s()（）]", "", values["phone"])
+        values = {name: " ".join(str(getattr(self, name)).split()) for name in _LONGEST}
+        values["phone"] = _SPACERS.sub("", values["phone"])
         faults = {}
-        for name, message in (
-            ("receiver", _("Please enter the receiver's name.")),
-            ("province", _("Please choose the province.")),
-            ("city", _("Please choose the city.")),
-            ("street", _("Please enter street and house number.")),
-        ):
+        for name in ("receiver", "province", "city", "street"):
             if not values[name]:
-                faults[name] = message
+                faults[name] = _missing(name)
         if not _PHONE.fullmatch(values["phone"]):
             faults["phone"] = _("Please enter a phone number under which the courier reaches the receiver.")
-        for name, value in values.items():
-            longest = getattr(Address._meta.get_field(name), "max_length", None)
-            if longest and len(value) > longest and name not in faults:
+        for name, longest in _LONGEST.items():
+            if len(values[name]) > longest and name not in faults:
                 faults[name] = _("At most %(count)d characters.") % {"count": longest}
         if faults:
             raise BadAddress(faults)

@@ -3,17 +3,18 @@
 `quote` writes nothing and locks nothing: who orders takes coupons, quotas and points by guarded updates of their own.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from functools import cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from django.db import connection
+import orjson
 
 from core import clock, statements
-from core.errors import NotFound
 from shop import rules as shop_rules
+from shop.models import Sku
 from shop.pricing import (
     Buyer,
     Choices,
@@ -30,9 +31,36 @@ from shop.pricing import (
     price,
 )
 from shop.pricing.rules import CouponKind
-from shop.queries.pricing import words_in
+from shop.services.pricing_rules import (
+    EXTRAS,
+    GIFT,
+    VERSION,
+    CouponFacts,
+    KeptRules,
+    extras_of,
+    gift_of,
+    known_rules,
+    promotion_rules,
+    read_rules,
+)
 
 NO_CHOICES = Choices()
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """All that a price depends on."""
+
+    items: list[Item]
+    member_prices: dict[int, int]
+    promotions: tuple[PromotionRule, ...]
+    offers: tuple[OfferRule, ...]
+    coupons: tuple[CouponRule, ...]
+    shipping: tuple[ShippingRule, ...]
+    points_rule: PointsRule | None
+    points: int
+    is_new: bool
+    tier: str
 
 
 def quote(
@@ -44,19 +72,20 @@ def quote(
     at: datetime | None = None,
     tier: str = "",
     drafts: Sequence[int] = (),
+    ground: Ground | None = None,
 ) -> Quote:
     """What (sku id, quantity) pairs cost a member at a moment (None: now), with every step's reasons.
 
-    One statement, with her coupons and the offers of these SKUs. Unknown SKUs and quantities below 1 are left out:
-    who orders refuses them by name. `region` is the province the parcel goes to, `tier` a word instead of her own.
-    None for the member: somebody unknown. `drafts` are promotions to try as if they ran (one statement more).
+    One statement, with her coupons and the offers of these SKUs; `read_ground` says when there are more. Unknown SKUs
+    and quantities below 1 are left out: who orders refuses them by name. `region` is the province the parcel goes to,
+    `tier` a word instead of her own. None for the member: somebody unknown. `drafts` are promotions to try as if they
+    ran (one statement more). `ground`: what was read for just this (no statement).
     """
     moment = at or clock.now()
-    wanted = [
-        (sku_id, min(count, 10**6))
-        for sku_id, count in shop_rules.merged_lines(line for line in lines if line[1] > 0)
-    ]
-    ground = read_ground(member_id, moment, wanted=wanted, tier=tier)
+    if ground is None:
+        merged = shop_rules.merged_lines(line for line in lines if line[1] > 0)
+        wanted = {sku_id: min(count, 10**6) for sku_id, count in merged}
+        ground = read_ground(member_id, moment, wanted=wanted, tier=tier).ground
     buyer = Buyer(
         member_id=member_id, tier=ground.tier, is_new=ground.is_new, points=ground.points, region=region
     )
@@ -75,210 +104,166 @@ def quote(
     return price(ground.items, buyer, choices, rules, moment)
 
 
-@dataclass(frozen=True)
-class Ground:
-    """All that a price depends on."""
-
-    items: list[Item]
-    member_prices: dict[int, int]
-    promotions: tuple[PromotionRule, ...]
-    offers: tuple[OfferRule, ...]
-    coupons: tuple[CouponRule, ...]
-    shipping: tuple[ShippingRule, ...]
-    points_rule: PointsRule | None
-    points: int
-    is_new: bool
-    tier: str
-
-
-_PROMOTIONS = """
-SELECT jsonb_build_object(
-    'id', p.id, 'title', p.title, 'kind', p.kind, 'threshold_fen', p.threshold_fen,
-    'threshold_quantity', p.threshold_quantity, 'amount_fen', p.amount_fen, 'off_bps', p.off_bps,
-    'cap_fen', p.cap_fen, 'nth', p.nth, 'repeats', p.repeats, 'max_times', p.max_times,
-    'group', p.exclusion_group, 'priority', p.priority, 'tiers', p.tiers, 'only_new', p.only_new,
-    'with_offers', p.with_offers, 'with_coupons', p.with_coupons,
-    'starts_at', extract(epoch FROM p.starts_at), 'ends_at', extract(epoch FROM p.ends_at),
-    'products', ARRAY(SELECT product_id FROM shop_promotion_products WHERE promotion_id = p.id),
-    'categories', ARRAY(SELECT category_id FROM shop_promotion_categories WHERE promotion_id = p.id),
-    'brands', ARRAY(SELECT brand_id FROM shop_promotion_brands WHERE promotion_id = p.id),
-    'except', ARRAY(SELECT product_id FROM shop_promotion_except_products WHERE promotion_id = p.id),
-    'extras', (
-        SELECT jsonb_agg(jsonb_build_object(
-            'sku_id', s.id, 'product_id', s.product_id, 'unit_price_fen', s.price_fen, 'weight', s.weight_grams,
-            'name', concat_ws(' ', g.name, nullif(s.name, '')), 'quantity', e.quantity, 'price_fen', e.price_fen,
-            'available', CASE WHEN NOT (s.is_active AND g.status <> 'off') THEN 0 ELSE coalesce((
-                SELECT sum(greatest(t.on_hand - t.reserved, 0)) FROM shop_stock t
-                JOIN crm_store w ON w.id = t.store_id AND w.is_active WHERE t.sku_id = s.id
-            ), 0) END
-        ) ORDER BY e.id)
-        FROM shop_promotionextra e JOIN shop_sku s ON s.id = e.sku_id JOIN shop_product g ON g.id = s.product_id
-        WHERE e.promotion_id = p.id
-    )
-)
-FROM shop_promotion p
-"""
-
-
-# What a promotion's extra and a coupon's gift have in common: an SKU beside the cart.
-_GIFT = """
-jsonb_build_object(
-    'sku_id', s.id, 'product_id', s.product_id, 'unit_price_fen', s.price_fen, 'weight', s.weight_grams,
-    'name', concat_ws(' ', g.name, nullif(s.name, '')), 'quantity', 1, 'price_fen', 0,
-    'available', CASE WHEN NOT (s.is_active AND g.status <> 'off') THEN 0 ELSE coalesce((
-        SELECT sum(greatest(t.on_hand - t.reserved, 0)) FROM shop_stock t
-        JOIN crm_store w ON w.id = t.store_id AND w.is_active WHERE t.sku_id = s.id
-    ), 0) END
-)
-"""
-_COUPONS = f"""
-SELECT jsonb_build_object(
-    'id', h.id, 'title', c.name, 'kind', c.kind, 'amount_fen', c.amount_fen, 'off_bps', c.rate_bps,
-    'cap_fen', c.cap_fen, 'threshold_fen', c.threshold_fen, 'scope', c.scope, 'scope_ids', c.scope_ids,
-    'stackable', c.is_stackable, 'starts_at', extract(epoch FROM h.valid_from),
-    'ends_at', extract(epoch FROM h.expires_at),
-    'gift', (SELECT {_GIFT} FROM shop_sku s JOIN shop_product g ON g.id = s.product_id WHERE s.id = c.gift_sku_id)
-)
-FROM shop_coupongrant h JOIN shop_coupon c ON c.id = h.coupon_id
-WHERE h.member_id = %s AND h.state = 'held' AND h.expires_at > %s ORDER BY h.expires_at, h.id LIMIT 200
-"""  # noqa: S608  our own words only
+# --- What is read --------------------------------------------------------------------------------------------------
 _GOODS = """
-SELECT jsonb_build_array(
-    s.id, s.product_id, s.price_fen, s.weight_grams, concat_ws(' ', p.name, nullif(s.name, '')),
-    ARRAY(
-        WITH RECURSIVE up AS (
-            SELECT id, parent_id, 0 AS depth FROM shop_category WHERE id = p.category_id
-            UNION ALL
-            SELECT c.id, c.parent_id, up.depth + 1 FROM shop_category c JOIN up ON c.id = up.parent_id
-            WHERE up.depth < 8
-        ) SELECT id FROM up
-    ),
-    m.price_fen, p.brand_id,
-    CASE s.supply WHEN 'parts' THEN NOT EXISTS (
-        SELECT FROM shop_bundleitem i JOIN shop_sku c ON c.id = i.sku_id
-        WHERE i.bundle_id = s.id AND c.supply = 'stock'
-    ) ELSE s.supply = 'pieces' END
-)
-FROM shop_sku s
-JOIN shop_product p ON p.id = s.product_id
-LEFT JOIN shop_memberprice m ON m.sku_id = s.id AND m.tier = (SELECT word FROM tier)
-WHERE s.id = ANY(%s)
+SELECT json_agg(json_build_array(
+    s.id, s.product_id, s.price_fen, s.weight_grams, p.name, s.name, p.category_id, p.brand_id, s.supply{more}
+))
+FROM shop_sku s JOIN shop_product p ON p.id = s.product_id WHERE s.id = ANY(%(skus)s)
 """
+_HELD = """
+SELECT json_agg(json_build_array(h.id, h.coupon_id, h.valid_from, h.expires_at)) FROM (
+    SELECT id, coupon_id, valid_from, expires_at FROM shop_coupongrant
+    WHERE member_id = %(member)s AND state = 'held' AND expires_at > %(at)s ORDER BY expires_at, id LIMIT 200
+) h
+"""
+_POINTS = "SELECT balance - held FROM core_ledgeraccount WHERE kind = 'points' AND owner_id = %(member)s"
+_TIER = "coalesce(nullif(%(tier)s, ''), (SELECT tier FROM crm_member WHERE id = %(member)s), '')"
+_TIER_PRICES = f"""
+SELECT json_agg(json_build_array(m.sku_id, m.price_fen)) FROM shop_memberprice m
+WHERE m.tier = {_TIER} AND m.sku_id = ANY(%(skus)s)
+"""  # noqa: S608  our own words only
 _OFFERS = """
-SELECT jsonb_build_array(
+SELECT json_agg(json_build_array(
     o.id, o.name, o.sku_id, o.price_fen - coalesce(z.worth_fen - z.deposit_fen, 0), o.quota - o.taken, o.kind,
     o.per_member_limit - coalesce((
-        SELECT t.taken FROM shop_offertally t WHERE t.offer_id = o.id AND t.member_id = %s
+        SELECT t.taken FROM shop_offertally t WHERE t.offer_id = o.id AND t.member_id = %(member)s
     ), 0),
     o.kind = 'first_order' AND EXISTS (
-        SELECT FROM shop_offertake k WHERE k.member_id = %s AND k.is_first_order AND k.released_at IS NULL
+        SELECT FROM shop_offertake k WHERE k.member_id = %(member)s AND k.is_first_order AND k.released_at IS NULL
     ), coalesce(z.deposit_fen, 0)
-)
+))
 FROM shop_offer o LEFT JOIN shop_presale z ON z.offer_id = o.id
-WHERE o.sku_id = ANY(%s) AND o.is_active AND o.starts_at <= %s AND o.ends_at > %s AND o.kind <> 'group'
+WHERE o.sku_id = ANY(%(skus)s) AND o.is_active AND o.starts_at <= %(at)s AND o.ends_at > %(at)s AND o.kind <> 'group'
   AND (o.kind = 'presale') = (z.id IS NOT NULL)
+"""
+_EXTRAS = f"{EXTRAS} WHERE e.promotion_id = ANY(%(promotions)s)"
+_HAS_PAID = "EXISTS (SELECT FROM shop_order WHERE member_id = %(member)s AND paid_at IS NOT NULL)"
+_GIFTS = f"""
+SELECT {GIFT} FROM shop_sku s JOIN shop_product g ON g.id = s.product_id WHERE s.id = ANY(%s)
+"""  # noqa: S608  our own words only
+# Of services and virtual goods alone, and of bundles of such; bundles are few, so they are asked for by themselves.
+_PARCEL_BUNDLES = """
+SELECT DISTINCT i.bundle_id FROM shop_bundleitem i JOIN shop_sku c ON c.id = i.sku_id
+WHERE i.bundle_id = ANY(%s) AND c.supply = 'stock'
 """
 
 
-_PRICE_GROUND = f"""
-WITH tier AS MATERIALIZED (SELECT coalesce(nullif(%s, ''), (SELECT tier FROM crm_member WHERE id = %s), '') AS word)
-SELECT ARRAY({_GOODS}), ARRAY({_PROMOTIONS} WHERE p.is_active AND p.starts_at <= %s AND p.ends_at > %s),
-       ARRAY({_OFFERS}), ARRAY({_COUPONS}),
-       ARRAY(SELECT jsonb_build_array(province, base_fen, free_from_fen) FROM shop_shippingrate),
-       (SELECT jsonb_build_array(fen_per_100, cap_bps, least) FROM shop_pointspolicy WHERE is_active),
-       coalesce((SELECT balance - held FROM core_ledgeraccount WHERE kind = 'points' AND owner_id = %s), 0),
-       NOT EXISTS (SELECT FROM shop_order WHERE member_id = %s AND paid_at IS NOT NULL), (SELECT word FROM tier)
-"""  # noqa: S608  our own words only
+class Beside(NamedTuple):
+    """What else to read in that statement: `goods`, SQL of facts of an SKU `s` of a product `p`; `values`, others."""
+
+    goods: str = ""
+    values: str = ""
+
+
+class Found(NamedTuple):
+    """`rows`: the SKUs as they were read, with the facts asked for beside from the tenth column on; `values` those."""
+
+    ground: Ground
+    rules: KeptRules
+    rows: list[Any]
+    values: list[Any]
 
 
 def read_ground(
-    member_id: int | None, at: datetime, *, wanted: Sequence[tuple[int, int]], tier: str = ""
-) -> Ground:
-    """The SKUs at the catalogue's prices of now with all categories above them, and what runs at a moment for a
-    member: promotions, offers of these SKUs, her coupons, shipping rates, points, whether she ever paid, her tier
-    (`tier`: another word in its place). One statement.
+    member_id: int | None,
+    at: datetime,
+    *,
+    wanted: Mapping[int, int],
+    tier: str = "",
+    beside: Beside = Beside(),  # noqa: B008  frozen
+    more_skus: Iterable[int] = (),
+    params: Mapping[str, Any] = MappingProxyType({}),
+) -> Found:
+    """The SKUs (id → pieces) at the catalogue's prices of now with all categories above them, and what runs at a moment
+    for a member: promotions, offers of these SKUs, her coupons, shipping rates, points, whether she ever paid, her tier
+    (`tier`: another word in its place).
+
+    One statement, for the rules of this process and what changes by itself; three when rules were changed since they
+    were read. One more for bundles, and for a coupon that gives something or that nobody held before.
     """
-    quantities = dict(wanted)
-    sku_ids = list(quantities)
-    ((goods, promotions, offers, coupons, rates, points_policy, points, is_new, word),) = statements.rows(
-        _PRICE_GROUND,
-        [
-            *(tier, member_id, sku_ids, at, at),
-            *(member_id, member_id, sku_ids, at, at),
-            *(member_id, at, member_id, member_id),
-        ],
-    )
-    rows = [_loaded(one) for one in goods]
-    return Ground(
-        items=[
-            Item(
-                sku_id=row[0],
-                product_id=row[1],
-                unit_price_fen=row[2],
-                quantity=quantities[row[0]],
-                weight_grams=row[3],
-                name=row[4],
-                category_ids=frozenset(row[5]),
-                brand_id=row[7],
-                is_virtual=row[8],
-            )
-            for row in rows
-        ],
-        member_prices={row[0]: row[6] for row in rows if row[6] is not None},
-        promotions=tuple(_promotion_rule(_loaded(one)) for one in promotions),
-        offers=tuple(_offer_rule(*_loaded(one)) for one in offers),
-        coupons=tuple(_coupon_rule(_loaded(one)) for one in coupons),
-        shipping=tuple(ShippingRule(*_loaded(one)) for one in rates),
-        points_rule=PointsRule(*_loaded(points_policy)) if points_policy else None,
-        points=max(points, 0),
-        is_new=is_new,
-        tier=word,
-    )
-
-
-def promotion_rules(promotion_ids: Iterable[int]) -> tuple[PromotionRule, ...]:
-    """These promotions as rules, drafts too. One statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"{_PROMOTIONS} WHERE p.id = ANY(%s)", [list(promotion_ids)])
-        return tuple(_promotion_rule(_loaded(row[0])) for row in cursor.fetchall())
-
-
-def draft_rule(promotion_id: int) -> PromotionRule:
-    """A promotion as if it ran at any time. Raises NotFound."""
-    found = promotion_rules([promotion_id])
-    if not found:
-        raise NotFound("")
-    return replace(found[0], starts_at=None, ends_at=None)
-
-
-def _loaded(value: Any) -> Any:
-    """jsonb inside an array arrives as text."""
-    return json.loads(value) if isinstance(value, str) else value
-
-
-def _promotion_rule(row: Mapping[str, Any]) -> PromotionRule:
-    return PromotionRule(
-        id=row["id"],
-        title=row["title"],
-        kind=row["kind"],
-        scope=Scope(
-            product_ids=frozenset(row["products"]),
-            category_ids=frozenset(row["categories"]),
-            brand_ids=frozenset(row["brands"]),
-            except_product_ids=frozenset(row["except"]),
+    sku_ids = sorted({*wanted, *more_skus})
+    values = {**params, "member": member_id, "skus": sku_ids, "at": at, "tier": tier}
+    rules = known_rules(at)
+    found: list[Any] = []
+    if rules is not None:
+        found = _read(rules, values, beside)
+        if not rules.holds(frozenset(found[0] or ()), at):
+            rules = None
+    if rules is None:
+        rules = read_rules(at)
+        found = _read(rules, values, beside)
+    _version, word, rows, held, points, tier_prices, offers, extras, has_paid, *others = found
+    rows = rows or []
+    return Found(
+        Ground(
+            items=_items(rows, wanted, rules),
+            member_prices=dict(tier_prices or ()),
+            promotions=rules.running(at, extras_of(extras)),
+            offers=tuple(_offer_rule(*row) for row in offers or ()),
+            coupons=_coupons(held or (), rules),
+            shipping=rules.shipping,
+            points_rule=rules.points,
+            points=max(points or 0, 0),
+            is_new=not has_paid,
+            tier=word,
         ),
-        extras=tuple(_extra(extra) for extra in row["extras"] or ()),
-        tiers=words_in(row["tiers"]),
-        starts_at=_moment(row["starts_at"]),
-        ends_at=_moment(row["ends_at"]),
-        **{
-            name: row[name]
-            for name in (
-                "threshold_fen", "threshold_quantity", "amount_fen", "off_bps", "cap_fen", "nth", "repeats",
-                "max_times", "group", "priority", "only_new", "with_offers", "with_coupons",
-            )
-        },
-    )  # fmt: skip
+        rules,
+        rows,
+        others,
+    )
+
+
+def _read(rules: KeptRules, values: dict[str, Any], beside: Beside) -> list[Any]:
+    """What the rules know that there is none of is not looked for."""
+    is_offered = not rules.offered.isdisjoint(values["skus"])
+    sql = _ground_sql(
+        beside,
+        rules.has_tier_prices,
+        is_offered,
+        bool(rules.with_extras),
+        is_offered or any(rule.only_new for rule in rules.promotions),
+    )
+    ((text,),) = statements.named(sql, {**values, "promotions": list(rules.with_extras)})
+    found: list[Any] = orjson.loads(text)
+    return found
+
+
+@cache
+def _ground_sql(
+    beside: Beside, has_tiers: bool, has_offers: bool, has_extras: bool, asks_for_new: bool
+) -> str:
+    goods = _GOODS.replace("{more}", beside.goods and f", {beside.goods}")
+    parts = [
+        f"({VERSION}), {_TIER}, ({goods}), ({_HELD}), ({_POINTS})",
+        *(
+            f"({sql})" if is_asked else "NULL"
+            for is_asked, sql in ((has_tiers, _TIER_PRICES), (has_offers, _OFFERS), (has_extras, _EXTRAS))
+        ),
+        _HAS_PAID if asks_for_new else "NULL",
+        *([beside.values] if beside.values else []),
+    ]
+    return f"SELECT json_build_array({', '.join(parts)})::text"
+
+
+def _items(rows: Sequence[Sequence[Any]], wanted: Mapping[int, int], rules: KeptRules) -> list[Item]:
+    bundles = [row[0] for row in rows if row[8] == Sku.PARTS]
+    parcels = {row[0] for row in statements.rows(_PARCEL_BUNDLES, [bundles])} if bundles else ()
+    return [
+        Item(
+            row[0],
+            row[1],
+            row[2],
+            wanted[row[0]],
+            rules.categories(row[6]),
+            row[7],
+            row[3],
+            row[8] == Sku.PIECES or (row[8] == Sku.PARTS and row[0] not in parcels),
+            f"{row[4]} {row[5]}" if row[5] else row[4],
+        )
+        for row in rows
+        if row[0] in wanted
+    ]
 
 
 def _offer_rule(
@@ -308,44 +293,38 @@ def _offer_rule(
 
 _COUPON_KINDS: dict[str, CouponKind] = {"amount": "amount", "percentage": "percent", "shipping": "shipping"}
 _COUPON_KINDS |= {"gift": "gift", "exchange": "exchange"}
+_SCOPES = {"products": "product_ids", "categories": "category_ids", "brands": "brand_ids"}
+_EVERYTHING = Scope()
 
 
-def _coupon_rule(row: Mapping[str, Any]) -> CouponRule:
-    ids = frozenset(row["scope_ids"] or ())
-    scope = {
-        "products": Scope(product_ids=ids),
-        "categories": Scope(category_ids=ids),
-        "brands": Scope(brand_ids=ids),
-    }.get(row["scope"], Scope())
-    kind, gift = _COUPON_KINDS[row["kind"]], row["gift"]
+def _coupons(held: Iterable[Sequence[Any]], rules: KeptRules) -> tuple[CouponRule, ...]:
+    """(grant, coupon, from, until) as rules."""
+    facts = rules.coupons({row[1] for row in held})
+    mine = [(row, facts[row[1]]) for row in held if row[1] in facts]
+    gift_ids = [one.gift_sku_id for _row, one in mine if one.gift_sku_id is not None]
+    gifts = {row[0]: gift_of(row) for row in statements.rows(_GIFTS, [gift_ids])} if gift_ids else {}
+    return tuple(_coupon_rule(row[0], one, row[2], row[3], gifts) for row, one in mine)
+
+
+def _coupon_rule(
+    grant_id: int, one: CouponFacts, starts_at: str, ends_at: str, gifts: Mapping[int, Extra]
+) -> CouponRule:
+    kind = _COUPON_KINDS[one.kind]
+    gift = gifts.get(one.gift_sku_id) if one.gift_sku_id is not None else None
     return CouponRule(
-        id=row["id"],
-        title=row["title"],
-        kind=kind,
-        scope=scope,
-        threshold_fen=row["threshold_fen"],
-        amount_fen=row["amount_fen"],
-        off_bps=row["off_bps"],
-        cap_fen=row["cap_fen"],
-        sku_id=gift["sku_id"] if gift and kind == "exchange" else None,
-        extras=(_extra(gift),) if gift and kind == "gift" else (),
-        stackable=row["stackable"],
-        starts_at=_moment(row["starts_at"]),
-        ends_at=_moment(row["ends_at"]),
+        grant_id,
+        one.name,
+        kind,
+        Scope(**{_SCOPES[one.scope]: frozenset(one.scope_ids or ())})
+        if one.scope in _SCOPES
+        else _EVERYTHING,
+        one.threshold_fen,
+        one.amount_fen,
+        one.rate_bps,
+        one.cap_fen,
+        sku_id=gift.item.sku_id if gift and kind == "exchange" else None,
+        extras=(gift,) if gift and kind == "gift" else (),
+        stackable=one.is_stackable,
+        starts_at=datetime.fromisoformat(starts_at),
+        ends_at=datetime.fromisoformat(ends_at),
     )
-
-
-def _moment(seconds: float | str) -> datetime:
-    return datetime.fromtimestamp(float(seconds), tz=clock.zone())
-
-
-def _extra(row: Mapping[str, Any]) -> Extra:
-    item = Item(
-        sku_id=row["sku_id"],
-        product_id=row["product_id"],
-        unit_price_fen=row["unit_price_fen"],
-        quantity=1,
-        weight_grams=row["weight"],
-        name=row["name"],
-    )
-    return Extra(item, price_fen=row["price_fen"], quantity=row["quantity"], available=row["available"])

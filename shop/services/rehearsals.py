@@ -14,7 +14,7 @@ from core.errors import NotFound, Refusal
 from shop.models import Promotion, Rehearsal
 from shop.pricing import Buyer, Choices, Item, PromotionRule, Rules, price
 from shop.pricing.rules import is_open
-from shop.services.pricing import draft_rule, promotion_rules
+from shop.services.pricing_rules import draft_rule, promotion_rules
 
 KIND = "shop.rehearsal"
 BATCH = 200

@@ -1,8 +1,9 @@
 """Which store serves which line: reads what routing needs, in one statement, and lets the pure rules decide."""
 
-from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
+import orjson
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
@@ -13,6 +14,7 @@ from shop.errors import NotForSale, Shortage, SoldOut
 from shop.models import Sku
 from shop.pricing.types import Choices
 from shop.services.carts import add_to_cart
+from shop.services.pricing_rules import STORE, store_of
 from shop.services.stock import WAREHOUSE
 
 
@@ -25,16 +27,43 @@ class Serving(NamedTuple):
     reason: str
 
 
-# One row per store and SKU; a store without any of the SKUs still comes once, so that it can be named for pickup.
-_GROUND = """
-SELECT p.id, CASE WHEN p.code = %(warehouse)s THEN 0 ELSE p.online_rank END, p.code = %(warehouse)s,
-       p.ships_online OR p.code = %(warehouse)s, p.allows_pickup, p.province, p.city, p.latitude, p.longitude,
-       st.sku_id, greatest(st.on_hand - st.reserved - CASE WHEN %(pickup)s THEN 0
-                                                           ELSE coalesce(st.safety, p.safety_stock) END, 0)
-FROM crm_store p
-LEFT JOIN shop_stock st ON st.store_id = p.id AND st.sku_id = ANY(%(skus)s) AND st.on_hand > st.reserved
-WHERE p.is_active AND CASE WHEN %(pickup)s THEN p.id = %(store)s ELSE p.ships_online OR p.code = %(warehouse)s END
+class Stores(NamedTuple):
+    """The stores that could serve some SKUs, and what each may give: (sku id, store id) → pieces."""
+
+    places: list[routing.Place]
+    free: dict[tuple[int, int], int]
+    sku_ids: frozenset[int]
+
+
+# What lies in all stores of some SKUs and belongs to nobody.
+STOCKS = """
+SELECT json_agg(json_build_array(st.sku_id, st.store_id, st.on_hand - st.reserved, st.safety))
+FROM shop_stock st WHERE st.sku_id = ANY(%(skus)s) AND st.on_hand > st.reserved
 """
+
+
+def stores_for(
+    stores: Iterable[routing.Store],
+    stocks: Iterable[Sequence[Any]] | None,
+    sku_ids: Iterable[int],
+    pickup_store_id: int | None,
+) -> Stores:
+    """Who serves (the store where she collects, else all that send), with what; `stocks` are the rows of `STOCKS`.
+
+    What a store keeps as safety stock is not sent online, but may be collected there.
+    """
+    serving = {
+        one.place.store_id: one
+        for one in stores
+        if one.is_active
+        and (one.place.ships if pickup_store_id is None else one.place.store_id == pickup_store_id)
+    }
+    free = {}
+    for sku_id, store_id, pieces, safety in stocks or ():
+        if store_id in serving:
+            safe = serving[store_id].safety_stock if safety is None else safety
+            free[sku_id, store_id] = pieces if pickup_store_id is not None else max(pieces - safe, 0)
+    return Stores([one.place for one in serving.values()], free, frozenset(sku_ids))
 
 
 def plan(
@@ -43,21 +72,31 @@ def plan(
     """Which stores serve (sku id, quantity) for a shopper in `region` ("province city district"); by SKU and store.
 
     One statement; two when something is short and has to be named. Nothing is reserved: `shop_move_stock` decides,
-    and who is told there that somebody was faster plans anew. What a store keeps as safety stock is not sent online,
-    but may be collected there. Raises SoldOut, NotForSale (no pickup in that store).
+    and who is told there that somebody was faster plans anew. Raises SoldOut, NotForSale (no pickup in that store).
     """
-    chosen = choices or Choices()
-    is_pickup = chosen.delivery == "pickup"
-    if is_pickup and chosen.pickup_store_id is None:
+    wanted = rules.merged_lines(lines)
+    pickup_store_id = pickup_of(choices or Choices())
+    return planned(
+        wanted, _read([sku_id for sku_id, _quantity in wanted], pickup_store_id), region, pickup_store_id
+    )
+
+
+def pickup_of(choices: Choices) -> int | None:
+    """The store where she collects it; None: by parcel. Raises NotForSale when she has not said where."""
+    if choices.delivery != "pickup":
+        return None
+    if choices.pickup_store_id is None:
         raise NotForSale(_("Please choose the store where you collect it."), code="no_pickup_there")
+    return choices.pickup_store_id
+
+
+def planned(
+    lines: Iterable[tuple[int, int]], stores: Stores, region: str, pickup_store_id: int | None
+) -> list[Serving]:
+    """The same with what was read of the stores. No statement unless something is short."""
     wanted = [routing.Line(sku_id, quantity) for sku_id, quantity in rules.merged_lines(lines)]
-    places, stocks = _ground([line.sku_id for line in wanted], chosen.pickup_store_id if is_pickup else None)
     try:
-        decisions = routing.route(
-            wanted,
-            stocks,
-            routing.Rules(places, region, chosen.pickup_store_id if is_pickup else None),
-        )
+        decisions = routing.route(wanted, stores.free, routing.Rules(stores.places, region, pickup_store_id))
     except routing.NoPickupThere:
         raise NotForSale(
             _("Orders cannot be collected in this store. Please choose another one."), code="no_pickup_there"
@@ -67,25 +106,17 @@ def plan(
     return [Serving(one.sku_id, one.store_id, one.quantity, one.reason) for one in decisions]
 
 
-def _ground(
-    sku_ids: list[int], pickup_store_id: int | None
-) -> tuple[list[routing.Place], dict[tuple[int, int], int]]:
-    rows = statements.named(
-        _GROUND,
-        {
-            "warehouse": WAREHOUSE,
-            "pickup": pickup_store_id is not None,
-            "store": pickup_store_id,
-            "skus": sku_ids,
-        },
-    )
-    places = {
-        row[0]: routing.Place(
-            *row[:7], *(None if degrees is None else float(degrees) for degrees in row[7:9])
-        )
-        for row in rows
-    }
-    return list(places.values()), {(row[9], row[0]): row[10] for row in rows if row[9] is not None}
+def _read(sku_ids: list[int], pickup_store_id: int | None) -> Stores:
+    ((text,),) = statements.named(_GROUND, {"warehouse": WAREHOUSE, "skus": sku_ids})
+    places, stocks = orjson.loads(text)
+    return stores_for([store_of(row) for row in places or ()], stocks, sku_ids, pickup_store_id)
+
+
+_GROUND = f"""
+SELECT json_build_array(
+    (SELECT json_agg(json_build_array({STORE})) FROM crm_store p WHERE p.is_active), ({STOCKS})
+)::text
+"""  # noqa: S608  our own words only
 
 
 def _shortages(wanted: list[routing.Line], available: dict[int, int]) -> list[Shortage]:
@@ -111,7 +142,7 @@ def plan_instead(
     As `plan`, but no SKU is taken apart: the order stands, and its lines have been paid. Raises SoldOut.
     """
     wanted = dict(rules.merged_lines(lines))
-    places, stocks = _ground(list(wanted), None)
+    places, stocks, _skus = _read(list(wanted), None)
     others = [place for place in places if place.store_id not in without and only in (None, place.store_id)]
     ids = {place.store_id for place in others}
     whole = {key: free for key, free in stocks.items() if key[1] in ids and free >= wanted[key[0]]}

@@ -102,6 +102,12 @@ CASES = [
         ),
     ),
     *of(
+        "shop.rows_of_orders_have_their_order",
+        "UPDATE shop_orderdiscount SET order_id = 0 WHERE step = 'coupon'",
+        "UPDATE shop_orderlog SET order_id = 0 WHERE action = 'placed'",
+        "UPDATE shop_stockmovement SET order_id = 0 WHERE reason = 'reserve'",
+    ),
+    *of(
         "shop.discounts_sum_to_their_lines",
         "UPDATE shop_orderdiscount SET amount_fen = amount_fen + 1",
         "DELETE FROM shop_orderdiscount WHERE step = 'coupon'",
@@ -365,10 +371,10 @@ EXEMPT = {
         "favourite",
         "stocknotice",
     ],
+    "which rules processes have read; no right hangs on it": ["pricingversion"],
     "a place in a queue to be told, without a right to anything": ["offerwaiting", "bookingreminder"],
     "words and pictures beside facts that are checked": [
         *(
-            "orderlog",
             "aftersalelog",
             "aftersalephoto",
             "reviewphoto",
