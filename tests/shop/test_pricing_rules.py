@@ -10,9 +10,18 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from core import clock
-from crm.models import Store
+from crm.models import Member, Store
 from shop import services
-from shop.models import Brand, Category, OrderLine, PointsPolicy, Promotion, PromotionExtra, ShippingRate
+from shop.models import (
+    Brand,
+    Category,
+    MemberPrice,
+    OrderLine,
+    PointsPolicy,
+    Promotion,
+    PromotionExtra,
+    ShippingRate,
+)
 from shop.pricing import Choices, Quote
 from tests.shop import builders, instruments, stores
 
@@ -35,6 +44,7 @@ class Shelf:
         self.sku = builders.sku(price_fen=10_000, category=self.category)
         self.other = builders.sku(price_fen=2_000)
         self.buyer = builders.member()
+        Member.objects.filter(pk=self.buyer.pk).update(tier="金卡")
         self.promotion = promotion()
         self.promotion.categories.add(above)
         self.coupon = instruments.coupon()
@@ -67,6 +77,7 @@ CHANGES: list[str | Callable[[Shelf], Any]] = [
     lambda shelf: (shelf.promotion.categories.clear(), shelf.promotion.products.add(shelf.other.product)),
     lambda shelf: (shelf.promotion.categories.clear(), shelf.promotion.brands.add(Brand.objects.create(name="无"))),
     lambda shelf: instruments.offer(shelf.sku),
+    lambda shelf: MemberPrice.objects.create(sku=shelf.sku, tier="金卡", price_fen=9_000),
     gift,
 ]  # fmt: skip
 
