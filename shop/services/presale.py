@@ -80,12 +80,12 @@ def refuse_early_balance(order: Order) -> None:
 
 def settle_deposit(order: Order, *, actor: str, user_id: int | None, returns: bool) -> None:
     """A presale is closed after its deposit was paid: it is kept, when that was agreed to and the shop is not the
-    cause (`returns`), or goes back. Call under the order's lock, where it is cancelled, at the end.
+    cause (`returns`), or goes back. Call once, under the order's lock, where it is cancelled, at the end.
 
-    Locks: payments, ledger accounts. Idempotent: its outcome is written once.
+    Locks: payments, ledger accounts.
     """
     presale = PresaleOrder.objects.filter(order_id=order.pk).first()
-    if presale is None or presale.outcome or order.deposit_paid_at is None:
+    if presale is None or order.deposit_paid_at is None:
         return
     is_kept = presale.keeps_deposit and not returns
     presale.outcome = PresaleOrder.KEPT if is_kept else PresaleOrder.RETURNED

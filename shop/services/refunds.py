@@ -507,7 +507,6 @@ def _reverse(order: Order, refunds: Sequence[Refund], at: datetime) -> None:
     order.refunded_fen += sum(refund.amount_fen for refund in refunds)
     is_whole = (
         order.refunded_fen == order.paid_fen
-        and not _others_under_way(order, refunds).exists()
         and not order.lines.filter(refunded_quantity__lt=F("quantity")).exists()
     )
     fields = ["refunded_fen", "refund_requested_at"]

@@ -64,6 +64,7 @@ def test_a_wrong_amount_is_not_booked_and_shown():
     )  # it does not block the stock for ever
     assert builders.stock_of(dress) == (10, 0)
     refund = services.refund_mismatch(payment_id=made.pk, by="小运")
+    assert services.refund_mismatch(payment_id=made.pk, by="小运") == refund  # a second click
     assert (refund.amount_fen, refund.kind) == (1, "mismatch")
 
 

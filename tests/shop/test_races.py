@@ -166,6 +166,18 @@ def test_a_payment_started_during_the_time_out_keeps_the_stock():
     assert builders.stock_of(dress) == (1, 1)
 
 
+def test_a_payment_started_during_a_change_of_price_keeps_the_price():
+    order = builders.order(builders.member(), (builders.sku(), 1))
+    _started, changed = one_holds_while_other_waits(
+        lambda: builders.payment(order),
+        lambda: services.change_price(
+            order_id=order.pk, goods_fen=1, shipping_fen=0, reason="改价", by="小运"
+        ),
+    )
+    assert isinstance(changed, WrongState)
+    assert Payment.objects.get().amount_fen == Order.objects.get().total_fen == 9_900
+
+
 def test_two_operators_ship_one_order_once():
     dress = builders.sku(stock=5)
     order = builders.pay(builders.order(builders.member(), (dress, 2)))
