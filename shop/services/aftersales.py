@@ -6,6 +6,7 @@ Every command locks the order first, so two of them on one order follow each oth
 from collections.abc import Mapping, Sequence
 from typing import IO
 
+import structlog
 from django.apps import apps
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -24,6 +25,8 @@ from shop.services.order_log import write_log
 from shop.services.orders import held_lines
 from shop.services.refunds import refund_lines, repeat_refund
 from shop.services.stock import Move, move_stock, warehouse_id
+
+log = structlog.get_logger(__name__)
 
 
 def apply_for_aftersale(
@@ -414,6 +417,8 @@ def settle_due_aftersales(*, limit: int = 100) -> int:
             count += _settle(aftersale_id)
         except Refusal as refusal:  # cannot go on by itself: an operator sees why
             _leave_to_staff(aftersale_id, refusal.message)
+        except Exception:  # a fault of ours: tried again with the next round, and in nobody else's way
+            log.exception("after-sale does not go on", aftersale=aftersale_id)
     return count
 
 

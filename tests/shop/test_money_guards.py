@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,11 +13,11 @@ from core.audits import run_audit
 from shop import aftersales_rules as rules
 from shop import services
 from shop.errors import WrongState
-from shop.models import Payment, Product, Refund, Stock
+from shop.models import AfterSale, Payment, Product, Refund, Stock
 from shop.services.payments import Payer, Wish, arrange_payment
 from shop.services.stock import Move, move_stock
 from tests.shop import builders, instruments
-from tests.shop.test_aftersales import applied, money_is_back, shipped_order
+from tests.shop.test_aftersales import applied, money_is_back, paid_order, shipped_order
 from tests.shop.test_presale import IN_WINDOW, ordered, presale
 from tests.shop.test_races import one_holds_while_other_waits
 from tests.shop.test_tenders import a_card, arranged, balances, rich
@@ -240,6 +241,39 @@ def test_what_is_paid_back_is_not_sent_in_exchange_as_well() -> None:
     services.refund_lines(order_id=order.pk, parts=[(second.pk, 1)], reason="破损", by="店长")
     services.ship_exchange(aftersale_id=exchange.pk, carrier="顺丰", tracking_number="SF3", by="小运")
     assert services.refund_order(order_id=order.pk, reason="还是不要").amount_fen == first.total_fen + 800
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("wrong", [{"refund_fen": 1}, {"account_id": 10**9}])
+def test_a_refund_of_another_amount_or_merchant_is_not_booked(wrong: dict[str, int]) -> None:
+    order = builders.pay(builders.order(builders.member(), (builders.sku(), 1)))
+    refund = services.refund_order(order_id=order.pk, reason="缺货")
+    said: dict[str, Any] = {"out_refund_no": refund.out_refund_no, "refund_id": "5", "status": "SUCCESS"}
+    services.confirm_refund(**{**said, "refund_fen": 9_900, **wrong})
+    refund.refresh_from_db()
+    order.refresh_from_db()
+    assert (refund.status, bool(refund.last_error), order.refunded_fen) == ("pending", True, 0)
+    services.confirm_refund(**said, refund_fen=9_900)
+    order.refresh_from_db()
+    assert order.status == "refunded"
+
+
+@pytest.mark.django_db
+def test_an_after_sale_that_cannot_go_on_keeps_no_other_waiting() -> None:
+    """The stock of the first is corrupt: it fails, and is seen in the log; the second is approved by itself."""
+    order, first, second = paid_order()
+    services.ship_order(order_id=order.pk, carrier="顺丰", tracking_number="SF1")
+    broken = applied(order, rules.EXCHANGE, (first, 1), idempotency_key="the-key-of-the-first")
+    services.approve_aftersale(aftersale_id=broken.pk, by="小运")
+    Stock.objects.update(reserved=0)
+    other = applied(order, rules.RETURN_REFUND, (second, 1))
+    with clock.travel(timedelta(days=8)):
+        assert services.settle_due_aftersales() == 1
+    assert list(AfterSale.objects.order_by("pk").values_list("pk", "status")) == [
+        (broken.pk, rules.APPROVED),
+        (other.pk, rules.APPROVED),
+    ]
+    assert AfterSale.objects.get(pk=broken.pk).due_at is not None
 
 
 @pytest.mark.django_db

@@ -233,6 +233,9 @@ def test_an_expired_card_is_worth_nothing():
     with clock.travel(timedelta(minutes=1)):
         arranged(order, gift_card_id=card.pk)
     with clock.travel(timedelta(days=2)):
+        for stranger, words in ((builders.member(), "无效"), (buyer, "过期")):
+            with pytest.raises(GiftCardRefused, match=words):  # nobody learns of another's card
+                services.bind_gift_card(member_id=stranger.pk, code=code)
         assert queries.gift_cards_of(buyer.pk) == []
         builders.release(order)
         assert ledger.expire_lots() == 1
