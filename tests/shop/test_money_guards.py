@@ -259,6 +259,29 @@ def test_a_refund_of_another_amount_or_merchant_is_not_booked(wrong: dict[str, i
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("effect", ["coupon", "offer", "points"])
+def test_late_money_does_not_revive_an_order_whose_effects_went_back(monkeypatch: Any, effect: str) -> None:
+    buyer, dress = builders.member(), builders.sku()
+    instruments.give_points(buyer, 300)
+    coupon = instruments.coupon(returns_on_cancel=True)
+    held = services.grant_coupon(coupon_id=coupon.pk, member_id=buyer.pk, key="test:revive")
+    taken: dict[str, dict[str, Any]] = {
+        "coupon": {"coupons": (held.pk,)},
+        "offer": {"offers": (instruments.offer(dress),)},
+        "points": {"points": 300},
+    }
+    instruments.quote_with(monkeypatch, **taken[effect])
+    order = builders.order(buyer, (dress, 1))
+    made = builders.payment(order)
+    builders.release(order)
+    builders.confirm(made)
+    order.refresh_from_db()
+    assert (order.status, Refund.objects.get().kind) == ("cancelled", Refund.LATE)
+    assert (builders.stock_of(dress), instruments.points_of(buyer)) == ((10, 0), (300, 0))
+    assert run_audit()[1] == []
+
+
+@pytest.mark.django_db
 def test_an_after_sale_that_cannot_go_on_keeps_no_other_waiting() -> None:
     """The stock of the first is corrupt: it fails, and is seen in the log; the second is approved by itself."""
     order, first, second = paid_order()
