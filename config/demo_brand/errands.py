@@ -32,6 +32,7 @@ from shop.models import (
     Sku,
     Stock,
     StoredValueCredit,
+    Voucher,
 )
 from shop.pricing.types import Choices
 from shop.services import AddressInput
@@ -67,7 +68,7 @@ class Errands:
         self.names = {one.member_id: one.member.name for one in (star, *people)}
         self.star = star.member_id
         self.others = [one.member_id for one in people]
-        self.skus = dict(Sku.objects.filter(code__startswith="PD-").values_list("code", "pk"))
+        self.skus = dict(Sku.objects.filter(code__regex="^(PD|VS)-").values_list("code", "pk"))
         self.keys = itertools.count(1)
 
     @staticmethod
@@ -81,6 +82,7 @@ class Errands:
         self._star()
         self._flash()
         self._presale()
+        self._vouchers()
         self._counters()
         self._aftersales()
         self._invoices()
@@ -302,6 +304,13 @@ class Errands:
             self.order(member_id, [PRESALE_PAID], timedelta(days=5), choices=agreed)
         for member_id in self.others[30:32]:
             self.order(member_id, [PRESALE], timedelta(hours=9), choices=agreed)
+
+    def _vouchers(self) -> None:
+        """The star's two vouchers: one used a month ago, the other ends within a week."""
+        order = self.order(self.star, ["VS-002-1"] * 2, timedelta(days=84))
+        voucher = Voucher.objects.filter(line__order=order).order_by("number")[0]
+        with clock.travel(self.now - timedelta(days=30)):
+            services.redeem_voucher(code=voucher.code, store_id=self.stores["xintiandi"].pk, by="李娜")
 
     def _counters(self) -> None:
         """At the stores' counters: to be prepared, lying ready, handed over; and one order that nobody has paid."""

@@ -7,6 +7,7 @@ from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django_htmx.http import HttpResponseClientRedirect
@@ -16,7 +17,7 @@ from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.admin import ReadOnlyAdmin
-from shop import logistics, services
+from shop import logistics, queries, services
 from shop.admin.fields import actor_label, said, who
 from shop.admin.orders import FactInline
 from shop.models import Shipment, TrackingEvent
@@ -58,12 +59,12 @@ class ShipmentAdmin(ReadOnlyAdmin):
     ordering = ["-shipped_at", "-pk"]
     paginator = InfinitePaginator
     inlines = [EventInline]
-    readonly_fields = ["done_by"]
+    readonly_fields = ["done_by", "together"]
     done_by = actor_label
     fields = [
         ("tracking_number", "carrier"),
         ("order", "done_by"),
-        "leader",
+        "together",
         ("state", "shipped_at"),
         ("signed_at", "next_ask_at"),
         "last_answer",
@@ -82,6 +83,15 @@ class ShipmentAdmin(ReadOnlyAdmin):
     @display(description=_("state"), label=LABELS, ordering="state")
     def where(self, shipment: Shipment) -> tuple[str, str]:
         return shipment.state, shipment.get_state_display()
+
+    @admin.display(description=_("also in this parcel"))
+    def together(self, shipment: Shipment) -> str:
+        """The other orders that travel in it."""
+        rows = (
+            (reverse("admin:shop_order_change", args=[pk]), number)
+            for pk, number in queries.orders_beside(shipment)
+        )
+        return format_html_join("、", '<a href="{}">{}</a>', rows) or "–"
 
     def has_note_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return bool(request.user.has_perm("shop.change_shipment"))

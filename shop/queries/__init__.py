@@ -140,7 +140,7 @@ from shop.queries.stored_value import (
     gift_cards_of,
     held_for,
 )
-from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, parcels_of
+from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, orders_beside, parcels_of
 from shop.queries.visitors import OfferMark, Visitor, product_visitor, visitor, visitor_address
 from shop.queries.vouchers import (
     DeliveredLine,
@@ -269,6 +269,7 @@ __all__ = [
     "order_for",
     "order_message",
     "order_money",
+    "orders_beside",
     "orders_of",
     "orders_to_ship_with",
     "paid_share",

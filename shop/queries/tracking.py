@@ -85,6 +85,13 @@ def orders_in(leader: Shipment) -> list[str]:
     return list(rows.values_list("order__number", flat=True))
 
 
+def orders_beside(shipment: Shipment) -> list[tuple[int, str]]:
+    """(id, number) of the other orders in the same parcel. One statement."""
+    lead = shipment.leader_id or shipment.pk
+    rows = Shipment.objects.filter(Q(pk=lead) | Q(leader=lead)).exclude(pk=shipment.pk).order_by("pk")
+    return list(rows.values_list("order_id", "order__number"))
+
+
 def carrier_choices() -> list[tuple[str, str]]:
     """The carriers in use as (name, name), for a form; the usual ones when nobody keeps a list."""
     names = list(Carrier.objects.filter(is_active=True).values_list("name", flat=True))

@@ -39,6 +39,7 @@ from shop.models import (
     Question,
     Review,
     Sku,
+    Voucher,
 )
 from wechat.models import Account
 
@@ -101,6 +102,10 @@ def test_the_demo_is_complete_adds_up_and_stays_when_loaded_again(place: Path, c
     assert [
         order.can_pay(clock.now()) for order in Order.objects.filter(member=star, presale__isnull=False)
     ] == [True]
+    assert set(Voucher.objects.filter(line__order__member=star).values_list("state", flat=True)) == {
+        "redeemed",
+        "unused",
+    }
     assert Order.objects.filter(deposit_paid_at__isnull=False, paid_at__isnull=True).count() == 4
     assert queries.with_companions(Fulfilment.objects.all()).filter(companions_count=2).count() == 3
     assert {"paid", "shipped", "received"} <= set(

@@ -154,3 +154,5 @@ def test_the_operator_sees_what_can_go_together_and_sends_it(client: Client) -> 
     client.post(button, {**given, "others": [parts[1].pk]}, HTTP_HX_REQUEST="true")
     assert Shipment.objects.filter(tracking_number="SF7").count() == 2
     assert "SF7" in client.get(reverse("admin:shop_order_change", args=[parts[1].order_id])).content.decode()
+    page = client.get(reverse("admin:shop_shipment_change", args=[Shipment.objects.order_by("pk")[1].pk]))
+    assert reverse("admin:shop_order_change", args=[parts[0].order_id]) in page.content.decode()
