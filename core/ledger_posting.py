@@ -54,12 +54,11 @@ def _call(postings: Sequence[Posting]) -> list[Posted] | None:
     causes, debits, credits, amounts, expiries = (list(column) for column in zip(*postings, strict=True))
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT o_transfer_id FROM core_ledger_post("
-            "%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s) ORDER BY o_place",
+            "SELECT core_ledger_post(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s)",
             [causes, debits, credits, amounts, expiries, moment],
         )
-        rows = cursor.fetchall()
-    return [Posted(row[0], moment) for row in rows] or None
+        ids: list[int] | None = cursor.fetchone()[0]
+    return None if ids is None else [Posted(transfer_id, moment) for transfer_id in ids]
 
 
-_posting: Batcher[Posting, Posted | None] = Batcher(_write)
+_posting: Batcher[Posting, Posted | None] = Batcher(_write, linger=0.003)

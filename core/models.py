@@ -147,12 +147,18 @@ class LedgerAccount(models.Model):
 class LedgerTransfer(models.Model):
     """One amount from one account to another, once. Append-only: a mistake is put right by a reverse transfer."""
 
-    cause = models.CharField(_("cause"), max_length=120, unique=True)
+    cause = models.CharField(_("cause"), max_length=120)
     debit = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="debits", verbose_name=_("from"))
     credit = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="credits", verbose_name=_("to"))
     amount = models.BigIntegerField(_("amount"))
     reverses = models.ForeignKey(
-        "self", models.PROTECT, null=True, blank=True, related_name="reversals", verbose_name=_("reverses")
+        "self",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="reversals",
+        db_index=False,
+        verbose_name=_("reverses"),
     )
     posted_at = models.DateTimeField(_("posted at"))
 
@@ -160,8 +166,19 @@ class LedgerTransfer(models.Model):
         verbose_name = _("ledger transfer")
         verbose_name_plural = _("ledger transfers")
         constraints = [
+            # Found by the whole cause and by how it begins, in one index.
+            models.UniqueConstraint(
+                fields=["cause"],
+                opclasses=["varchar_pattern_ops"],
+                name="ledger_transfer_happens_once_per_cause",
+            ),
             models.CheckConstraint(condition=Q(amount__gt=0), name="ledger_transfer_is_positive"),
             models.CheckConstraint(condition=~Q(debit=F("credit")), name="ledger_transfer_moves_between_two"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["reverses"], name="ledger_transfer_reversals", condition=Q(reverses__isnull=False)
+            )
         ]
 
     def __str__(self) -> str:
@@ -195,7 +212,10 @@ class LedgerHold(models.Model):
 class LedgerLot(models.Model):
     """What one credit brought and when it expires; spent first-expiring-first."""
 
-    account = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="lots", verbose_name=_("account"))
+    # Looked for by account are the open ones, which have an index.
+    account = models.ForeignKey(
+        LedgerAccount, models.PROTECT, related_name="lots", db_index=False, verbose_name=_("account")
+    )
     transfer = models.OneToOneField(
         LedgerTransfer, models.PROTECT, related_name="lot", verbose_name=_("credited by")
     )

@@ -6,16 +6,18 @@ POST = """
 CREATE FUNCTION core_ledger_post(
     p_causes text[], p_debits bigint[], p_credits bigint[], p_amounts bigint[], p_expires timestamptz[],
     p_at timestamptz
-) RETURNS TABLE (o_place int, o_transfer_id bigint) LANGUAGE plpgsql
+) RETURNS bigint[] LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 -- (Always a few rows of large tables: planned for what the tables were when the connection was young, their statements
 -- would read them whole for hours. And lots come by the index of open ones, which has them in order.)
--- Post transfers, all of them or none. Returns no row, and has written nothing, when one of them is not plain: its
--- cause is known, what the account had before does not cover it, or something of the account has expired. The caller
--- then posts one by one, which finds the reason.
+-- Post transfers, all of them or none; returns their ids in order. Returns null, and leaves nothing written, when one
+-- of them is not plain: its cause is known, what the account had before does not cover it, or something of the account
+-- has expired. The caller then posts one by one, which finds the reason.
 -- As everywhere in the ledger causes come before accounts, accounts are locked by id, and the house's never are.
+-- (Transfers written in vain are deleted again: a block that could be rolled back would cost each call a
+-- subtransaction.)
 DECLARE
     v_ids bigint[] := ARRAY(
         SELECT nextval('core_ledgertransfer_id_seq') FROM generate_series(1, cardinality(p_causes))
@@ -30,7 +32,8 @@ BEGIN
     ON CONFLICT (cause) DO NOTHING;
     GET DIAGNOSTICS v_written = ROW_COUNT;
     IF v_written < cardinality(p_causes) THEN
-        RAISE EXCEPTION USING ERRCODE = 'PL001';
+        DELETE FROM core_ledgertransfer WHERE id = ANY(v_ids);
+        RETURN NULL;
     END IF;
     WITH locked AS MATERIALIZED (
         SELECT id FROM core_ledgeraccount WHERE id = ANY(p_debits || p_credits) AND owner_id > 0
@@ -49,23 +52,24 @@ BEGIN
                 WHERE l.account_id = a.id AND l.remaining > 0 AND l.expires_at <= p_at
             )
         ) THEN
-            RAISE EXCEPTION USING ERRCODE = 'PL001';
+            DELETE FROM core_ledgertransfer WHERE id = ANY(v_ids);
+            RETURN NULL;
         END IF;
         -- Lots first-expiring-first and transfers in their order, both as stretches of one line: what overlaps is used.
         WITH wanted AS MATERIALIZED (
             SELECT p.id, p.debit, p.amount,
-                   sum(p.amount) OVER (PARTITION BY p.debit ORDER BY p.place) - p.amount AS before
+                   (sum(p.amount) OVER (PARTITION BY p.debit ORDER BY p.place))::bigint - p.amount AS before
             FROM unnest(v_ids, p_debits, p_amounts) WITH ORDINALITY AS p(id, debit, amount, place)
             WHERE p.debit = ANY(v_customers)
         ), lots AS MATERIALIZED (
             SELECT l.* FROM (SELECT DISTINCT debit FROM wanted) d, LATERAL (
                 SELECT o.id, o.account_id, o.remaining,
-                       sum(o.remaining) OVER (ORDER BY o.expires_at, o.id) - o.remaining AS before
+                       (sum(o.remaining) OVER (ORDER BY o.expires_at, o.id))::bigint - o.remaining AS before
                 FROM core_ledgerlot o WHERE o.account_id = d.debit AND o.remaining > 0
             ) l
         ), used AS MATERIALIZED (
             SELECT l.id AS lot_id, w.id AS transfer_id,
-                   (least(w.before + w.amount, l.before + l.remaining) - greatest(w.before, l.before))::bigint AS amount
+                   least(w.before + w.amount, l.before + l.remaining) - greatest(w.before, l.before) AS amount
             FROM wanted w JOIN lots l ON l.account_id = w.debit
                 AND l.before < w.before + w.amount AND w.before < l.before + l.remaining
         ), emptied AS (
@@ -85,9 +89,7 @@ BEGIN
     SELECT p.credit, p.id, p.amount, p.amount, p.expires
     FROM unnest(v_ids, p_credits, p_amounts, p_expires) AS p(id, credit, amount, expires)
     WHERE p.credit = ANY(v_customers);
-    RETURN QUERY SELECT p.place::int, p.id FROM unnest(v_ids) WITH ORDINALITY AS p(id, place);
-EXCEPTION WHEN SQLSTATE 'PL001' THEN
-    RETURN;
+    RETURN v_ids;
 END $$;
 """
 

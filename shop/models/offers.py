@@ -72,7 +72,9 @@ class OfferTake(models.Model):
     the number of such offers.
     """
 
-    offer = models.ForeignKey(Offer, models.PROTECT, related_name="takes", verbose_name=_("offer"))
+    offer = models.ForeignKey(
+        Offer, models.PROTECT, related_name="takes", db_index=False, verbose_name=_("offer")
+    )  # the unique constraint finds it
     member = models.ForeignKey("crm.Member", models.PROTECT, related_name="+", verbose_name=_("member"))
     order = models.ForeignKey(
         "shop.Order", models.PROTECT, related_name="offer_takes", verbose_name=_("order")
@@ -108,7 +110,9 @@ class OfferTake(models.Model):
 class OfferTally(models.Model):
     """How many pieces of an offer one member has now: the row on which the limit per member is guarded."""
 
-    offer = models.ForeignKey(Offer, models.CASCADE, related_name="tallies", verbose_name=_("offer"))
+    offer = models.ForeignKey(
+        Offer, models.CASCADE, related_name="tallies", db_index=False, verbose_name=_("offer")
+    )  # the unique constraint finds it
     member = models.ForeignKey("crm.Member", models.PROTECT, related_name="+", verbose_name=_("member"))
     taken = models.PositiveIntegerField(_("pieces taken"), default=0)
 

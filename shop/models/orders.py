@@ -36,7 +36,7 @@ class Order(models.Model):
     SHIP, PICKUP = "ship", "pickup"
     DELIVERIES = [(SHIP, _("by parcel")), (PICKUP, _("collected in a store"))]
 
-    number = models.CharField(_("order number"), max_length=32, unique=True)
+    number = models.CharField(_("order number"), max_length=32)
     member = models.ForeignKey(  # found by `orders_of_member`
         "crm.Member",
         models.PROTECT,
@@ -108,6 +108,10 @@ class Order(models.Model):
         verbose_name = _("order")
         verbose_name_plural = _("orders")
         constraints = [
+            # Found by the whole number and by how it begins, in one index.
+            models.UniqueConstraint(
+                fields=["number"], opclasses=["varchar_pattern_ops"], name="order_number_is_given_once"
+            ),
             models.UniqueConstraint(
                 fields=["member", "idempotency_key"], name="order_is_placed_once_per_key"
             ),

@@ -100,7 +100,7 @@ class TestTransfer:
 
         give(30, "before")
         wanted = moves(50, -20, 40, -10)
-        with django_assert_num_queries(3):  # savepoint, all of it, release
+        with django_assert_num_queries(1):
             rows = ledger.transfer_many(transfers=wanted)
         assert (balance(), [row.cause for row in rows]) == (90, [f"many:{place}" for place in range(4)])
         again = ledger.transfer_many(transfers=moves(50, -20, 40, -10, -90))
