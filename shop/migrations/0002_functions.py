@@ -431,6 +431,7 @@ CREATE FUNCTION shop_read_hot(p_offer_id bigint, p_places integer[], p_member_id
  RETURNS TABLE(o_is_open boolean, o_left integer, o_limit integer, o_price_fen bigint, o_sku_id bigint, o_product_id bigint, o_place integer, o_order_id bigint, o_member_id bigint, o_session_version integer, o_earlier text, o_tally integer, o_receiver text, o_phone text, o_province text, o_city text, o_district text, o_street text, o_postal_code text)
  LANGUAGE plpgsql
  SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
 AS $function$
 -- The offer, once per asker (once without one when nobody asks): a fresh order id, the living member, the number of her
 -- order under this key, how many pieces she has, and the address that the checkout would propose. Locks nothing.
@@ -468,6 +469,7 @@ CREATE FUNCTION shop_take_hot_orders(p_offer_id bigint, p_sku_id bigint, p_price
  RETURNS TABLE(o_place integer, o_answer text, o_number text)
  LANGUAGE plpgsql
  SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
 AS $function$
 -- One piece of a flash offer for each asker, an order of its own for each, all rows set by set. Answers for each place
 -- 'placed' or 'before' (with the order's number), 'limit', 'gone' (the quota), 'stock' (her store has none left),

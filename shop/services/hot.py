@@ -249,6 +249,7 @@ def _call(
 ) -> list[tuple[int, str, str | None]]:
     """One round trip: (place, what became of it, the order's number)."""
     local = clock.local(moment)
+    payload = payload_of(OrderPlaced(order_id=0, member_id=0, total_fen=0, at=moment))
     plans: dict[int, int] = {}
     wanted, worded = [], []
     for place, plan in planned.items():
@@ -270,14 +271,12 @@ def _call(
                 "region": buyer.region,
                 "street": buyer.street,
                 "postal_code": buyer.postal_code,
-                "event": payload_of(
-                    OrderPlaced(
-                        order_id=buyer.order_id,
-                        member_id=buyer.member_id,
-                        total_fen=plan.total_fen,
-                        at=moment,
-                    )
-                ),
+                "event": {
+                    **payload,
+                    "order_id": buyer.order_id,
+                    "member_id": buyer.member_id,
+                    "total_fen": plan.total_fen,
+                },
             }
         )
     event, handlers, queues = listeners(OrderPlaced)
