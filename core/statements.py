@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 _PARAMETER = re.compile(r"%(s|%)")
 _NAMED = re.compile(r"%\((\w+)\)s|%(%)")
@@ -36,12 +37,13 @@ def rows(sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
 
     Behind PgBouncer, whose connections change hands, it runs as any other statement.
     """
-    with connection.cursor() as cursor:
-        if connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"]:
+    here = connections[DEFAULT_DB_ALIAS]  # the proxy `connection` would look it up at every use
+    with here.cursor() as cursor:
+        if here.settings_dict["DISABLE_SERVER_SIDE_CURSORS"]:
             cursor.execute(sql, params)
         else:
             one = _numbered(sql)
-            _ensure(one)
+            _ensure(here, one)
             cursor.execute(one.execute, params or None)
         return list(cursor.fetchall()) if cursor.description else []
 
@@ -49,26 +51,27 @@ def rows(sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
 def named(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
     """The same with `%(name)s` for parameters; a name may stand several times and travels once."""
     text, names = _positioned(sql)
-    with connection.cursor() as cursor:
-        if connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"]:
+    here = connections[DEFAULT_DB_ALIAS]
+    with here.cursor() as cursor:
+        if here.settings_dict["DISABLE_SERVER_SIDE_CURSORS"]:
             cursor.execute(sql, dict(params))
         else:
-            _ensure(text)
+            _ensure(here, text)
             cursor.execute(text.execute, [params[name] for name in names] or None)
         return list(cursor.fetchall()) if cursor.description else []
 
 
-def _ensure(one: _Prepared) -> None:
+def _ensure(here: BaseDatabaseWrapper, one: _Prepared) -> None:
     """Prepare it unless this very connection has it already. Prepared statements outlive a rolled back transaction."""
-    raw = connection.connection
-    kept: tuple[Any, set[str]] = getattr(connection, "prepared_statements", (None, set()))
+    raw = here.connection
+    kept: tuple[Any, set[str]] = getattr(here, "prepared_statements", (None, set()))
     if kept[0] is not raw:
         kept = (raw, set())
-        connection.prepared_statements = kept  # type: ignore[attr-defined]
+        here.prepared_statements = kept  # type: ignore[attr-defined]
     if one.name in kept[1]:
         return
     # Not through Django's cursor: it is no query of the page, which counts its own.
-    with connection.wrap_database_errors, raw.cursor() as cursor:
+    with here.wrap_database_errors, raw.cursor() as cursor:
         cursor.execute(one.prepare)
     kept[1].add(one.name)
 

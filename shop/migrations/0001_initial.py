@@ -1638,7 +1638,7 @@ class Migration(migrations.Migration):
                 ('on_hand', models.IntegerField(default=0, verbose_name='on hand')),
                 ('reserved', models.IntegerField(default=0, verbose_name='reserved')),
                 ('safety', models.PositiveIntegerField(blank=True, help_text='Not sold online, and low when no more is available. Empty: as the store says.', null=True, verbose_name='safety stock')),
-                ('sku', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='stocks', to='shop.sku', verbose_name='SKU')),
+                ('sku', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='stocks', to='shop.sku', verbose_name='SKU')),
                 ('store', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.store', verbose_name='store')),
             ],
             options={

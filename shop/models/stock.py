@@ -11,7 +11,9 @@ class Stock(models.Model):
     Written by `services.move_stock` alone, so that a movement exists for every change.
     """
 
-    sku = models.ForeignKey("shop.Sku", models.PROTECT, related_name="stocks", verbose_name=_("SKU"))
+    sku = models.ForeignKey(  # found by `one_stock_per_sku_and_store`
+        "shop.Sku", models.PROTECT, related_name="stocks", verbose_name=_("SKU"), db_index=False
+    )
     store = models.ForeignKey("crm.Store", models.PROTECT, related_name="+", verbose_name=_("store"))
     on_hand = models.IntegerField(_("on hand"), default=0)
     reserved = models.IntegerField(_("reserved"), default=0)
