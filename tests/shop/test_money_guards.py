@@ -282,6 +282,20 @@ def test_late_money_does_not_revive_an_order_whose_effects_went_back(monkeypatch
 
 
 @pytest.mark.django_db
+def test_the_balance_pays_nothing_while_a_sheet_for_it_is_open() -> None:
+    """Its money may be on the way: the sheet ends first."""
+    buyer = rich(principal_fen=9_900, bonus_fen=0)
+    order = builders.order(buyer, (builders.sku(), 1))
+    sheet = builders.payment(order)
+    made = arranged(order, stored_value_fen=9_900)
+    assert (made.payment, made.fits, balances(buyer)) == (sheet, False, (9_900, 0, 0))
+    Payment.objects.filter(pk=sheet.pk).update(status=Payment.CLOSED)
+    assert arranged(order, stored_value_fen=9_900).payment is None
+    order.refresh_from_db()
+    assert (order.status, balances(buyer)) == ("paid", (0, 0, 0))
+
+
+@pytest.mark.django_db
 def test_an_after_sale_that_cannot_go_on_keeps_no_other_waiting() -> None:
     """The stock of the first is corrupt: it fails, and is seen in the log; the second is approved by itself."""
     order, first, second = paid_order()
