@@ -16,7 +16,7 @@ from core.models import LedgerHold
 from crm import sessions
 from crm.services import prepare_months_ahead
 from shop import queries, services
-from shop.errors import BadAmount, GiftCardRefused, TooManyGuesses, WrongState
+from shop.errors import BadAmount, GiftCardRefused, NoSuchOrder, TooManyGuesses, WrongState
 from shop.models import GiftCard, GiftCardBatch, Order, Payment, Refund
 from shop.services.payments import Payer, Wish, arrange_payment
 from tests.shop import builders
@@ -114,6 +114,8 @@ def test_too_much_is_refused_and_changes_nothing():
     for stored_value_fen, refusal in ((101, BalanceTooLow), (-1, BadAmount)):
         with pytest.raises(refusal):
             arranged(order, stored_value_fen=stored_value_fen)
+    with pytest.raises(NoSuchOrder):  # of another member
+        services.start_payment(order_id=order.pk, member_id=rich().pk, stored_value_fen=9_900)
     foreign = services.bind_gift_card(member_id=builders.member().pk, code=a_card(buyer))
     with pytest.raises(GiftCardRefused):
         arranged(order, gift_card_id=foreign.pk)
