@@ -117,6 +117,9 @@ def test_too_much_is_refused_and_changes_nothing():
     with pytest.raises(NoSuchOrder):  # of another member
         services.start_payment(order_id=order.pk, member_id=rich().pk, stored_value_fen=9_900)
     foreign = services.bind_gift_card(member_id=builders.member().pk, code=a_card(buyer))
+    services.bind_gift_card(
+        member_id=buyer.pk, code=a_card(builders.member())
+    )  # hers does not open another's
     with pytest.raises(GiftCardRefused):
         arranged(order, gift_card_id=foreign.pk)
     assert (Payment.objects.count(), LedgerHold.objects.count()) == (0, 0)
