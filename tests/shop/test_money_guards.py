@@ -12,8 +12,10 @@ from core import clock
 from core.audits import run_audit
 from shop import aftersales_rules as rules
 from shop import services
-from shop.errors import WrongState
+from shop.errors import NothingToRefund, WrongState
 from shop.models import AfterSale, Payment, Product, Refund, Stock
+from shop.pricing.types import Discount, Quote, QuotedLine
+from shop.services import pricing
 from shop.services.payments import Payer, Wish, arrange_payment
 from shop.services.stock import Move, move_stock
 from tests.shop import builders, instruments
@@ -293,6 +295,39 @@ def test_the_balance_pays_nothing_while_a_sheet_for_it_is_open() -> None:
     assert arranged(order, stored_value_fen=9_900).payment is None
     order.refresh_from_db()
     assert (order.status, balances(buyer)) == ("paid", (0, 0, 0))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_shipping", [True, False])
+def test_a_refused_refund_that_was_asked_for_otherwise_is_not_repeated(is_shipping: bool) -> None:
+    order, first, _second = shipped_order()
+    asked: dict[str, Any] = {"shipping_fen": 800} if is_shipping else {"parts": [(first.pk, 3)]}
+    (refused,) = services.refund_lines(order_id=order.pk, reason="破损", **asked)
+    money_is_back(refused, status="CLOSED")
+    (anew,) = services.refund_lines(order_id=order.pk, reason="破损", **asked)
+    with pytest.raises(NothingToRefund):
+        services.retry_refunds(refund_ids=[refused.pk])
+    assert Payment.objects.get().refunded_fen == anew.amount_fen == refused.amount_fen
+
+
+@pytest.mark.django_db
+def test_a_gift_follows_the_last_paid_piece_and_a_cut_leaves_a_fen(monkeypatch: Any) -> None:
+    dress, scarf = builders.sku(), builders.sku(price_fen=5_000)
+    given = (Discount("promotion", "promotion:1", "赠品", 5_000),)
+    lines = (QuotedLine(dress.pk, 9_900, 2), QuotedLine(scarf.pk, 5_000, 1, "gift", given))
+    monkeypatch.setattr(pricing, "quote", lambda **_asked: Quote(lines))
+    order = builders.pay(builders.order(builders.member(), (dress, 2)))
+    paid, gift = order.lines.order_by("pk")
+    with pytest.raises(NothingToRefund):
+        services.refund_lines(order_id=order.pk, cuts={paid.pk: 19_800}, reason="补差价")
+    for kept in (1, 0):
+        services.refund_lines(order_id=order.pk, parts=[(paid.pk, 1)], reason="缺货")
+        money_is_back()
+        assert (builders.stock_of(dress), builders.stock_of(scarf)) == ((10, kept), (10, kept))
+    gift.refresh_from_db()
+    order.refresh_from_db()
+    assert (gift.refunded_quantity, order.status, order.refunded_fen) == (1, "refunded", 19_800)
+    assert run_audit()[1] == []
 
 
 @pytest.mark.django_db
