@@ -331,6 +331,41 @@ def test_a_gift_follows_the_last_paid_piece_and_a_cut_leaves_a_fen(monkeypatch: 
 
 
 @pytest.mark.django_db
+def test_points_over_several_lines_come_back_to_the_last_one(monkeypatch: Any) -> None:
+    """A third and two thirds of a hundred, each rounded down, are not a hundred."""
+    buyer, dress, scarf = builders.member(), builders.sku(), builders.sku()
+    instruments.give_points(buyer, 100)
+    lines = tuple(
+        QuotedLine(sku.pk, 9_900, 1, discounts=(Discount("points", "points", "积分", off),))
+        for sku, off in ((dress, 1), (scarf, 2))
+    )
+    monkeypatch.setattr(pricing, "quote", lambda **_asked: Quote(lines, points_used=100))
+    order = builders.pay(builders.order(buyer, (dress, 1), (scarf, 1)))
+    for line, points in zip(order.lines.order_by("pk"), (33, 100), strict=True):
+        services.refund_lines(order_id=order.pk, parts=[(line.pk, 1)], reason="缺货")
+        money_is_back()
+        assert instruments.points_of(buyer) == (points, 0)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("returns", "days", "state"), [(True, 0, "held"), (True, 11, "expired"), (False, 0, "used")]
+)
+def test_a_coupon_comes_back_by_its_rule_and_in_its_time(
+    monkeypatch: Any, returns: bool, days: int, state: str
+) -> None:
+    buyer = builders.member()
+    coupon = instruments.coupon(returns_on_cancel=returns)
+    held = services.grant_coupon(coupon_id=coupon.pk, member_id=buyer.pk, key="test:rule")
+    instruments.quote_with(monkeypatch, coupons=(held.pk,))
+    order = builders.order(buyer, (builders.sku(), 1))
+    with clock.travel(timedelta(days=days)):
+        builders.release(order)
+    held.refresh_from_db()
+    assert held.state == state
+
+
+@pytest.mark.django_db
 def test_an_after_sale_that_cannot_go_on_keeps_no_other_waiting() -> None:
     """The stock of the first is corrupt: it fails, and is seen in the log; the second is approved by itself."""
     order, first, second = paid_order()
