@@ -12,7 +12,7 @@ from core import clock
 from core.audits import run_audit
 from shop import aftersales_rules as rules
 from shop import services
-from shop.errors import NothingToRefund, WrongState
+from shop.errors import AfterSaleRefused, NothingToRefund, WrongState
 from shop.models import AfterSale, Payment, Product, Refund, Stock
 from shop.pricing.types import Discount, Quote, QuotedLine
 from shop.services import pricing
@@ -363,6 +363,33 @@ def test_a_coupon_comes_back_by_its_rule_and_in_its_time(
         builders.release(order)
     held.refresh_from_db()
     assert held.state == state
+
+
+@pytest.mark.django_db
+def test_an_order_goes_without_a_gift_that_is_gone(monkeypatch: Any) -> None:
+    dress, scarf = builders.sku(), builders.sku(price_fen=5_000, stock=0)
+    given = (Discount("promotion", "promotion:1", "赠品", 5_000),)
+    lines = (QuotedLine(dress.pk, 9_900, 2), QuotedLine(scarf.pk, 5_000, 1, "gift", given))
+    monkeypatch.setattr(pricing, "quote", lambda **_asked: Quote(lines))
+    order = builders.order(builders.member(), (dress, 2))
+    assert (order.total_fen, order.lines.get().sku_id) == (19_800, dress.pk)
+
+
+@pytest.mark.django_db
+def test_an_exchange_taken_back_frees_its_stock_and_a_price_is_protected_for_days() -> None:
+    order, first, _second = shipped_order()
+    exchange = applied(order, rules.EXCHANGE, (first, 2))
+    services.approve_aftersale(aftersale_id=exchange.pk, by="小运")
+    assert builders.stock_of(first.sku) == (7, 2)
+    assert order.member_id is not None
+    services.cancel_aftersale(aftersale_id=exchange.pk, member_id=order.member_id)
+    assert builders.stock_of(first.sku) == (7, 0)
+    type(first.sku).objects.filter(pk=first.sku_id).update(price_fen=5_000)
+    with clock.travel(rules.PROTECTION_TIME + timedelta(hours=1)), pytest.raises(AfterSaleRefused):
+        applied(order, rules.PRICE_PROTECTION, (first, 3), idempotency_key="the-key-of-the-price")
+    assert applied(
+        order, rules.PRICE_PROTECTION, (first, 3), idempotency_key="the-key-of-the-price"
+    ).amount_fen
 
 
 @pytest.mark.django_db
