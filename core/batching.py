@@ -37,6 +37,8 @@ def _lent_connection() -> Iterator[None]:
     except IndexError:
         lent = connections.create_connection("default")
         lent.inc_thread_sharing()
+    if lent.errors_occurred:  # the server may have gone and come back
+        lent.close_if_unusable_or_obsolete()
     own = connections["default"]
     connections["default"] = lent
     try:

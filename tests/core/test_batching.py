@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from core import batching
 from core.batching import Batcher
@@ -137,3 +137,8 @@ def test_writers_hand_on_one_connection_and_keep_their_own(spare: list[Any]) -> 
     assert len(seen) == 4
     assert len({*seen, mine}) == 2
     assert (backend()[0], len(spare)) == (mine, 1)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [seen[0]])
+    with pytest.raises(OperationalError):
+        batcher.submit(1)
+    assert batcher.submit(1) not in (mine, seen[0])  # who comes next is not told of it
