@@ -609,13 +609,23 @@ NOTE_PRICING_RULES = """
 CREATE FUNCTION shop_note_pricing_rules()
  RETURNS trigger
  LANGUAGE plpgsql
+ SET enable_seqscan TO off
 AS $function$
 -- Processes keep the rules of prices in memory as long as the set of these rows is the one that they read them with.
 -- A row of its own for every change, and those in sight go: whoever edits at the same moment is not waited for, and as
 -- the last change that commits leaves a row that was in no set before, no set ever stands for two states.
+-- A transaction of many changes finds its own row again by its key: it does not look through those that it left behind.
+DECLARE
+    v_mine text := coalesce(current_setting('pond.pricing_version', true), '');
 BEGIN
-    DELETE FROM shop_pricingversion WHERE id IN (SELECT id FROM shop_pricingversion FOR UPDATE SKIP LOCKED);
-    INSERT INTO shop_pricingversion (id) VALUES (gen_random_uuid());
+    IF v_mine = '' THEN
+        DELETE FROM shop_pricingversion WHERE id IN (SELECT id FROM shop_pricingversion FOR UPDATE SKIP LOCKED);
+    ELSE
+        DELETE FROM shop_pricingversion WHERE id = v_mine::uuid;
+    END IF;
+    v_mine := gen_random_uuid();
+    INSERT INTO shop_pricingversion (id) VALUES (v_mine::uuid);
+    PERFORM set_config('pond.pricing_version', v_mine, true);
     RETURN NULL;
 END $function$
 """
