@@ -76,3 +76,9 @@ def test_the_request_id_is_on_every_line_of_the_request(lines: StringIO) -> None
     finally:
         structlog.contextvars.clear_contextvars()
     assert clean(lines).count("abc12345") == 2
+
+
+def test_a_request_id_is_whole_though_digits_in_it_look_like_a_phone() -> None:
+    made, given = "64fa9d5c8a7742f885e15557508351cc", "13800005678"
+    assert logs.redact_event(None, "", {"request_id": made})["request_id"] == made
+    assert logs.redact_event(None, "", {"request_id": given})["request_id"] == "138****5678"
