@@ -17,8 +17,8 @@ LOCKS = (ROOT / "requirements.lock", ROOT / "requirements-dev.lock")
 Step = tuple[str, Callable[[], tuple[int, str]]]
 """A name, and what answers an exit code and a summary."""
 
-PARALLEL = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
-"""Three for two cores: the tests about processes wait more than they work. The longest files come first."""
+PARALLEL = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
+"""Four for two cores: the tests about processes wait for them. The longest files come first."""
 
 
 def check(arguments: Sequence[str]) -> int:

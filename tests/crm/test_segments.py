@@ -172,7 +172,7 @@ near_misses = st.builds(
 
 
 @pytest.mark.django_db
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rules=anything | near_misses | st.fixed_dictionaries({"all": st.lists(near_misses, max_size=3)}))
 def test_whatever_is_accepted_can_be_counted_and_the_rest_is_refused(rules: Any) -> None:
     try:

@@ -44,7 +44,7 @@ facts = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(at=moments, zone=zones, policy=policies)
 def test_the_next_allowed_moment_is_allowed_and_not_in_the_past(
     at: datetime, zone: ZoneInfo, policy: rules.Policy
@@ -57,7 +57,7 @@ def test_the_next_allowed_moment_is_allowed_and_not_in_the_past(
     assert rules.next_allowed(opens, zone, policy) == opens
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     facts=facts, policy=policies, at=moments, zone=zones, purpose=st.sampled_from(["marketing", "service"])
 )

@@ -201,6 +201,10 @@ DISTURBANCES: dict[str, list[dict[str, Any]]] = {
         {**EVERYTHING, "duplicate": 3, "forge": True, "tamper": True, "stale": True, "signtest": True},
     ],
 }
+COVERED = ("four times each", "forged", "tampered", "stale", "signature probes")
+"""What "all at once" holds, too: told one by one only with `POND_EVERY_STORY=1`, to see which of them it is."""
+
+TOLD = [name for name in DISTURBANCES if name not in COVERED or os.environ.get("POND_EVERY_STORY") == "1"]
 # What the shop must answer to a bad copy: the platform's status for official accounts and WeCom, and for WeChat Pay.
 ANSWERS = {
     "forge": (403, 401),
@@ -213,7 +217,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("disturbance", DISTURBANCES)
+@pytest.mark.parametrize("disturbance", TOLD)
 def test_the_story_ends_the_same_when_notices_are(
     ground: Ground, undisturbed: dict[str, Any], disturbance: str
 ) -> None:
