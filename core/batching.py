@@ -85,9 +85,7 @@ class Batcher(Generic[Ask, Answer]):
         self._is_led = False
         self._crowd = 1  # how many were written together last
         self._is_gathering = False
-        self._gathered = (
-            threading.Lock()
-        )  # held but for the moment in which a leader need not linger any longer
+        self._gathered = threading.Lock()  # held until a leader need not linger any longer
         self._gathered.acquire()
 
     def submit(self, ask: Ask) -> Answer:

@@ -15,9 +15,8 @@ SECRET_IN_TEXT = re.compile(
     re.I,
 )
 PHONE = re.compile(r"(?<!\d)(1[3-9]\d)\d{4}(\d{4})(?!\d)")
-MADE_ID = re.compile(
-    r"[0-9a-f]{32}"
-)  # a request's: digits in it may look like a phone, and who searches needs it whole
+# A request's: digits in it may look like a phone, and who searches the log needs it whole.
+MADE_ID = re.compile(r"[0-9a-f]{32}")
 KEY_BLOCK = re.compile(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", re.S)
 
 

@@ -188,5 +188,6 @@ def test_an_empty_list_says_why(office: Client) -> None:
     nothing_yet, nothing_fits = text(office.get(page)), text(office.get(page, {"q": "404404404404"}))
     assert "还没有服务券" in nothing_yet
     assert "由店员在门店核销" in nothing_yet
+    assert "没有符合条件的内容" in nothing_fits
     assert "没有符合搜索和筛选条件的记录" in nothing_fits
     assert "还没有服务券" not in nothing_fits
