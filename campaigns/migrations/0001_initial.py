@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('auth', '__first__'),
-        ('crm', '0002_timeline_partitions'),
+        ('crm', '0001_initial'),
         ('pghistory', '0007_auto_20250421_0444'),
         ('wechat', '0001_initial'),
     ]

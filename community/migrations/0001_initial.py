@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('crm', '0002_timeline_partitions'),
+        ('crm', '0001_initial'),
         ('wechat', '0001_initial'),
     ]
 

@@ -89,17 +89,18 @@ class Migration(migrations.Migration):
             name='LedgerTransfer',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('cause', models.CharField(max_length=120, unique=True, verbose_name='cause')),
+                ('cause', models.CharField(max_length=120, verbose_name='cause')),
                 ('amount', models.BigIntegerField(verbose_name='amount')),
                 ('posted_at', models.DateTimeField(verbose_name='posted at')),
                 ('credit', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='credits', to='core.ledgeraccount', verbose_name='to')),
                 ('debit', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='debits', to='core.ledgeraccount', verbose_name='from')),
-                ('reverses', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='reversals', to='core.ledgertransfer', verbose_name='reverses')),
+                ('reverses', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='reversals', to='core.ledgertransfer', verbose_name='reverses')),
             ],
             options={
                 'verbose_name': 'ledger transfer',
                 'verbose_name_plural': 'ledger transfers',
-                'constraints': [models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='ledger_transfer_is_positive'), models.CheckConstraint(condition=models.Q(('debit', models.F('credit')), _negated=True), name='ledger_transfer_moves_between_two')],
+                'indexes': [models.Index(condition=models.Q(('reverses__isnull', False)), fields=['reverses'], name='ledger_transfer_reversals')],
+                'constraints': [models.UniqueConstraint(fields=('cause',), name='ledger_transfer_happens_once_per_cause', opclasses=['varchar_pattern_ops']), models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='ledger_transfer_is_positive'), models.CheckConstraint(condition=models.Q(('debit', models.F('credit')), _negated=True), name='ledger_transfer_moves_between_two')],
             },
         ),
         migrations.CreateModel(
@@ -161,7 +162,7 @@ class Migration(migrations.Migration):
                 ('amount', models.BigIntegerField(verbose_name='amount')),
                 ('remaining', models.BigIntegerField(verbose_name='remaining')),
                 ('expires_at', models.DateTimeField(blank=True, null=True, verbose_name='expires at')),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='lots', to='core.ledgeraccount', verbose_name='account')),
+                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='lots', to='core.ledgeraccount', verbose_name='account')),
                 ('transfer', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='lot', to='core.ledgertransfer', verbose_name='credited by')),
             ],
             options={
@@ -182,7 +183,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'lot use',
                 'verbose_name_plural': 'lot uses',
-                'constraints': [models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='ledger_lot_use_is_positive')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('amount', 0), _negated=True), name='ledger_lot_use_is_not_empty')],
             },
         ),
     ]

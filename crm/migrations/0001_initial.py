@@ -22,20 +22,6 @@ class Migration(migrations.Migration):
     operations = [
         AllAtOnce([
         migrations.CreateModel(
-            name='Store',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', models.SlugField(max_length=40, unique=True, verbose_name='code')),
-                ('name', models.CharField(max_length=80, verbose_name='name')),
-                ('address', models.CharField(blank=True, max_length=200, verbose_name='address')),
-                ('is_active', models.BooleanField(default=True, verbose_name='active')),
-            ],
-            options={
-                'verbose_name': 'store',
-                'verbose_name_plural': 'stores',
-            },
-        ),
-        migrations.CreateModel(
             name='TagGroup',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -84,6 +70,29 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Store',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('code', models.SlugField(max_length=40, unique=True, verbose_name='code')),
+                ('name', models.CharField(max_length=80, verbose_name='name')),
+                ('address', models.CharField(blank=True, max_length=200, verbose_name='address')),
+                ('province', models.CharField(blank=True, db_default='', default='', max_length=20, verbose_name='province')),
+                ('city', models.CharField(blank=True, db_default='', default='', max_length=20, verbose_name='city')),
+                ('latitude', models.DecimalField(blank=True, decimal_places=6, max_digits=9, null=True, verbose_name='latitude')),
+                ('longitude', models.DecimalField(blank=True, decimal_places=6, max_digits=9, null=True, verbose_name='longitude')),
+                ('is_active', models.BooleanField(default=True, verbose_name='active')),
+                ('ships_online', models.BooleanField(db_default=False, default=False, help_text='The warehouse always does.', verbose_name='sends online orders')),
+                ('allows_pickup', models.BooleanField(db_default=False, default=False, help_text='Shoppers may collect their order here with a code.', verbose_name='hands out online orders')),
+                ('online_rank', models.PositiveSmallIntegerField(db_default=1, default=1, help_text='Smaller serves first, equal ones by distance. The warehouse is 0.', verbose_name='order of serving')),
+                ('safety_stock', models.PositiveIntegerField(db_default=0, default=0, help_text='So many of each SKU stay for customers in the store and are not sold online.', verbose_name='safety stock')),
+            ],
+            options={
+                'verbose_name': 'store',
+                'verbose_name_plural': 'stores',
+                'constraints': [models.CheckConstraint(condition=models.Q(('latitude__isnull', True), ('latitude__range', (-90, 90)), _connector='OR'), name='store_latitude_is_on_earth'), models.CheckConstraint(condition=models.Q(('longitude__isnull', True), ('longitude__range', (-180, 180)), _connector='OR'), name='store_longitude_is_on_earth'), models.CheckConstraint(condition=models.Q(('safety_stock__lte', 1000000)), name='store_safety_is_sensible')],
+            },
+        ),
+        migrations.CreateModel(
             name='Holiday',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -107,7 +116,15 @@ class Migration(migrations.Migration):
                 ('code', models.SlugField(db_index=False, max_length=40, verbose_name='code')),
                 ('name', models.CharField(max_length=80, verbose_name='name')),
                 ('address', models.CharField(blank=True, max_length=200, verbose_name='address')),
+                ('province', models.CharField(blank=True, db_default='', default='', max_length=20, verbose_name='province')),
+                ('city', models.CharField(blank=True, db_default='', default='', max_length=20, verbose_name='city')),
+                ('latitude', models.DecimalField(blank=True, decimal_places=6, max_digits=9, null=True, verbose_name='latitude')),
+                ('longitude', models.DecimalField(blank=True, decimal_places=6, max_digits=9, null=True, verbose_name='longitude')),
                 ('is_active', models.BooleanField(default=True, verbose_name='active')),
+                ('ships_online', models.BooleanField(db_default=False, default=False, help_text='The warehouse always does.', verbose_name='sends online orders')),
+                ('allows_pickup', models.BooleanField(db_default=False, default=False, help_text='Shoppers may collect their order here with a code.', verbose_name='hands out online orders')),
+                ('online_rank', models.PositiveSmallIntegerField(db_default=1, default=1, help_text='Smaller serves first, equal ones by distance. The warehouse is 0.', verbose_name='order of serving')),
+                ('safety_stock', models.PositiveIntegerField(db_default=0, default=0, help_text='So many of each SKU stay for customers in the store and are not sold online.', verbose_name='safety stock')),
                 ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
                 ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='crm.store')),
             ],
@@ -292,6 +309,7 @@ class Migration(migrations.Migration):
                 ('birthday', models.DateField(blank=True, null=True, verbose_name='birthday')),
                 ('time_zone', models.CharField(blank=True, help_text="Empty: the shop's. Example: Asia/Urumqi", max_length=40, verbose_name='time zone')),
                 ('note', models.CharField(blank=True, max_length=500, verbose_name='note')),
+                ('tier', models.CharField(blank=True, db_default='', default='', help_text='Member prices and promotions that name this tier are hers.', max_length=40, verbose_name='member tier')),
                 ('joined_via', models.CharField(choices=[('follow', 'followed'), ('login', 'logged in'), ('contact', 'WeCom contact'), ('import', 'imported'), ('staff', 'made by staff')], default='follow', max_length=12, verbose_name='became a member by')),
                 ('session_version', models.PositiveIntegerField(default=1, verbose_name='session version')),
                 ('created_at', models.DateTimeField(verbose_name='member since')),
@@ -302,7 +320,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'member',
                 'verbose_name_plural': 'members',
                 'permissions': [('view_phone', 'Can see full phone numbers')],
-                'indexes': [models.Index(fields=['created_at'], name='member_by_birth'), models.Index(condition=models.Q(('time_zone', ''), _negated=True), fields=['time_zone'], name='member_in_another_zone')],
+                'indexes': [models.Index(fields=['created_at'], name='member_by_birth'), models.Index(condition=models.Q(('time_zone', ''), _negated=True), fields=['time_zone'], name='member_in_another_zone'), models.Index(condition=models.Q(('tier', ''), _negated=True), fields=['tier'], name='member_by_tier')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('merged_into', models.F('id')), _negated=True), name='member_is_not_merged_into_herself')],
             },
         ),
@@ -439,7 +457,7 @@ class Migration(migrations.Migration):
             name='Activity',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('joined', 'became a member'), ('followed', 'followed'), ('unfollowed', 'unfollowed'), ('scanned', 'scanned a code'), ('message', 'sent a message'), ('menu', 'tapped a menu'), ('visited', 'visited the shop'), ('viewed_product', 'viewed a product'), ('added_to_cart', 'added to the cart'), ('ordered', 'placed an order'), ('paid', 'paid'), ('refunded', 'was refunded'), ('shipped', 'parcel sent'), ('cancelled', 'order cancelled'), ('joined_group', 'joined a group'), ('left_group', 'left a group'), ('contact_added', 'added a guide'), ('contact_removed', 'contact removed'), ('touched', 'touched'), ('opened', 'opened a link'), ('tagged', 'tagged'), ('subscribed', 'answered a subscription'), ('merged', 'merged with another member')], max_length=16, verbose_name='what')),
+                ('kind', models.CharField(choices=[('joined', 'became a member'), ('followed', 'followed'), ('unfollowed', 'unfollowed'), ('scanned', 'scanned a code'), ('message', 'sent a message'), ('menu', 'tapped a menu'), ('visited', 'visited the shop'), ('viewed_product', 'viewed a product'), ('added_to_cart', 'added to the cart'), ('ordered', 'placed an order'), ('paid', 'paid'), ('refunded', 'was refunded'), ('shipped', 'parcel sent'), ('cancelled', 'order cancelled'), ('joined_group', 'joined a group'), ('left_group', 'left a group'), ('contact_added', 'added a guide'), ('contact_removed', 'contact removed'), ('touched', 'touched'), ('opened', 'opened a link'), ('tagged', 'tagged'), ('subscribed', 'answered a subscription'), ('merged', 'merged with another member'), ('voucher_used', 'used a voucher in a store'), ('voucher_expired', 'let a voucher expire')], max_length=16, verbose_name='what')),
                 ('at', models.DateTimeField(verbose_name='at')),
                 ('subject', models.CharField(blank=True, default='', max_length=80, verbose_name='about')),
                 ('amount_fen', models.BigIntegerField(default=0, verbose_name='amount')),
@@ -453,7 +471,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='MemberNameBirthdayTimeZoneNoteEvent',
+            name='MemberNameBirthdayTimeZoneNoteTierEvent',
             fields=[
                 ('pgh_id', models.AutoField(primary_key=True, serialize=False)),
                 ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
@@ -462,8 +480,9 @@ class Migration(migrations.Migration):
                 ('birthday', models.DateField(blank=True, null=True, verbose_name='birthday')),
                 ('time_zone', models.CharField(blank=True, help_text="Empty: the shop's. Example: Asia/Urumqi", max_length=40, verbose_name='time zone')),
                 ('note', models.CharField(blank=True, max_length=500, verbose_name='note')),
+                ('tier', models.CharField(blank=True, db_default='', default='', help_text='Member prices and promotions that name this tier are hers.', max_length=40, verbose_name='member tier')),
                 ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
-                ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='name_birthday_time_zone_note_events', to='crm.member')),
+                ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='name_birthday_time_zone_note_tier_events', to='crm.member')),
             ],
             options={
                 'abstract': False,
@@ -506,11 +525,11 @@ class Migration(migrations.Migration):
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='store',
-            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "crm_storeevent" ("address", "code", "id", "is_active", "name", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."address", NEW."code", NEW."id", NEW."is_active", NEW."name", _pgh_attach_context(), NOW(), \'insert\', NEW."id"); RETURN NULL;', hash='f1a069f9079652cb4acedba3b6bf0c49d2be0f3f', operation='INSERT', pgid='pgtrigger_insert_insert_8b7ec', table='crm_store', when='AFTER')),
+            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "crm_storeevent" ("address", "allows_pickup", "city", "code", "id", "is_active", "latitude", "longitude", "name", "online_rank", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "province", "safety_stock", "ships_online") VALUES (NEW."address", NEW."allows_pickup", NEW."city", NEW."code", NEW."id", NEW."is_active", NEW."latitude", NEW."longitude", NEW."name", NEW."online_rank", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."province", NEW."safety_stock", NEW."ships_online"); RETURN NULL;', hash='fb574894629b41d34b6a1aaebd3bc3334ff7f654', operation='INSERT', pgid='pgtrigger_insert_insert_8b7ec', table='crm_store', when='AFTER')),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='store',
-            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "crm_storeevent" ("address", "code", "id", "is_active", "name", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."address", NEW."code", NEW."id", NEW."is_active", NEW."name", _pgh_attach_context(), NOW(), \'update\', NEW."id"); RETURN NULL;', hash='4a710baf813613b78e175a6752141b700906f77a', operation='UPDATE', pgid='pgtrigger_update_update_3ee79', table='crm_store', when='AFTER')),
+            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "crm_storeevent" ("address", "allows_pickup", "city", "code", "id", "is_active", "latitude", "longitude", "name", "online_rank", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "province", "safety_stock", "ships_online") VALUES (NEW."address", NEW."allows_pickup", NEW."city", NEW."code", NEW."id", NEW."is_active", NEW."latitude", NEW."longitude", NEW."name", NEW."online_rank", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."province", NEW."safety_stock", NEW."ships_online"); RETURN NULL;', hash='bfcd0c7d026e3e5f5dd65d46cb35ee9d17192132', operation='UPDATE', pgid='pgtrigger_update_update_3ee79', table='crm_store', when='AFTER')),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='taggroup',
@@ -530,7 +549,7 @@ class Migration(migrations.Migration):
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='member',
-            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."birthday" IS DISTINCT FROM (NEW."birthday") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."note" IS DISTINCT FROM (NEW."note") OR OLD."time_zone" IS DISTINCT FROM (NEW."time_zone"))', func='INSERT INTO "crm_membernamebirthdaytimezonenoteevent" ("birthday", "name", "note", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "time_zone") VALUES (NEW."birthday", NEW."name", NEW."note", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."time_zone"); RETURN NULL;', hash='b463901cceb0de1402bd78fd16bfd54ed44e08c0', operation='UPDATE', pgid='pgtrigger_update_update_85e83', table='crm_member', when='AFTER')),
+            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."birthday" IS DISTINCT FROM (NEW."birthday") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."note" IS DISTINCT FROM (NEW."note") OR OLD."tier" IS DISTINCT FROM (NEW."tier") OR OLD."time_zone" IS DISTINCT FROM (NEW."time_zone"))', func='INSERT INTO "crm_membernamebirthdaytimezonenotetierevent" ("birthday", "name", "note", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "tier", "time_zone") VALUES (NEW."birthday", NEW."name", NEW."note", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."tier", NEW."time_zone"); RETURN NULL;', hash='12299ed4076a73976235fff7e3121973f447147a', operation='UPDATE', pgid='pgtrigger_update_update_85e83', table='crm_member', when='AFTER')),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='segment',

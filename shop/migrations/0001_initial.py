@@ -23,8 +23,8 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('auth', '__first__'),
-        ('core', '0100_hot'),
-        ('crm', '0010_store_places'),
+        ('core', '0001_initial'),
+        ('crm', '0001_initial'),
         ('pghistory', '0007_auto_20250421_0444'),
         ('wechat', '0001_initial'),
     ]
@@ -236,7 +236,7 @@ class Migration(migrations.Migration):
             name='Order',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.CharField(max_length=32, unique=True, verbose_name='order number')),
+                ('number', models.CharField(max_length=32, verbose_name='order number')),
                 ('status', models.CharField(choices=[('pending_payment', 'waiting for payment'), ('paid', 'to be shipped'), ('shipped', 'shipped'), ('received', 'received'), ('cancelled', 'cancelled'), ('refunded', 'refunded')], max_length=16, verbose_name='status')),
                 ('channel', models.CharField(default='mall', help_text='mall, or import:NAME for history brought in.', max_length=40, verbose_name='channel')),
                 ('external_id', models.CharField(blank=True, max_length=80, verbose_name='number in the other system')),
@@ -278,18 +278,18 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'orders',
                 'permissions': [('change_order_price', 'Can change the price of an unpaid order')],
                 'indexes': [models.Index(fields=['member', '-placed_at'], name='orders_of_member'), models.Index(fields=['-placed_at'], name='orders_by_time'), models.Index(fields=['status', '-placed_at'], name='orders_by_status'), models.Index(condition=models.Q(('paid_at__isnull', False)), fields=['paid_at'], name='orders_by_payment_time'), models.Index(condition=models.Q(('status__in', ['pending_payment', 'shipped', 'received'])), fields=['due_at'], name='orders_due'), models.Index(django.db.models.functions.text.Right('phone', 4), name='orders_by_phone_end')],
-                'constraints': [models.UniqueConstraint(fields=('member', 'idempotency_key'), name='order_is_placed_once_per_key'), models.UniqueConstraint(condition=models.Q(('external_id', ''), _negated=True), fields=('channel', 'external_id'), name='order_is_imported_once_per_channel'), models.CheckConstraint(condition=models.Q(('total_fen', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.F('items_fen'), '+', models.F('shipping_fen')), '-', models.F('discount_fen')))), name='order_total_adds_up'), models.CheckConstraint(condition=models.Q(('discount_fen__gte', 0), ('items_fen__gte', 0), ('shipping_fen__gte', 0), ('total_fen__gte', 0)), name='order_amounts_never_negative'), models.CheckConstraint(condition=models.Q(('refunded_fen__gte', 0), ('refunded_fen__lte', models.F('paid_fen'))), name='order_refunds_at_most_what_was_paid'), models.CheckConstraint(condition=models.Q(('refunded_shipping_fen__gte', 0), ('refunded_shipping_fen__lte', models.F('shipping_fen'))), name='order_gives_back_at_most_its_shipping'), models.CheckConstraint(condition=models.Q(models.Q(('deposit_fen', 0), ('deposit_paid_at__isnull', True)), models.Q(('deposit_fen__gte', 1), ('deposit_fen__lt', models.F('total_fen'))), _connector='OR'), name='order_deposit_is_a_part_of_it'), models.CheckConstraint(condition=models.Q(('status__in', ('pending_payment', 'paid', 'shipped', 'received', 'cancelled', 'refunded'))), name='order_status_is_a_known_word')],
+                'constraints': [models.UniqueConstraint(fields=('number',), name='order_number_is_given_once', opclasses=['varchar_pattern_ops']), models.UniqueConstraint(fields=('member', 'idempotency_key'), name='order_is_placed_once_per_key'), models.UniqueConstraint(condition=models.Q(('external_id', ''), _negated=True), fields=('channel', 'external_id'), name='order_is_imported_once_per_channel'), models.CheckConstraint(condition=models.Q(('total_fen', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.F('items_fen'), '+', models.F('shipping_fen')), '-', models.F('discount_fen')))), name='order_total_adds_up'), models.CheckConstraint(condition=models.Q(('discount_fen__gte', 0), ('items_fen__gte', 0), ('shipping_fen__gte', 0), ('total_fen__gte', 0)), name='order_amounts_never_negative'), models.CheckConstraint(condition=models.Q(('refunded_fen__gte', 0), ('refunded_fen__lte', models.F('paid_fen'))), name='order_refunds_at_most_what_was_paid'), models.CheckConstraint(condition=models.Q(('refunded_shipping_fen__gte', 0), ('refunded_shipping_fen__lte', models.F('shipping_fen'))), name='order_gives_back_at_most_its_shipping'), models.CheckConstraint(condition=models.Q(models.Q(('deposit_fen', 0), ('deposit_paid_at__isnull', True)), models.Q(('deposit_fen__gte', 1), ('deposit_fen__lt', models.F('total_fen'))), _connector='OR'), name='order_deposit_is_a_part_of_it'), models.CheckConstraint(condition=models.Q(('status__in', ('pending_payment', 'paid', 'shipped', 'received', 'cancelled', 'refunded'))), name='order_status_is_a_known_word')],
             },
         ),
         migrations.CreateModel(
             name='OrderMessage',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('paid', 'paid'), ('shipped', 'shipped'), ('signed', 'signed for'), ('ready', 'ready to be collected'), ('refunded', 'refunded'), ('unpaid', 'not paid yet'), ('balance', 'balance of a presale due'), ('review', 'some days after receipt')], max_length=10, unique=True, verbose_name='moment')),
+                ('kind', models.CharField(choices=[('paid', 'paid'), ('shipped', 'shipped'), ('signed', 'signed for'), ('ready', 'ready to be collected'), ('refunded', 'refunded'), ('unpaid', 'not paid yet'), ('balance', 'balance of a presale due'), ('review', 'some days after receipt'), ('voucher', 'a voucher ends soon')], max_length=10, unique=True, verbose_name='moment')),
                 ('is_active', models.BooleanField(default=True, verbose_name='tell her')),
                 ('subscribe_template', models.CharField(blank=True, help_text='Template id. The shop asks the buyer for it after the payment or on her order.', max_length=64, verbose_name='subscription template')),
                 ('notice_template', models.CharField(blank=True, help_text='Template id, for followers.', max_length=64, verbose_name='template message')),
-                ('fields', models.JSONField(blank=True, default=dict, help_text='The template\'s fields: {"thing1": "{goods}", "character_string2": "{number}"}. Known: {number} {goods} {amount} {carrier} {parcel} {store} {code} {time} {minutes} {state}.', verbose_name='fields')),
+                ('fields', models.JSONField(blank=True, default=dict, help_text='The template\'s fields: {"thing1": "{goods}", "character_string2": "{number}"}. Known: {number} {goods} {amount} {carrier} {parcel} {store} {code} {time} {minutes} {until} {pieces} {state}.', verbose_name='fields')),
                 ('uses_chat', models.BooleanField(default=True, help_text='When there is no template: a customer-service message within 48 hours of hers.', verbose_name='as a text when she wrote lately')),
                 ('text', models.CharField(blank=True, help_text='Empty: the usual words. Same {names} as above.', max_length=300, verbose_name='text')),
             ],
@@ -297,7 +297,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'order message',
                 'verbose_name_plural': 'order messages',
                 'ordering': ['pk'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('kind__in', ('paid', 'shipped', 'signed', 'ready', 'refunded', 'unpaid', 'balance', 'review'))), name='order_message_kind_is_a_known_word')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('kind__in', ('paid', 'shipped', 'signed', 'ready', 'refunded', 'unpaid', 'balance', 'review', 'voucher'))), name='order_message_kind_is_a_known_word')],
             },
         ),
         migrations.CreateModel(
@@ -336,11 +336,12 @@ class Migration(migrations.Migration):
                 ('received_days', models.PositiveSmallIntegerField(default=3, verbose_name='days after signing')),
                 ('pickup_days', models.PositiveSmallIntegerField(default=14, help_text='From when it lies ready. 0: pickups wait for ever.', verbose_name='days to collect')),
                 ('when_uncollected', models.CharField(choices=[('refund', 'is paid back, and its goods are free again'), ('shelve', 'goes back on the shelf, and the shopper is reminded')], default='refund', max_length=8, verbose_name='what nobody collected')),
+                ('voucher_days', models.PositiveSmallIntegerField(db_default=7, default=7, help_text='Its owner is reminded once, within the touch policy (service). 0: never.', verbose_name='days before a voucher ends')),
             ],
             options={
                 'verbose_name': 'service rules',
                 'verbose_name_plural': 'service rules',
-                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='there_is_one_row_of_service_rules'), models.CheckConstraint(condition=models.Q(('remind_minutes__gte', 2), ('remind_minutes__lte', 1440)), name='reminder_comes_two_minutes_to_a_day_before'), models.CheckConstraint(condition=models.Q(('received_days__gte', 1), ('received_days__lte', 30)), name='receipt_within_thirty_days'), models.CheckConstraint(condition=models.Q(('when_signed__in', ['wait', 'later', 'at_once'])), name='when_signed_is_a_known_word'), models.CheckConstraint(condition=models.Q(('pickup_days__lte', 365), ('when_uncollected__in', ['refund', 'shelve'])), name='when_uncollected_is_a_known_word')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='there_is_one_row_of_service_rules'), models.CheckConstraint(condition=models.Q(('remind_minutes__gte', 2), ('remind_minutes__lte', 1440)), name='reminder_comes_two_minutes_to_a_day_before'), models.CheckConstraint(condition=models.Q(('received_days__gte', 1), ('received_days__lte', 30)), name='receipt_within_thirty_days'), models.CheckConstraint(condition=models.Q(('when_signed__in', ['wait', 'later', 'at_once'])), name='when_signed_is_a_known_word'), models.CheckConstraint(condition=models.Q(('voucher_days__lte', 90)), name='vouchers_remind_within_ninety_days'), models.CheckConstraint(condition=models.Q(('pickup_days__lte', 365), ('when_uncollected__in', ['refund', 'shelve'])), name='when_uncollected_is_a_known_word')],
             },
         ),
         migrations.CreateModel(
@@ -785,11 +786,11 @@ class Migration(migrations.Migration):
                 ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
                 ('pgh_label', models.TextField(help_text='The event label.')),
                 ('id', models.BigIntegerField()),
-                ('kind', models.CharField(choices=[('paid', 'paid'), ('shipped', 'shipped'), ('signed', 'signed for'), ('ready', 'ready to be collected'), ('refunded', 'refunded'), ('unpaid', 'not paid yet'), ('balance', 'balance of a presale due'), ('review', 'some days after receipt')], max_length=10, verbose_name='moment')),
+                ('kind', models.CharField(choices=[('paid', 'paid'), ('shipped', 'shipped'), ('signed', 'signed for'), ('ready', 'ready to be collected'), ('refunded', 'refunded'), ('unpaid', 'not paid yet'), ('balance', 'balance of a presale due'), ('review', 'some days after receipt'), ('voucher', 'a voucher ends soon')], max_length=10, verbose_name='moment')),
                 ('is_active', models.BooleanField(default=True, verbose_name='tell her')),
                 ('subscribe_template', models.CharField(blank=True, help_text='Template id. The shop asks the buyer for it after the payment or on her order.', max_length=64, verbose_name='subscription template')),
                 ('notice_template', models.CharField(blank=True, help_text='Template id, for followers.', max_length=64, verbose_name='template message')),
-                ('fields', models.JSONField(blank=True, default=dict, help_text='The template\'s fields: {"thing1": "{goods}", "character_string2": "{number}"}. Known: {number} {goods} {amount} {carrier} {parcel} {store} {code} {time} {minutes} {state}.', verbose_name='fields')),
+                ('fields', models.JSONField(blank=True, default=dict, help_text='The template\'s fields: {"thing1": "{goods}", "character_string2": "{number}"}. Known: {number} {goods} {amount} {carrier} {parcel} {store} {code} {time} {minutes} {until} {pieces} {state}.', verbose_name='fields')),
                 ('uses_chat', models.BooleanField(default=True, help_text='When there is no template: a customer-service message within 48 hours of hers.', verbose_name='as a text when she wrote lately')),
                 ('text', models.CharField(blank=True, help_text='Empty: the usual words. Same {names} as above.', max_length=300, verbose_name='text')),
                 ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
@@ -897,6 +898,7 @@ class Migration(migrations.Migration):
                 ('received_days', models.PositiveSmallIntegerField(default=3, verbose_name='days after signing')),
                 ('pickup_days', models.PositiveSmallIntegerField(default=14, help_text='From when it lies ready. 0: pickups wait for ever.', verbose_name='days to collect')),
                 ('when_uncollected', models.CharField(choices=[('refund', 'is paid back, and its goods are free again'), ('shelve', 'goes back on the shelf, and the shopper is reminded')], default='refund', max_length=8, verbose_name='what nobody collected')),
+                ('voucher_days', models.PositiveSmallIntegerField(db_default=7, default=7, help_text='Its owner is reminded once, within the touch policy (service). 0: never.', verbose_name='days before a voucher ends')),
                 ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
                 ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='shop.servicerules')),
             ],
@@ -1026,7 +1028,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'product',
                 'verbose_name_plural': 'products',
-                'indexes': [django.contrib.postgres.indexes.GinIndex(fields=['search'], name='product_search'), models.Index(condition=models.Q(('status', 'on_sale')), fields=['min_price_fen'], name='product_by_price'), models.Index(condition=models.Q(('status', 'on_sale')), fields=['sold_count'], name='product_by_sales'), models.Index(condition=models.Q(('on_shelf_at__isnull', False)), fields=['on_shelf_at'], name='products_to_shelve'), models.Index(condition=models.Q(('off_shelf_at__isnull', False)), fields=['off_shelf_at'], name='products_to_take_off'), models.Index(condition=models.Q(('status', 'on_sale')), fields=['-sort', '-id'], name='product_shelf'), models.Index(condition=models.Q(('status', 'on_sale')), fields=['category', '-sort', '-id'], name='product_category_shelf')],
+                'indexes': [django.contrib.postgres.indexes.GinIndex(fields=['search'], name='product_search'), models.Index(condition=models.Q(('status', 'on_sale')), fields=['min_price_fen', '-id'], name='product_by_price'), models.Index(condition=models.Q(('status', 'on_sale')), fields=['max_price_fen'], name='product_by_top_price'), models.Index(condition=models.Q(('status', 'on_sale')), fields=['-sold_count', '-id'], name='product_by_sales'), models.Index(condition=models.Q(('on_shelf_at__isnull', False)), fields=['on_shelf_at'], name='products_to_shelve'), models.Index(condition=models.Q(('off_shelf_at__isnull', False)), fields=['off_shelf_at'], name='products_to_take_off'), models.Index(condition=models.Q(('status', 'on_sale')), fields=['-sort', '-id'], name='product_shelf'), models.Index(condition=models.Q(('status', 'on_sale')), fields=['category', '-sort', '-id'], name='product_category_shelf')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('min_price_fen__gte', 0), ('max_price_fen__gte', models.F('min_price_fen'))), name='product_price_range_is_ordered'), models.CheckConstraint(condition=models.Q(models.Q(('limit_per_order__isnull', True), ('limit_per_order__gte', 1), _connector='OR'), models.Q(('limit_per_member__isnull', True), ('limit_per_member__gte', 1), _connector='OR')), name='product_limits_allow_a_piece'), models.CheckConstraint(condition=models.Q(('on_shelf_at__isnull', True), ('off_shelf_at__isnull', True), ('off_shelf_at__gt', models.F('on_shelf_at')), _connector='OR'), name='product_leaves_the_shelf_after_it_came')],
             },
         ),
@@ -1045,13 +1047,14 @@ class Migration(migrations.Migration):
                 ('last_answer', models.CharField(blank=True, db_default='', max_length=200, verbose_name='last answer')),
                 ('company', models.ForeignKey(blank=True, help_text='Empty: one that is not in the list of carriers, known by its name alone.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='shop.carrier', verbose_name='carrier')),
                 ('fulfilment', models.ForeignKey(blank=True, help_text='Empty: the parcel holds what several stores sent off together.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='shipments', to='shop.fulfilment', verbose_name='fulfilment')),
+                ('leader', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='companions', to='shop.shipment', verbose_name='in one parcel with')),
                 ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='shipments', to='shop.order', verbose_name='order')),
             ],
             options={
                 'verbose_name': 'shipment',
                 'verbose_name_plural': 'shipments',
                 'indexes': [models.Index(condition=models.Q(('next_ask_at__isnull', False)), fields=['next_ask_at'], name='parcels_to_ask_about')],
-                'constraints': [models.UniqueConstraint(fields=('order', 'carrier', 'tracking_number'), name='parcel_once_per_order'), models.CheckConstraint(condition=models.Q(('state__in', ['sent', 'collected', 'transit', 'delivering', 'signed', 'problem', 'returned'])), name='parcel_state_is_a_known_word'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'signed'), _negated=True), ('signed_at__isnull', False), _connector='OR'), name='signed_parcel_says_when')],
+                'constraints': [models.UniqueConstraint(fields=('order', 'carrier', 'tracking_number'), name='parcel_once_per_order'), models.CheckConstraint(condition=models.Q(('state__in', ['sent', 'collected', 'transit', 'delivering', 'signed', 'problem', 'returned'])), name='parcel_state_is_a_known_word'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'signed'), _negated=True), ('signed_at__isnull', False), _connector='OR'), name='signed_parcel_says_when'), models.CheckConstraint(condition=models.Q(('leader__isnull', True), models.Q(('next_ask_at__isnull', True), models.Q(('leader', models.F('id')), _negated=True)), _connector='OR'), name='carriers_are_asked_about_the_leader_alone')],
             },
         ),
         migrations.CreateModel(
@@ -1865,7 +1868,7 @@ class Migration(migrations.Migration):
                 ('taken_at', models.DateTimeField(verbose_name='at')),
                 ('released_at', models.DateTimeField(blank=True, null=True, verbose_name='given back at')),
                 ('member', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.member', verbose_name='member')),
-                ('offer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='takes', to='shop.offer', verbose_name='offer')),
+                ('offer', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='takes', to='shop.offer', verbose_name='offer')),
                 ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='offer_takes', to='shop.order', verbose_name='order')),
             ],
             options={
@@ -1880,7 +1883,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('taken', models.PositiveIntegerField(default=0, verbose_name='pieces taken')),
                 ('member', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.member', verbose_name='member')),
-                ('offer', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tallies', to='shop.offer', verbose_name='offer')),
+                ('offer', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='tallies', to='shop.offer', verbose_name='offer')),
             ],
             options={
                 'verbose_name': "offer's pieces of a member",
@@ -2141,6 +2144,8 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(verbose_name='paid at')),
                 ('redeemed_at', models.DateTimeField(blank=True, null=True, verbose_name='redeemed at')),
                 ('actor', models.CharField(blank=True, max_length=80, verbose_name='redeemed by')),
+                ('remind_at', models.DateTimeField(blank=True, null=True, verbose_name='reminded at')),
+                ('reminder', models.CharField(blank=True, db_default='', default='', max_length=24, verbose_name='reminder')),
                 ('voided_at', models.DateTimeField(blank=True, null=True, verbose_name='given back at')),
                 ('line', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='vouchers', to='shop.orderline', verbose_name='order line')),
                 ('store', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.store', verbose_name='redeemed in')),
@@ -2149,7 +2154,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'voucher',
                 'verbose_name_plural': 'vouchers',
-                'indexes': [models.Index(condition=models.Q(('state', 'unused')), fields=['expires_at'], name='vouchers_to_expire'), models.Index(fields=['store', '-redeemed_at'], name='vouchers_redeemed')],
+                'indexes': [models.Index(condition=models.Q(('state', 'unused')), fields=['expires_at'], name='vouchers_to_expire'), models.Index(fields=['store', '-redeemed_at'], name='vouchers_redeemed'), models.Index(condition=models.Q(('remind_at__isnull', False), ('state', 'unused')), fields=['remind_at'], name='vouchers_to_remind_of')],
                 'constraints': [models.UniqueConstraint(fields=('line', 'number'), name='a_paid_piece_has_one_voucher'), models.CheckConstraint(condition=models.Q(('code__regex', '^[0-9]{12}$'), ('number__gte', 1)), name='voucher_code_is_twelve_digits'), models.CheckConstraint(condition=models.Q(models.Q(('redeemed_at__isnull', False), ('state', 'redeemed'), ('store__isnull', False), ('voided_at__isnull', True)), models.Q(('redeemed_at__isnull', True), ('state', 'void'), ('voided_at__isnull', False)), models.Q(('redeemed_at__isnull', True), ('state__in', ['unused', 'expired']), ('voided_at__isnull', True)), _connector='OR'), name='voucher_is_redeemed_or_given_back'), models.CheckConstraint(condition=models.Q(('expires_at__gt', models.F('valid_from'))), name='voucher_ends_after_it_begins')],
             },
         ),
@@ -2230,11 +2235,11 @@ class Migration(migrations.Migration):
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='servicerules',
-            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "shop_servicerulesevent" ("guarantees", "id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "pickup_days", "received_days", "remind_minutes", "reminds", "when_signed", "when_uncollected") VALUES (NEW."guarantees", NEW."id", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."pickup_days", NEW."received_days", NEW."remind_minutes", NEW."reminds", NEW."when_signed", NEW."when_uncollected"); RETURN NULL;', hash='9feaea4f8059bea8feb6b24fb475218178990a48', operation='INSERT', pgid='pgtrigger_insert_insert_5b5db', table='shop_servicerules', when='AFTER')),
+            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "shop_servicerulesevent" ("guarantees", "id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "pickup_days", "received_days", "remind_minutes", "reminds", "voucher_days", "when_signed", "when_uncollected") VALUES (NEW."guarantees", NEW."id", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."pickup_days", NEW."received_days", NEW."remind_minutes", NEW."reminds", NEW."voucher_days", NEW."when_signed", NEW."when_uncollected"); RETURN NULL;', hash='b5b477a51eb720f3279efeb8acad936cf28a170d', operation='INSERT', pgid='pgtrigger_insert_insert_5b5db', table='shop_servicerules', when='AFTER')),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='servicerules',
-            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "shop_servicerulesevent" ("guarantees", "id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "pickup_days", "received_days", "remind_minutes", "reminds", "when_signed", "when_uncollected") VALUES (NEW."guarantees", NEW."id", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."pickup_days", NEW."received_days", NEW."remind_minutes", NEW."reminds", NEW."when_signed", NEW."when_uncollected"); RETURN NULL;', hash='a92f21d227cd1612bc44bea4ddd421d33ce30df1', operation='UPDATE', pgid='pgtrigger_update_update_8f194', table='shop_servicerules', when='AFTER')),
+            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "shop_servicerulesevent" ("guarantees", "id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "pickup_days", "received_days", "remind_minutes", "reminds", "voucher_days", "when_signed", "when_uncollected") VALUES (NEW."guarantees", NEW."id", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."pickup_days", NEW."received_days", NEW."remind_minutes", NEW."reminds", NEW."voucher_days", NEW."when_signed", NEW."when_uncollected"); RETURN NULL;', hash='cb1b65dc8dc7351a5ef9efb0a79570c55561ae9f', operation='UPDATE', pgid='pgtrigger_update_update_8f194', table='shop_servicerules', when='AFTER')),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='shippingrate',
