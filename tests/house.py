@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from django.conf import settings
 
 from config import embedded, processes
 from tests import databases
@@ -101,7 +102,7 @@ class House:
     @contextlib.contextmanager
     def open(self, *, programs: tuple[str, ...] = PROGRAMS) -> Iterator["House"]:
         """Services, migrations, accounts of the sandbox, then the programs; all ended afterwards."""
-        databases.lay_out_house(self.var)
+        databases.lay_out_house(self.var, settings.DATABASE_URL)
         self.bring_back_services()
         try:
             with processes.Supervisor(self.var, self.environment, say=lambda _: None) as self.supervisor:
