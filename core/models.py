@@ -191,7 +191,7 @@ class LedgerHold(models.Model):
     OPEN, CAPTURED, RELEASED = "open", "captured", "released"
     STATUSES = [(OPEN, _("open")), (CAPTURED, _("captured")), (RELEASED, _("released"))]
 
-    cause = models.CharField(_("cause"), max_length=120, unique=True)
+    cause = models.CharField(_("cause"), max_length=120)
     account = models.ForeignKey(
         LedgerAccount, models.PROTECT, related_name="holds", verbose_name=_("account")
     )
@@ -203,7 +203,14 @@ class LedgerHold(models.Model):
     class Meta:
         verbose_name = _("ledger hold")
         verbose_name_plural = _("ledger holds")
-        constraints = [models.CheckConstraint(condition=Q(amount__gt=0), name="ledger_hold_is_positive")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cause"],
+                opclasses=["varchar_pattern_ops"],
+                name="ledger_hold_is_placed_once_per_cause",
+            ),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="ledger_hold_is_positive"),
+        ]
 
     def __str__(self) -> str:
         return self.cause

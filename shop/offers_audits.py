@@ -205,7 +205,7 @@ def refunds_gave_their_effects_back() -> Iterator[Finding]:
             SELECT sum(b.quantity) AS pieces FROM shop_refundline b JOIN shop_refund r ON r.id = b.refund_id
             WHERE r.order_id = t.order_id AND r.kind = 'order' AND r.status = 'success' AND EXISTS (
                 SELECT FROM shop_orderdiscount d
-                WHERE d.line_id = b.line_id AND d.source = 'offer:' || t.offer_id
+                WHERE d.order_id = t.order_id AND d.line_id = b.line_id AND d.source = 'offer:' || t.offer_id
             )
         ) gone ON true
         WHERE o.status <> 'cancelled' AND t.quantity <> greatest(t.taken_quantity - coalesce(gone.pieces, 0), 0)

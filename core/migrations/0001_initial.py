@@ -142,7 +142,7 @@ class Migration(migrations.Migration):
             name='LedgerHold',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('cause', models.CharField(max_length=120, unique=True, verbose_name='cause')),
+                ('cause', models.CharField(max_length=120, verbose_name='cause')),
                 ('amount', models.BigIntegerField(verbose_name='amount')),
                 ('status', models.CharField(choices=[('open', 'open'), ('captured', 'captured'), ('released', 'released')], default='open', max_length=8, verbose_name='status')),
                 ('placed_at', models.DateTimeField(verbose_name='placed at')),
@@ -152,7 +152,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'ledger hold',
                 'verbose_name_plural': 'ledger holds',
-                'constraints': [models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='ledger_hold_is_positive')],
+                'constraints': [models.UniqueConstraint(fields=('cause',), name='ledger_hold_is_placed_once_per_cause', opclasses=['varchar_pattern_ops']), models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='ledger_hold_is_positive')],
             },
         ),
         migrations.CreateModel(

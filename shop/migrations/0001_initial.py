@@ -1779,7 +1779,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('state', models.CharField(choices=[('held', 'usable'), ('used', 'used'), ('expired', 'expired'), ('revoked', 'taken back')], default='held', max_length=8, verbose_name='state')),
-                ('key', models.CharField(max_length=120, unique=True, verbose_name='why')),
+                ('key', models.CharField(max_length=120, verbose_name='why')),
                 ('ordinal', models.PositiveIntegerField(default=1, verbose_name='her number of this coupon')),
                 ('valid_from', models.DateTimeField(verbose_name='valid from')),
                 ('expires_at', models.DateTimeField(verbose_name='valid until')),
@@ -1793,7 +1793,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'held coupon',
                 'verbose_name_plural': 'held coupons',
                 'indexes': [models.Index(fields=['member', 'state', 'expires_at'], name='coupons_of_member'), models.Index(condition=models.Q(('state', 'held')), fields=['expires_at'], name='coupons_due'), models.Index(fields=['coupon', 'state'], name='coupon_grants_by_state'), models.Index(condition=models.Q(('order__isnull', False)), fields=['order'], name='coupon_grants_of_order')],
-                'constraints': [models.UniqueConstraint(fields=('coupon', 'member', 'ordinal'), name='coupon_is_counted_once_per_member'), models.CheckConstraint(condition=models.Q(models.Q(('order__isnull', False), ('state', 'used'), ('used_at__isnull', False)), models.Q(('order__isnull', True), ('state__in', ['held', 'expired', 'revoked']), ('used_at__isnull', True)), _connector='OR'), name='coupon_is_used_on_an_order'), models.CheckConstraint(condition=models.Q(('expires_at__gt', models.F('valid_from'))), name='coupon_grant_ends_after_it_begins')],
+                'constraints': [models.UniqueConstraint(fields=('key',), name='coupon_is_granted_once_per_key', opclasses=['varchar_pattern_ops']), models.UniqueConstraint(fields=('coupon', 'member', 'ordinal'), name='coupon_is_counted_once_per_member'), models.CheckConstraint(condition=models.Q(models.Q(('order__isnull', False), ('state', 'used'), ('used_at__isnull', False)), models.Q(('order__isnull', True), ('state__in', ['held', 'expired', 'revoked']), ('used_at__isnull', True)), _connector='OR'), name='coupon_is_used_on_an_order'), models.CheckConstraint(condition=models.Q(('expires_at__gt', models.F('valid_from'))), name='coupon_grant_ends_after_it_begins')],
             },
         ),
         migrations.CreateModel(
@@ -1927,7 +1927,7 @@ class Migration(migrations.Migration):
                 ('bundle', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='lines', to='shop.orderbundle', verbose_name='bundle')),
                 ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='shop.order', verbose_name='order')),
                 ('sku', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='order_lines', to='shop.sku', verbose_name='SKU')),
-                ('store', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.store', verbose_name='store')),
+                ('store', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.store', verbose_name='store')),
             ],
             options={
                 'verbose_name': 'order line',
@@ -2014,7 +2014,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'stock movement',
                 'verbose_name_plural': 'stock movements',
-                'indexes': [models.Index(fields=['moved_at'], name='stock_movement_by_time')],
+                'indexes': [django.contrib.postgres.indexes.BrinIndex(fields=['moved_at'], name='stock_movement_by_time')],
                 'constraints': [models.UniqueConstraint(fields=('stock', 'cause'), name='stock_moves_once_per_cause'), models.CheckConstraint(condition=models.Q(('on_hand_change', 0), ('reserved_change', 0), _negated=True), name='stock_movement_moves_something')],
             },
         ),
@@ -2046,7 +2046,6 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'order discount',
                 'verbose_name_plural': 'order discounts',
-                'indexes': [models.Index(fields=['source'], name='order_discounts_by_source')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('amount_fen__gt', 0)), name='order_discount_is_positive')],
             },
         ),

@@ -136,7 +136,7 @@ class CouponGrant(models.Model):
         "crm.Member", models.PROTECT, related_name="+", verbose_name=_("member"), db_index=False
     )
     state = models.CharField(_("state"), max_length=8, choices=STATES, default=HELD)
-    key = models.CharField(_("why"), max_length=120, unique=True)
+    key = models.CharField(_("why"), max_length=120)
     ordinal = models.PositiveIntegerField(_("her number of this coupon"), default=1)
     valid_from = models.DateTimeField(_("valid from"))
     expires_at = models.DateTimeField(_("valid until"))
@@ -156,6 +156,9 @@ class CouponGrant(models.Model):
         verbose_name = _("held coupon")
         verbose_name_plural = _("held coupons")
         constraints = [
+            models.UniqueConstraint(
+                fields=["key"], opclasses=["varchar_pattern_ops"], name="coupon_is_granted_once_per_key"
+            ),
             models.UniqueConstraint(
                 fields=["coupon", "member", "ordinal"], name="coupon_is_counted_once_per_member"
             ),

@@ -214,7 +214,13 @@ class OrderLine(models.Model):
     order = models.ForeignKey(Order, models.CASCADE, related_name="lines", verbose_name=_("order"))
     sku = models.ForeignKey("shop.Sku", models.PROTECT, related_name="order_lines", verbose_name=_("SKU"))
     store = models.ForeignKey(
-        "crm.Store", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("store")
+        "crm.Store",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("store"),
+        db_index=False,  # lines are found by their order
     )
     product_name = models.CharField(_("product"), max_length=120)
     sku_name = models.CharField(_("variant"), max_length=80, blank=True)
@@ -302,7 +308,6 @@ class OrderDiscount(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(amount_fen__gt=0), name="order_discount_is_positive")
         ]
-        indexes = [models.Index(fields=["source"], name="order_discounts_by_source")]
 
     def __str__(self) -> str:
         return f"{self.source} {self.amount_fen}"

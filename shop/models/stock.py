@@ -1,5 +1,6 @@
 """How much of a SKU lies in a store, and every change of it."""
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -100,7 +101,9 @@ class StockMovement(models.Model):
                 condition=~Q(on_hand_change=0, reserved_change=0), name="stock_movement_moves_something"
             ),
         ]
-        indexes = [models.Index(fields=["moved_at"], name="stock_movement_by_time")]
+        indexes = [  # in the order of time as they are, so a few bytes per range of pages find a month
+            BrinIndex(fields=["moved_at"], name="stock_movement_by_time")
+        ]
 
     def __str__(self) -> str:
         return f"{self.stock} {self.on_hand_change:+d}/{self.reserved_change:+d}"
