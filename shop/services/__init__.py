@@ -89,15 +89,9 @@ from shop.services.merging import move_member
 from shop.services.offers import stop_waiting, tell_waiting, wait_for_offer
 from shop.services.oms import SoldLine, buyer_of_sale, change_stocks, record_sale
 from shop.services.orders import release_order
-from shop.services.payments import (
-    cancel_order,
-    check_payment,
-    confirm_payment,
-    expire_orders,
-    query_lost_payments,
-    settle_free_order,
-    start_payment,
-)
+from shop.services.payments import start_payment
+from shop.services.payments_booked import confirm_payment, settle_free_order
+from shop.services.payments_ended import cancel_order, check_payment, expire_orders, query_lost_payments
 from shop.services.pickup import pickup_code, redeem_pickup, settle_uncollected
 from shop.services.placing import payment_time, place_order
 from shop.services.presale import presale_choices, remind_of_balance, remind_of_balances

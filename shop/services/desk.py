@@ -16,7 +16,7 @@ from shop.events import OrderPriceChanged, OrderReviewDue
 from shop.models import Order, OrderDiscount, OrderLine, Payment
 from shop.services.addresses import AddressInput
 from shop.services.order_log import write_log
-from shop.services.payments import settle_payments
+from shop.services.payments_ended import settle_payments
 from shop.services.tenders import release_tenders_of
 from wechat import errors as wechat_errors
 

@@ -34,7 +34,7 @@ from shop.services import pricing, routing
 from shop.services.addresses import NOWHERE, AddressInput
 from shop.services.bundles import Packed, keep_bundles, take_apart
 from shop.services.limits import limit_refusal
-from shop.services.payments import settle_free_order
+from shop.services.payments_booked import settle_free_order
 from shop.services.placing_ground import Goods, OrderGround, read_goods, read_order_ground
 from shop.services.placing_rows import order_rows
 from shop.services.presale import open_presale, presale_choices, presale_terms

@@ -13,7 +13,7 @@ from shop.bills import Line, UnreadableBill, read_bill
 from shop.errors import BadAmount, WrongState
 from shop.models import Bill, BillDifference, BillLine, Payment
 from shop.queries.reconciliation import DIFFERENCES
-from shop.services.payments import learn_payment
+from shop.services.payments_ended import learn_payment
 from wechat import errors as wechat_errors
 from wechat import queries as wechat_queries
 from wechat import services as wechat_services
