@@ -76,6 +76,34 @@ def lines_count_what_was_given_back() -> Iterator[Finding]:
 
 
 @audit_check(
+    "shop.returns_are_booked_as_what_came_back",
+    gettext_lazy("Returned goods are on the shelf as what came back, piece by piece"),
+)
+def returns_are_booked_as_what_came_back() -> Iterator[Finding]:
+    """By SKU: what the lines of an after-sale say that the buyer held, and what was booked in."""
+    return _findings(
+        "shop.returns_are_booked_as_what_came_back",
+        """
+        SELECT 'after-sale ' || a.number, format('SKU %s: came back %s, booked in %s',
+            coalesce(c.sku_id, b.sku_id), coalesce(c.pieces, 0), coalesce(b.pieces, 0))
+        FROM (
+            SELECT e.aftersale_id AS id, coalesce(e.held_sku_id, l.sku_id) AS sku_id, sum(e.quantity) AS pieces
+            FROM shop_aftersaleline e JOIN shop_orderline l ON l.id = e.line_id
+            JOIN shop_aftersale a ON a.id = e.aftersale_id
+            WHERE a.restocked_at IS NOT NULL AND l.store_id IS NOT NULL GROUP BY 1, 2
+        ) c FULL JOIN (
+            SELECT split_part(m.cause, ':', 2)::bigint AS id, s.sku_id, sum(m.on_hand_change) AS pieces
+            FROM shop_stockmovement m JOIN shop_stock s ON s.id = m.stock_id
+            WHERE starts_with(m.cause, 'aftersale:') AND right(m.cause, 7) = ':return' GROUP BY 1, 2
+        ) b ON b.id = c.id AND b.sku_id = c.sku_id
+        JOIN shop_aftersale a ON a.id = coalesce(c.id, b.id)
+        WHERE coalesce(c.pieces, 0) <> coalesce(b.pieces, 0)
+        """,
+        _("what was booked in is not what came back"),
+    )
+
+
+@audit_check(
     "shop.aftersales_agree_with_their_refunds", gettext_lazy("After-sales agree with their refunds and goods")
 )
 def aftersales_agree_with_their_refunds() -> Iterator[Finding]:

@@ -29,6 +29,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 STATUSES = tuple(TRANSITIONS)
 PROMISED = (APPROVED, RETURNED, RECEIVED)  # what is given in exchange is reserved
+CAME_BACK = (REFUNDED, EXCHANGED)  # with a return: the goods are the shop's again
 OVER = tuple(status for status, following in TRANSITIONS.items() if not following)
 
 ANSWER_TIME = timedelta(hours=48)  # the shop answers an application, or it counts as approved
@@ -75,6 +76,16 @@ def share_fen(
     if not 0 <= returning <= left or left_fen < 0:
         raise ValueError(f"{returning} of {left} pieces, {left_fen} fen left")
     return left_fen * returning // left if returning else 0
+
+
+def held_pieces(sku_id: int, quantity: int, steps: Sequence[tuple[int, int, int | None]]) -> dict[int, int]:
+    """SKU → pieces of it that a buyer holds of a line, after (SKU that came back, pieces, SKU given for it) each."""
+    held = {sku_id: quantity}
+    for back, pieces, given in steps:
+        held[back] = held.get(back, 0) - pieces
+        if given is not None:
+            held[given] = held.get(given, 0) + pieces
+    return {sku: count for sku, count in held.items() if count > 0}
 
 
 def protection_fen(

@@ -17,6 +17,7 @@ urlpatterns = [
     path("fulfilments/<int:pk>/shipments/", oms_api.FulfilmentShipments.as_view(), name="fulfilment-ship"),
     path("fulfilments/<int:pk>/ready/", oms_api.FulfilmentReady.as_view(), name="fulfilment-ready"),
     path("fulfilments/<int:pk>/reject/", oms_api.FulfilmentReject.as_view(), name="fulfilment-reject"),
+    path("shipments/", oms_api.Parcels.as_view(), name="parcels"),
     path("pickups/", oms_api.Pickups.as_view(), name="pickups"),
     path("sales/", oms_api.Sales.as_view(), name="sales"),
 ]

@@ -21,6 +21,7 @@ from core.secrets import masked_phone
 from shop import queries, services
 from shop.api import OrderSerializer, ShipmentSerializer, StockSerializer
 from shop.models import Fulfilment, Order, Sku, StockMovement
+from shop.services.fulfilment_together import MOST_TOGETHER
 from shop.services.oms import SoldLine
 
 MOST_DELTAS = 1_000
@@ -106,6 +107,21 @@ class FulfilmentSerializer(serializers.ModelSerializer[Fulfilment]):
     @extend_schema(responses=FulfilmentLineSerializer(many=True))
     def get_lines(self, part: Fulfilment) -> list[dict[str, Any]]:
         return list(FulfilmentLineSerializer(queries.lines_of(part), many=True).data)
+
+
+class ParcelSerializer(ShipmentSerializer):
+    """One parcel for several orders: one member, one address, one store."""
+
+    store = serializers.SlugField(max_length=40, help_text="Code of the store that sends it.")
+    orders = serializers.ListField(
+        child=serializers.CharField(max_length=40),
+        min_length=2,
+        max_length=MOST_TOGETHER,
+        help_text="Numbers of the orders, of which this store's part is in the parcel.",
+    )
+
+    class Meta(ShipmentSerializer.Meta):
+        fields = ["store", "orders", *ShipmentSerializer.Meta.fields]
 
 
 class HandOverSerializer(serializers.Serializer[Any]):
@@ -242,6 +258,34 @@ class FulfilmentShipments(APIView):
             by=str(request.user),
         )
         return Response(ShipmentSerializer(shipment).data, status=201)
+
+
+class Parcels(APIView):
+    required_scopes = {"POST": "orders:write"}
+    serializer_class = ParcelSerializer
+
+    @extend_schema(operation_id="parcel_ship", request=ParcelSerializer, responses={201: ParcelSerializer})
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Send what a store has of several orders in one parcel: all of them or, with 409, none."""
+        sent = ParcelSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        values = sent.validated_data
+        numbers = sorted(set(values["orders"]))
+        parts = queries.fulfilments_for(request.user).filter(
+            store_id=_store_id(values["store"]), order__number__in=numbers
+        )
+        found = {part.order.number: part.pk for part in parts}
+        if unknown := [number for number in numbers if number not in found]:
+            raise serializers.ValidationError({"orders": [f"Not from this store: {', '.join(unknown)}"]})
+        shipment = services.ship_together(
+            fulfilment_ids=found.values(),
+            carrier=values["carrier"],
+            tracking_number=values["tracking_number"],
+            by=str(request.user),
+        )
+        told = {"store": values["store"], "orders": numbers, **ShipmentSerializer(shipment).data}
+        return Response(told, status=201)
 
 
 class FulfilmentReady(APIView):

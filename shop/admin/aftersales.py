@@ -79,6 +79,15 @@ class ReceiveForm(BaseDialogForm):
     )
 
 
+class RefundInsteadForm(BaseDialogForm):
+    answer = forms.CharField(
+        label=_("answer to the shopper"),
+        max_length=300,
+        initial=_("What you wanted instead is no longer to be had. Your money goes back the way you paid."),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+    )
+
+
 class ParcelForm(BaseDialogForm):
     carrier = forms.CharField(
         label=_("carrier"), max_length=40, initial="顺丰速运", widget=UnfoldAdminTextInputWidget()
@@ -106,11 +115,11 @@ class AfterSaleLineInline(RowInline):
     amount = yuan_column("amount_fen", _("gives back"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AfterSaleLine]:
-        return super().get_queryset(request).select_related("line__sku", "new_sku__product")
+        return super().get_queryset(request).select_related("line__sku", "new_sku__product", "held_sku")
 
     @admin.display(description=_("product"))
     def goods(self, row: AfterSaleLine) -> str:
-        return f"{row.line.product_name} {row.line.sku_name} · {row.line.sku.code}"
+        return f"{row.line.product_name} {row.variant} · {(row.held_sku or row.line.sku).code}"
 
     @admin.display(description=_("sold and given back"))
     def of(self, row: AfterSaleLine) -> str:
@@ -201,7 +210,7 @@ class AfterSaleAdmin(ReadOnlyAdmin):
         (_("Times"), {"fields": [("applied_at", "due_at"), "finished_at"]}),
     ]
     readonly_fields = ["state_text", "order_link", "amount", "pictures"]
-    actions_detail = ["approve", "refuse", "receive", "ship_instead", "pay_again"]
+    actions_detail = ["approve", "refuse", "receive", "ship_instead", "refund_instead", "pay_again"]
 
     @admin.display(description=_("gives back"), ordering="amount_fen")
     def amount(self, aftersale: AfterSale) -> str:
@@ -295,6 +304,9 @@ class AfterSaleAdmin(ReadOnlyAdmin):
     def has_ship_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return self._is(request, object_id, rules.RECEIVED, kinds=(rules.EXCHANGE,))
 
+    def has_refund_instead_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self._is(request, object_id, rules.RECEIVED, kinds=(rules.EXCHANGE,))
+
     def has_pay_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return self._is(request, object_id, rules.APPROVED, kinds=(rules.REFUND_ONLY, rules.PRICE_PROTECTION)) or (
             self._is(request, object_id, rules.RECEIVED, kinds=(rules.RETURN_REFUND,))
@@ -383,6 +395,29 @@ class AfterSaleAdmin(ReadOnlyAdmin):
                 aftersale_id=int(object_id), by=who(request), user_id=request.user.pk, **_values(form)
             )
             messages.success(request, _("The exchange is on its way."))
+        return _back(object_id)
+
+    @action(
+        description=_("Refund instead"),
+        url_path="refund",
+        icon="undo",
+        permissions=["refund_instead"],
+        dialog={
+            "title": _("Give the money back instead of the exchange?"),
+            "description": _(
+                "For when what she wanted is no longer to be had. What is held for it becomes free, and the money "
+                "leaves at once. This cannot be undone."
+            ),
+            "form_class": RefundInsteadForm,
+            "form_submit_text": _("Refund"),
+        },
+    )
+    def refund_instead(self, request: HttpRequest, form: RefundInsteadForm, object_id: str) -> HttpResponse:
+        with said(request):
+            services.refund_instead(
+                aftersale_id=int(object_id), by=who(request), user_id=request.user.pk, **_values(form)
+            )
+            messages.success(request, _("The money is on its way."))
         return _back(object_id)
 
     @action(

@@ -91,6 +91,7 @@ class AfterSale(models.Model):
 class AfterSaleLine(models.Model):
     """Pieces of an order line that an after-sale is about. `new_sku`: what an exchange sends instead.
 
+    `held_sku`: what comes back, when an earlier exchange gave her something else than the line says; NULL: the line's.
     `is_open` is false once the after-sale is over; a line is in one open after-sale at a time.
     """
 
@@ -104,6 +105,14 @@ class AfterSaleLine(models.Model):
     amount_fen = models.BigIntegerField(_("amount"), default=0)
     new_sku = models.ForeignKey(
         "shop.Sku", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("exchange for")
+    )
+    held_sku = models.ForeignKey(
+        "shop.Sku",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("exchanged before for"),
     )
     is_open = models.BooleanField(default=True, editable=False)
 
@@ -122,6 +131,11 @@ class AfterSaleLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.line} → {self.quantity}"
+
+    @property
+    def variant(self) -> str:
+        """The name of what it is about: what she holds by now, or what the line says."""
+        return self.line.sku_name if self.held_sku is None else self.held_sku.name
 
 
 class AfterSalePhoto(models.Model):

@@ -122,6 +122,11 @@ def aftersales_apply(request: HttpRequest, number: str) -> HttpResponse:
                     for line in sent.getlist("line")
                     if sent.get(f"new-{line}")
                 },
+                held_skus={
+                    whole_number(line): whole_number(sent.get(f"held-{line}"))
+                    for line in sent.getlist("line")
+                    if sent.get(f"held-{line}")
+                },
             )
             return HttpResponseRedirect(reverse("shop:aftersales_state", args=[made.number]))
         except Refusal as refusal:
@@ -137,6 +142,7 @@ def aftersales_apply(request: HttpRequest, number: str) -> HttpResponse:
         heading=kind_label(kind),
         kind=kind,
         is_exchange=kind == rules.EXCHANGE,
+        is_return=kind in rules.WITH_RETURN,
         with_money=kind in (rules.REFUND_ONLY, rules.RETURN_REFUND),
         number=number,
         key=secrets.token_urlsafe(24),
@@ -148,7 +154,7 @@ def aftersales_apply(request: HttpRequest, number: str) -> HttpResponse:
             {
                 "pk": row.line.pk,
                 "name": row.line.product_name,
-                "variant": row.line.sku_name,
+                "variant": row.line.sku_name if row.is_as_sold else " / ".join(_counted(row)),
                 "image": of_name(row.line.image),
                 "left": row.left,
                 "free": row.left > 0 and not row.is_taken,
@@ -156,11 +162,23 @@ def aftersales_apply(request: HttpRequest, number: str) -> HttpResponse:
                 "piece_fen": row.piece_fen,
                 "quantity": chosen.get(row.line.pk, row.left),
                 "is_chosen": row.line.pk in chosen or (len(lines) == 1 and request.method == "GET"),
-                "sku_id": row.line.sku_id,
+                "sku_id": row.held[0][0].pk if row.held else 0,
+                "held_pk": whole_number(sent.get(f"held-{row.line.pk}")),
+                "held": [
+                    (sku.pk, words) for (sku, _count), words in zip(row.held, _counted(row), strict=True)
+                ],
                 "variants": [(sku.pk, sku.name or _("the same again")) for sku in row.variants],
             }
             for row in lines
         ],
+    )
+
+
+def _counted(row: queries.ApplicableLine) -> list[str]:
+    """The variants that she has of a line by now; with their pieces when there are several."""
+    names = [(sku.name or _("the same again"), count) for sku, count in row.held]
+    return (
+        [name for name, _count in names] if len(names) == 1 else [f"{name} ×{count}" for name, count in names]
     )
 
 
@@ -251,7 +269,7 @@ def _steps(aftersale: AfterSale) -> tuple[list[str], int]:
 def _shown(line: Any) -> dict[str, Any]:
     return {
         "name": line.line.product_name,
-        "variant": line.line.sku_name,
+        "variant": line.variant,
         "image": of_name(line.line.image),
         "quantity": line.quantity,
         "amount_fen": line.amount_fen,

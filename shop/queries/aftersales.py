@@ -1,5 +1,6 @@
 """What can be applied for, and what became of it. Shoppers see their own; access is decided here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import Prefetch
@@ -20,15 +21,22 @@ class ApplicableLine:
     is_taken: bool
     piece_fen: int  # what one piece gives back
     variants: list[Sku]  # what it can be exchanged for, itself among them
+    held: list[
+        tuple[Sku, int]
+    ]  # what she has of it by now, with pieces: other than the line's after an exchange
+
+    @property
+    def is_as_sold(self) -> bool:
+        return [sku.pk for sku, _count in self.held] in ([], [self.line.sku_id])
 
 
 def applicable_lines(order: Order) -> list[ApplicableLine]:
-    """Four statements, however many lines."""
+    """Five statements, however many lines."""
     lines = list(OrderLine.objects.filter(order=order).select_related("sku").order_by("pk"))
     taken = set(
         AfterSaleLine.objects.filter(line__order=order, is_open=True).values_list("line_id", flat=True)
     )
-    used = redeemed_of(order.pk)
+    used, held = redeemed_of(order.pk), held_of(lines)
     variants: dict[int, list[Sku]] = {}
     for sku in Sku.objects.filter(product__in={line.sku.product_id for line in lines}).order_by(
         "position", "pk"
@@ -44,13 +52,27 @@ def applicable_lines(order: Order) -> list[ApplicableLine]:
             refunded_quantity=line.refunded_quantity,
             returning=min(left, 1),
         )
-        same = [
-            sku
-            for sku in variants.get(line.sku.product_id, [])
-            if sku.pk == line.sku_id or (sku.is_active and sku.price_fen == line.sku.price_fen)
-        ]
-        rows.append(ApplicableLine(line, left, line.pk in taken, piece, same))
+        here = variants.get(line.sku.product_id, [])
+        hers = [(sku, count) for sku in here if (count := held[line.pk].get(sku.pk, 0))]
+        prices = {sku.price_fen for sku, _count in hers}
+        same = [sku for sku in here if sku.pk in held[line.pk] or (sku.is_active and sku.price_fen in prices)]
+        rows.append(ApplicableLine(line, left, line.pk in taken, piece, same, hers))
     return rows
+
+
+def held_of(lines: Sequence[OrderLine]) -> dict[int, dict[int, int]]:
+    """Line → SKU → pieces that the buyer holds by now, after exchanges and returns. One statement.
+
+    Money that went back without goods leaves them with her: how many may still be applied for, the line says.
+    """
+    steps: dict[int, list[tuple[int, int, int | None]]] = {}
+    rows = AfterSaleLine.objects.filter(
+        line__in=lines, aftersale__kind__in=rules.WITH_RETURN, aftersale__status__in=rules.CAME_BACK
+    ).order_by("aftersale__applied_at", "pk")
+    for row in rows.select_related("line"):
+        back = row.held_sku_id or row.line.sku_id
+        steps.setdefault(row.line_id, []).append((back, row.quantity, row.new_sku_id))
+    return {line.pk: rules.held_pieces(line.sku_id, line.quantity, steps.get(line.pk, ())) for line in lines}
 
 
 def aftersales_of(member_id: int, *, limit: int = 50) -> list[AfterSale]:
@@ -85,7 +107,9 @@ def photo_for(photo_id: int, *, member_id: int) -> AfterSalePhoto:
 
 
 def _lines() -> Prefetch:
-    return Prefetch("lines", AfterSaleLine.objects.select_related("line__sku", "new_sku").order_by("pk"))
+    return Prefetch(
+        "lines", AfterSaleLine.objects.select_related("line__sku", "new_sku", "held_sku").order_by("pk")
+    )
 
 
 def invoice_of(order_id: int) -> Invoice | None:

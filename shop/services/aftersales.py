@@ -17,6 +17,7 @@ from core.locks import lock_row
 from shop import aftersales_rules as rules
 from shop.errors import AfterSaleRefused, NoSuchAfterSale, NoSuchOrder, NothingToRefund, WrongState
 from shop.models import AfterSale, AfterSaleLine, Order, OrderLine, Payment, Refund, Sku, StockMovement
+from shop.queries.aftersales import held_of
 from shop.queries.vouchers import lines_with_unused_vouchers, redeemed_of
 from shop.services.aftersales_photos import keep_photos, photos_of
 from shop.services.aftersales_steps import move, note_step
@@ -40,10 +41,12 @@ def apply_for_aftersale(
     description: str = "",
     files: Sequence[IO[bytes]] = (),
     new_skus: Mapping[int, int] | None = None,
+    held_skus: Mapping[int, int] | None = None,
 ) -> AfterSale:
     """A shopper applies for pieces of her own order, (line id, quantity) each, with photos.
 
-    `new_skus`: for an exchange, line id → the SKU that is wanted instead (without one: the same). Locks: order.
+    `new_skus`: for an exchange, line id → the SKU that is wanted instead (without one: the same).
+    `held_skus`: line id → which SKU it is about, when an exchange left her with several of one line. Locks: order.
     Idempotent on: (order, idempotency_key). Publishes: AfterSaleMoved. Raises NoSuchOrder, WrongState,
     AfterSaleRefused, NothingToRefund, BadPhoto.
     """
@@ -56,7 +59,7 @@ def apply_for_aftersale(
         if known is not None:
             return known
         _refuse_what_comes_too_late(order, kind, {line_id for line_id, _quantity in parts})
-        lines = _lines_applied_for(order, kind, parts, new_skus or {})
+        lines = _lines_applied_for(order, kind, parts, new_skus or {}, held_skus or {})
         moment = clock.now()
         aftersale = AfterSale.objects.create(
             number=f"{order.number}-{AfterSale.objects.filter(order=order).count() + 1}",
@@ -113,7 +116,11 @@ def _refuse_what_comes_too_late(order: Order, kind: str, line_ids: set[int]) -> 
 
 
 def _lines_applied_for(
-    order: Order, kind: str, parts: Sequence[tuple[int, int]], new_skus: Mapping[int, int]
+    order: Order,
+    kind: str,
+    parts: Sequence[tuple[int, int]],
+    new_skus: Mapping[int, int],
+    held_skus: Mapping[int, int],
 ) -> list[AfterSaleLine]:
     """The lines with what they would give back, not saved yet. Raises AfterSaleRefused, NothingToRefund."""
     wanted: dict[int, int] = {}
@@ -129,7 +136,7 @@ def _lines_applied_for(
             _("There is nothing to send back of a voucher or a code: ask for the money only.")
         )
     rows = []
-    used = redeemed_of(order.pk)
+    used, held = redeemed_of(order.pk), held_of(lines)
     for line in lines:
         quantity = wanted[line.pk]
         left = line.quantity - line.refunded_quantity - used.get(line.pk, 0)
@@ -139,9 +146,12 @@ def _lines_applied_for(
                 % {"name": line.product_name, "count": left}
             )
         row = AfterSaleLine(line=line, quantity=quantity)
-        if kind == rules.EXCHANGE:
-            row.new_sku = _exchanged_for(line, new_skus.get(line.pk, line.sku_id))
-        else:
+        if kind in rules.WITH_RETURN:
+            sku = _held_sku(line, quantity, held[line.pk], held_skus.get(line.pk))
+            row.held_sku = None if sku.pk == line.sku_id else sku
+            if kind == rules.EXCHANGE:
+                row.new_sku = _exchanged_for(sku, new_skus.get(line.pk, sku.pk))
+        if kind != rules.EXCHANGE:
             row.amount_fen = _amount(kind, line, quantity)
         rows.append(row)
     if kind != rules.EXCHANGE and not any(row.amount_fen for row in rows):
@@ -163,10 +173,27 @@ def _amount(kind: str, line: OrderLine, quantity: int) -> int:
     return rules.share_fen(**numbers, returning=quantity)
 
 
-def _exchanged_for(line: OrderLine, sku_id: int) -> Sku:
+def _held_sku(line: OrderLine, quantity: int, held: Mapping[int, int], chosen: int | None) -> Sku:
+    """Which variant comes back: the only one she has of this line, or the chosen one. Raises AfterSaleRefused."""
+    sku_id = chosen or (next(iter(held)) if len(held) == 1 else 0)
+    if held.get(sku_id, 0) < quantity:
+        names = Sku.objects.in_bulk(held)
+        raise AfterSaleRefused(
+            _("%(name)s: you have %(variants)s. Please choose which it is about, one variant at a time.")
+            % {
+                "name": line.product_name,
+                "variants": "、".join(
+                    f"{names[sku].name or names[sku].code} ×{held[sku]}" for sku in sorted(held)
+                ),
+            }
+        )
+    return line.sku if sku_id == line.sku_id else Sku.objects.get(pk=sku_id)
+
+
+def _exchanged_for(held: Sku, sku_id: int) -> Sku:
     """Another variant of the same product at the same price. Raises AfterSaleRefused."""
-    sku = Sku.objects.filter(pk=sku_id, product_id=line.sku.product_id).first()
-    if sku is None or (sku.pk != line.sku_id and (sku.price_fen != line.sku.price_fen or not sku.is_active)):
+    sku = Sku.objects.filter(pk=sku_id, product_id=held.product_id).first()
+    if sku is None or (sku.pk != held.pk and (sku.price_fen != held.price_fen or not sku.is_active)):
         raise AfterSaleRefused(_("Only variants of the same product at the same price can be exchanged."))
     return sku
 
@@ -304,7 +331,7 @@ def restock(order: Order, aftersale: AfterSale, by: str) -> None:
     counts: dict[tuple[int, int], int] = {}
     for row in aftersale.lines.select_related("line"):
         if row.line.store_id:
-            place = (row.line.sku_id, row.line.store_id)
+            place = (row.held_sku_id or row.line.sku_id, row.line.store_id)
             counts[place] = counts.get(place, 0) + row.quantity
     booked = move_stock(
         [Move(sku_id, store_id, on_hand=count) for (sku_id, store_id), count in sorted(counts.items())],
@@ -333,11 +360,50 @@ def pay_back(*, aftersale_id: int, by: str, user_id: int | None = None) -> After
     return aftersale
 
 
-def _pay_back(order: Order, aftersale: AfterSale, *, by: str, user_id: int | None) -> None:
+@transaction.atomic
+def refund_instead(*, aftersale_id: int, answer: str, by: str, user_id: int | None = None) -> AfterSale:
+    """What was promised for goods that are back is no longer to be had: what is held for it is free, the money goes.
+
+    The application is a return with money back from now on. Locks: order, stock, payment. Idempotent. Publishes:
+    AfterSaleMoved. Raises NoSuchAfterSale, WrongState, NothingToRefund.
+    """
+    order, aftersale = _locked(aftersale_id)
+    if aftersale.kind == rules.RETURN_REFUND and aftersale.status in (rules.REFUNDING, rules.REFUNDED):
+        return aftersale
+    answer = " ".join(answer.split())[:300]
+    if not answer:
+        raise WrongState(_("Please say why: the shopper reads it."), code="no_reason")
+    if aftersale.kind != rules.EXCHANGE or aftersale.status != rules.RECEIVED:
+        raise WrongState(_("Only an exchange whose goods have come back can become a refund."))
+    _release_exchange(order, aftersale, by)
+    rows = list(aftersale.lines.select_related("line"))
+    for row in rows:
+        row.new_sku, row.amount_fen = None, _amount(rules.RETURN_REFUND, row.line, row.quantity)
+    AfterSaleLine.objects.bulk_update(rows, ["new_sku", "amount_fen"])
+    aftersale.kind, aftersale.answer = rules.RETURN_REFUND, answer
+    aftersale.amount_fen = sum(row.amount_fen for row in rows)
+    aftersale.save(update_fields=["kind", "answer", "amount_fen"])
+    _pay_back(
+        order,
+        aftersale,
+        by=by,
+        user_id=user_id,
+        note=_("Money instead of the exchange: %(why)s") % {"why": answer},
+    )
+    _tell(
+        order,
+        aftersale,
+        _("Application %(number)s: instead of the exchange your money goes back. %(reason)s")
+        % {"number": aftersale.number, "reason": answer},
+    )
+    return aftersale
+
+
+def _pay_back(order: Order, aftersale: AfterSale, *, by: str, user_id: int | None, note: str = "") -> None:
     closed = list(
         Refund.objects.filter(aftersale=aftersale, status=Refund.CLOSED).order_by("payment_id", "-pk")
     )
-    move(aftersale, rules.REFUNDING, actor=by, user_id=user_id)
+    move(aftersale, rules.REFUNDING, actor=by, user_id=user_id, note=note)
     if closed:
         newest = {refund.payment_id: refund.pk for refund in reversed(closed)}
         for refund_id in newest.values():

@@ -139,18 +139,30 @@ def _grant_batch(coupon_id: int, member_ids: list[int], key: str) -> int:
     return given
 
 
+@transaction.atomic
 def revoke_coupons(*, grant_ids: Iterable[int]) -> int:
-    """Take held coupons back; used and expired ones stay as they are. Returns how many. Idempotent."""
-    return CouponGrant.objects.filter(pk__in=list(grant_ids), state=CouponGrant.HELD).update(
-        state=CouponGrant.REVOKED
-    )
+    """Take held coupons back; used and expired ones stay as they are. Returns how many.
+
+    Locks: the coupons held, by id, as orders do. Idempotent.
+    """
+    return _end(grant_ids, CouponGrant.REVOKED)
 
 
+@transaction.atomic
 def expire_coupons(*, limit: int = 1000) -> int:
-    """Mark expired what was not used in time; returns how many. Runs twice without harm: using looks at the clock."""
+    """Mark expired what was not used in time; returns how many. Runs twice without harm: using looks at the clock.
+
+    Locks: the coupons held, by id.
+    """
     due = CouponGrant.objects.filter(state=CouponGrant.HELD, expires_at__lte=clock.now())
     ids = list(due.order_by("expires_at").values_list("pk", flat=True)[:limit])
-    return CouponGrant.objects.filter(pk__in=ids, state=CouponGrant.HELD).update(state=CouponGrant.EXPIRED)
+    return _end(ids, CouponGrant.EXPIRED)
+
+
+def _end(grant_ids: Iterable[int], state: str) -> int:
+    held = CouponGrant.objects.filter(pk__in=list(grant_ids), state=CouponGrant.HELD)
+    locked = list(held.select_for_update().order_by("pk").values_list("pk", flat=True))
+    return CouponGrant.objects.filter(pk__in=locked).update(state=state)
 
 
 @transaction.atomic

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from core import clock, ledger
-from core.ledger import HOUSE
+from core.ledger import HOUSE, CauseTaken
 from shop.errors import BadAmount, GiftCardRefused, TooManyGuesses, WrongState
 from shop.models import GiftCard, GiftCardBatch, GiftCardGuess
 from shop.queries.stored_value import GIFT_CARD
@@ -37,7 +37,10 @@ def make_gift_cards(
     expires_at: datetime | None = None,
     user_id: int | None = None,
 ) -> GiftCardBatch:
-    """Make `count` new cards of `value_fen` each. Idempotent on: idempotency_key. Raises BadAmount."""
+    """Make `count` new cards of `value_fen` each.
+
+    Idempotent on: idempotency_key. Raises BadAmount, CauseTaken (the key stands for another batch).
+    """
     name = " ".join(name.split())[:60]
     if not name:
         raise BadAmount(_("Give the batch a name."))
@@ -45,7 +48,8 @@ def make_gift_cards(
         raise BadAmount(_("A gift card is worth between ¥0.01 and ¥10,000."))
     if not 1 <= count <= MOST_CARDS:
         raise BadAmount(_("Between 1 and %(most)d cards at once.") % {"most": MOST_CARDS})
-    if expires_at is not None and expires_at <= clock.now():
+    is_over = expires_at is not None and expires_at <= clock.now()
+    if is_over and not GiftCardBatch.objects.filter(idempotency_key=idempotency_key[:64]).exists():
         raise BadAmount(_("The cards would be expired already."))
     batch, created = GiftCardBatch.objects.get_or_create(
         idempotency_key=idempotency_key[:64],
@@ -58,6 +62,9 @@ def make_gift_cards(
             "created_at": clock.now(),
         },
     )
+    made = (batch.name, batch.value_fen, batch.count, batch.expires_at)
+    if not created and made != (name, value_fen, count, expires_at):
+        raise CauseTaken(_("This form was already sent with other values. Please open it anew."))
     if created:
         codes = {_new_code() for _number in range(count)}
         while len(codes) < count:

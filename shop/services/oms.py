@@ -16,9 +16,11 @@ from crm import services as crm_services
 from shop import rules
 from shop.errors import BadQuantity, BadSale, StockRefused
 from shop.events import OrderPaid
-from shop.models import Order, OrderLine, Sku, Stock, StockMovement
+from shop.models import Order, OrderDiscount, OrderLine, Sku, Stock, StockMovement
+from shop.pricing.types import Discount, Quote, QuotedLine
+from shop.services.bundles import Packed, keep_bundles, take_apart
 from shop.services.order_log import write_log
-from shop.services.stock import Move, move_stock
+from shop.services.stock import Move, move_stock, refuse_without_stock
 
 OLDEST_SALE = timedelta(days=400)
 MOST_FEN = 10_000_000_000
@@ -46,11 +48,12 @@ def change_stocks(
     """Add to or take from many SKUs of a store, (sku id, change), all or nothing.
 
     Locks: stock, by SKU. Idempotent on: cause, when the caller keeps its answer; a second use of a cause changes
-    nothing. Raises BadQuantity, StockRefused (naming what is not free).
+    nothing. Raises BadQuantity, StockRefused (naming what is not free, or has no stock of its own).
     """
     wanted = dict(rules.merged_lines(changes))
     if not wanted or any(not change or abs(change) > 10_000_000 for change in wanted.values()):
         raise BadQuantity(_("Every change is between -10,000,000 and 10,000,000, and not 0."))
+    refuse_without_stock(wanted)
     rows = Stock.objects.filter(store_id=store_id, sku_id__in=wanted)
     if not StockMovement.objects.filter(stock__in=rows, cause=cause).exists():
         Stock.objects.bulk_create(
@@ -77,6 +80,8 @@ def record_sale(
 ) -> Order:
     """Book a sale over a store's counter as an order of the member: paid, received, out of that store's stock.
 
+    A bundle leaves as its parts, which cost together what the till took for it. Vouchers and codes are delivered to
+    the buyer with her payment in the mall: the till does not sell them.
     Locks: the receipt's number, stock, memberstats. Idempotent on: (store, number): the first is returned.
     Publishes: OrderPaid. Raises BadSale, StockRefused: what the till sold must lie in the book, count it first.
     """
@@ -87,11 +92,7 @@ def record_sale(
     earlier = Order.objects.filter(channel=channel, external_id=number).first()
     if earlier is not None:
         return earlier
-    goods = {
-        sku.pk: sku
-        for sku in Sku.objects.filter(pk__in=[line.sku_id for line in lines]).select_related("product")
-    }
-    sold = [_line(goods[line.sku_id], line) for line in lines]
+    sold, bundles, reasons = _sold(lines)
     total = sum(line.total_fen for line in sold)
     order = Order.objects.create(
         number=f"S{store.pk}-{clock.local(sold_at):%y%m%d}-{_short(channel, number)}"[:32],
@@ -113,8 +114,12 @@ def record_sale(
     for line in sold:
         line.order, line.store_id = order, store_id
     OrderLine.objects.bulk_create(sold)
+    if bundles:
+        places = {place: reason.bundle for place, reason in enumerate(reasons) if reason.bundle is not None}
+        keep_bundles(order.pk, bundles, places, from_cart_of=None)
+        _keep_what_bundles_save(sold, reasons)
     write_log(order, "paid", actor=by, note=store.name)
-    _take(order, store_id, lines, by)
+    _take(order, store_id, sold, by)
     if member_id is not None:
         _book(order, member_id, total, sold_at)
     return order
@@ -137,21 +142,73 @@ def _short(channel: str, number: str) -> str:
     return f"{int(hashlib.sha256(f'{channel}:{number}'.encode()).hexdigest(), 16) % 10**10:010d}"
 
 
-def _line(sku: Sku, line: SoldLine) -> OrderLine:
+def _sold(lines: Sequence[SoldLine]) -> tuple[list[OrderLine], list[Packed], list[QuotedLine]]:
+    """The order's lines, not saved yet, the bundles that some of them are parts of, and what each line was made from.
+
+    Raises BadSale, NotForSale (a bundle without parts).
+    """
+    goods = _goods([line.sku_id for line in lines])
+    codes = sorted(sku.code for sku in goods.values() if sku.supply == Sku.PIECES)
+    if codes:
+        raise BadSale(
+            _(
+                "Vouchers and codes are delivered with a payment in the mall, the till cannot sell them: %(codes)s"
+            )
+            % {"codes": "、".join(codes[:10])}
+        )
+    packs = {
+        sku.pk: (f"{sku.product.name} {sku.name}".strip(), "")
+        for sku in goods.values()
+        if sku.supply == Sku.PARTS
+    }
+    quote, bundles = take_apart(Quote(lines=tuple(_line(line) for line in lines)), packs)
+    goods |= _goods([line.sku_id for line in quote.lines if line.sku_id not in goods])
+    sold = [
+        OrderLine(
+            sku=goods[line.sku_id],
+            product_name=goods[line.sku_id].product.name,
+            sku_name=goods[line.sku_id].name,
+            unit_price_fen=line.unit_price_fen,
+            quantity=line.quantity,
+            discount_fen=line.discount_fen,
+            total_fen=line.total_fen,
+            kind=line.kind,
+        )
+        for line in quote.lines
+    ]
+    return sold, bundles, list(quote.lines)
+
+
+def _goods(sku_ids: Sequence[int]) -> dict[int, Sku]:
+    return Sku.objects.select_related("product").in_bulk(sku_ids)
+
+
+def _line(line: SoldLine) -> QuotedLine:
     """The till's total is to the fen; what does not divide by the pieces is a discount of the dearest price."""
     unit = -(-line.total_fen // line.quantity)
-    return OrderLine(
-        sku=sku,
-        product_name=sku.product.name,
-        sku_name=sku.name,
-        unit_price_fen=unit,
-        quantity=line.quantity,
-        discount_fen=unit * line.quantity - line.total_fen,
-        total_fen=line.total_fen,
+    rest = unit * line.quantity - line.total_fen
+    off = (Discount("promotion", "till", "", rest),) if rest else ()
+    return QuotedLine(line.sku_id, unit, line.quantity, discounts=off)
+
+
+def _keep_what_bundles_save(sold: Sequence[OrderLine], reasons: Sequence[QuotedLine]) -> None:
+    """What a bundle takes off the prices of its parts, as orders of the mall keep it."""
+    OrderDiscount.objects.bulk_create(
+        OrderDiscount(
+            order_id=line.order_id,
+            line=line,
+            step=one.step,
+            source=one.source,
+            title=one.title,
+            amount_fen=one.amount_fen,
+        )
+        for line, reason in zip(sold, reasons, strict=True)
+        for one in reason.discounts
+        if one.step == "bundle"
     )
 
 
-def _take(order: Order, store_id: int, lines: Sequence[SoldLine], by: str) -> None:
+def _take(order: Order, store_id: int, lines: Sequence[OrderLine], by: str) -> None:
     pieces = dict(rules.merged_lines((line.sku_id, line.quantity) for line in lines))
     if not move_stock(
         [Move(sku_id, store_id, on_hand=-count) for sku_id, count in pieces.items()],

@@ -1,6 +1,6 @@
 """Everything that changes stock. One guarded statement (`shop_move_stock`) does it, for orders and operators alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.apps import apps
@@ -180,6 +180,16 @@ def _refusal(stock: Stock, change: int) -> StockRefused:
         )
         % {"on_hand": stock.on_hand, "reserved": stock.reserved, "change": change}
     )
+
+
+def refuse_without_stock(sku_ids: Iterable[int]) -> None:
+    """Raises StockRefused, naming those of the SKUs that lie in no store. One statement."""
+    others = Sku.objects.filter(pk__in=list(sku_ids)).exclude(supply=Sku.STOCK).order_by("code")
+    if codes := list(others.values_list("code", flat=True)[:10]):
+        raise StockRefused(
+            _("%(codes)s: virtual goods, services and bundles have no stock of their own.")
+            % {"codes": "、".join(codes)}
+        )
 
 
 def _stock(sku_id: int, store_id: int | None) -> Stock:

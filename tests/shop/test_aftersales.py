@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import User
+from django.http import HttpResponse
+from django.urls import reverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -13,6 +16,7 @@ from PIL import Image
 from core import clock
 from core.audits import run_audit
 from core.models import DomainEvent
+from crm import sessions
 from shop import aftersales_rules as rules
 from shop import services
 from shop.errors import (
@@ -24,7 +28,7 @@ from shop.errors import (
     NothingToRefund,
     WrongState,
 )
-from shop.models import AfterSale, AfterSalePhoto, Order, OrderDiscount, OrderLine, Payment, Refund
+from shop.models import AfterSale, AfterSalePhoto, Order, OrderDiscount, OrderLine, Payment, Refund, Sku
 from tests.shop import builders
 
 # A busy machine is not a slow strategy.
@@ -269,6 +273,87 @@ def test_an_exchange_holds_and_sends_the_other_variant():
     aftersale.refresh_from_db()
     assert (aftersale.status, builders.stock_of(wanted), stock_of(first)) == ("exchanged", (0, 0), (7, 0))
     assert Refund.objects.count() == 0
+    assert findings() == set()
+
+
+def exchanged(order: Order, line: OrderLine, quantity: int, new: Sku, key: str) -> AfterSale:
+    """Up to where the goods are back and the other variant waits to be sent."""
+    aftersale = applied(
+        order, rules.EXCHANGE, (line, quantity), new_skus={line.pk: new.pk}, idempotency_key=key
+    )
+    return came_back(aftersale)
+
+
+def came_back(aftersale: AfterSale) -> AfterSale:
+    services.approve_aftersale(aftersale_id=aftersale.pk, by="小运")
+    member_id = aftersale.order.member_id
+    assert member_id is not None
+    services.send_back(aftersale_id=aftersale.pk, member_id=member_id, carrier="中通", tracking_number="Z1")
+    return services.receive_return(aftersale_id=aftersale.pk, by="仓库")
+
+
+@pytest.mark.django_db
+def test_what_was_exchanged_and_comes_back_again_is_booked_as_what_she_held(client):
+    order, first, _second = shipped_order()
+    wanted = builders.sku(stock=2, price_fen=9_900, product=first.sku.product, name="换来的一款")
+    once = exchanged(order, first, 1, wanted, "exchange-the-first")
+    services.ship_exchange(aftersale_id=once.pk, carrier="顺丰", tracking_number="SF9", by="仓库")
+    assert (stock_of(first), builders.stock_of(wanted)) == ((8, 0), (1, 0))
+    with pytest.raises(AfterSaleRefused, match="换来的一款 ×1"):  # two of one and one of the other: which?
+        applied(order, rules.RETURN_REFUND, (first, 1), idempotency_key="which-of-them-is-it")
+    held = {"held_skus": {first.pk: wanted.pk}}
+    with pytest.raises(AfterSaleRefused):  # she has one of these
+        applied(order, rules.RETURN_REFUND, (first, 2), idempotency_key="which-of-them-is-it", **held)
+    again = applied(order, rules.RETURN_REFUND, (first, 1), idempotency_key="the-return-of-it", **held)
+    came_back(again)
+    assert (stock_of(first), builders.stock_of(wanted)) == ((8, 0), (2, 0))
+    money_is_back()
+    assert order.member is not None
+    carrier = HttpResponse()
+    sessions.log_in(carrier, order.member)
+    client.cookies[sessions.COOKIE] = carrier.cookies[sessions.COOKIE].value
+    assert "换来的一款" in client.get(f"/aftersales/{again.number}/").content.decode()
+    assert (
+        applied(order, rules.EXCHANGE, (first, 2), idempotency_key="the-others-of-it").lines.get().held_sku
+        is None
+    )
+    assert findings() == set()
+    AfterSale.objects.get(pk=again.pk).lines.update(held_sku=None)
+    assert findings() == {"shop.returns_are_booked_as_what_came_back"}
+
+
+@pytest.mark.django_db
+def test_an_exchange_that_cannot_be_sent_becomes_money(client):
+    order, first, _second = shipped_order()
+    wanted = builders.sku(stock=2, price_fen=9_900, product=first.sku.product)
+    aftersale = exchanged(order, first, 2, wanted, "the-key-of-the-form")
+    assert (aftersale.status, builders.stock_of(wanted)) == ("received", (2, 2))
+    client.force_login(User.objects.create_superuser("yunying"))
+    page = client.get(reverse("admin:shop_aftersale_change", args=[aftersale.pk])).content.decode()
+    button = f"{reverse('admin:shop_aftersale_changelist')}{aftersale.pk}/refund/"
+    assert button in page
+    assert "您想换的款式已无法提供" in client.get(button, HTTP_HX_REQUEST="true").content.decode()
+    for answer in ("您要的款式已售罄", "再来一次"):
+        client.post(button, {"_form_submitted": "on", "answer": answer}, HTTP_HX_REQUEST="true")
+    aftersale.refresh_from_db()
+    assert (aftersale.kind, aftersale.status, aftersale.answer) == (
+        "return_refund",
+        "refunding",
+        "您要的款式已售罄",
+    )
+    assert (builders.stock_of(wanted), stock_of(first)) == ((2, 0), (9, 0))
+    assert Refund.objects.get().amount_fen == aftersale.amount_fen == 28_699 * 2 // 3
+    assert findings() == set()
+    money_is_back()
+    aftersale.refresh_from_db()
+    assert (aftersale.status, aftersale.log.filter(note__contains="您要的款式已售罄").count()) == (
+        "refunded",
+        1,
+    )
+    with pytest.raises(WrongState):
+        services.ship_exchange(aftersale_id=aftersale.pk, carrier="顺丰", tracking_number="SF9", by="仓库")
+    order.refresh_from_db()
+    assert order.refunded_fen == aftersale.amount_fen
     assert findings() == set()
 
 

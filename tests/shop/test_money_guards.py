@@ -109,10 +109,38 @@ def two_coupons(monkeypatch: Any) -> Case:
     return act, (locked, first.pk), (locked + " NOWAIT", second.pk)
 
 
+def two_coupons_ended(monkeypatch: Any, *, by_time: bool = False) -> Case:
+    """Taken back or expired by key, as orders use them, wherever the rows lie."""
+    buyer = builders.member()
+    first, second = (
+        services.grant_coupon(coupon_id=instruments.coupon().pk, member_id=buyer.pk, key=f"test:{number}")
+        for number in range(2)
+    )
+    type(first).objects.filter(pk=first.pk).update(key="test:moved")
+    locked = "SELECT FROM shop_coupongrant WHERE id = %s FOR UPDATE"
+
+    def act() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SET enable_indexscan = off; SET enable_bitmapscan = off")
+        if by_time:
+            with clock.travel(timedelta(days=11)):
+                return services.expire_coupons()
+        return services.revoke_coupons(grant_ids=[second.pk, first.pk])
+
+    return act, (locked, first.pk), (locked + " NOWAIT", second.pk)
+
+
+def two_coupons_expired(monkeypatch: Any) -> Case:
+    return two_coupons_ended(monkeypatch, by_time=True)
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "case",
-    [a_refund, an_order_of_nothing, an_order_revived, a_refund_to_two_sources, stock_of_two, two_coupons],
+    [
+        *(a_refund, an_order_of_nothing, an_order_revived, a_refund_to_two_sources, stock_of_two),
+        *(two_coupons, two_coupons_ended, two_coupons_expired),
+    ],
 )
 def test_locks_are_taken_in_the_houses_order(case: Callable[[Any], Case], monkeypatch: Any) -> None:
     """Somebody holds the earlier row: who waits for it has not got the later one, or they could wait in a circle."""

@@ -14,8 +14,8 @@ from crm import services as crm_services
 from crm.models import MemberStats
 from crm.services import prepare_months_ahead
 from shop import services
-from shop.models import Order, StockMovement
-from tests.shop import builders
+from shop.models import Order, Shipment, Stock, StockMovement
+from tests.shop import builders, goods
 from tests.shop.stores import HUBIN, XINTIANDI, lay, level, placed, store
 
 pytestmark = pytest.mark.django_db
@@ -118,6 +118,32 @@ def test_a_pickup_is_made_ready_and_redeemed_by_the_till(oms: Call) -> None:
     assert (again.status_code, again.json()["code"]) == (409, "used")
 
 
+def test_several_orders_leave_in_one_parcel_once_per_key(oms: Call) -> None:
+    prepare_months_ahead(1)
+    buyer, dress = builders.member(), builders.sku(stock=4)
+    numbers = [builders.pay(builders.order(buyer, (dress, 1))).number for _ in range(2)]
+    stranger = builders.pay(builders.order(builders.member(), (dress, 1)))
+    body = {"store": "warehouse", "orders": numbers, "carrier": "顺丰速运", "tracking_number": "SF77"}
+    for wrong, status in (
+        ({"orders": [numbers[0], stranger.number]}, 409),
+        ({"orders": [numbers[0], "no-such-order"]}, 400),
+        ({"orders": numbers[:1]}, 400),
+        ({"tracking_number": " "}, 400),
+        ({"store": "nowhere"}, 404),
+    ):
+        assert oms("POST", "shipments/", {**body, **wrong}, key=f"wrong-{wrong}"[:80]).status_code == status
+    assert not Order.objects.filter(status="shipped").exists()
+    for key in ("parcel-1", "parcel-1", "another-key"):
+        answer = oms("POST", "shipments/", body, key=key)
+        assert (answer.status_code, answer.json()["orders"]) == (201, sorted(numbers))
+    leader, other = Shipment.objects.order_by("pk")
+    assert (leader.leader_id, other.leader_id, leader.actor) == (None, leader.pk, "OMS")
+    assert set(Order.objects.filter(number__in=numbers).values_list("status", flat=True)) == {"shipped"}
+    assert builders.stock_of(dress) == (2, 1)
+    assert oms("GET", f"orders/{numbers[1]}/").json()["shipments"][0]["tracking_number"] == "SF77"
+    assert run_audit()[1] == []
+
+
 def sale(**changes: Any) -> dict[str, Any]:
     return {"store": "hubin", "number": "POS-20261122-0001", **changes}
 
@@ -191,6 +217,39 @@ class TestSales:
         body |= changes
         body["lines"] = [{**row, "sku": dress.code} for row in body["lines"]]
         assert oms("POST", "sales/", body, key="1").status_code == status
+        assert (level(dress, lake), Order.objects.count()) == ((2, 0), 0)
+
+    def test_of_bundles_take_their_parts_and_cost_what_the_till_took(self, oms: Call) -> None:
+        lake, cream, soap = store(HUBIN), builders.sku(stock=0, price_fen=6_000), builders.sku(stock=0)
+        lay(cream, lake, 5)
+        lay(soap, lake, 5)
+        pack = goods.bundle((cream, 2), (soap, 1))
+        lines = [
+            {"sku": pack.code, "quantity": 2, "total_fen": 25_001},
+            {"sku": soap.code, "quantity": 1, "total_fen": 9_000},
+        ]
+        answer = oms("POST", "sales/", sale(lines=lines), key="1")
+        assert (answer.status_code, answer.json()["total_fen"]) == (201, 34_001)
+        assert (level(cream, lake), level(soap, lake)) == ((1, 0), (2, 0))
+        order = Order.objects.get()
+        assert (order.bundles.get().quantity, order.lines.filter(kind="part").count()) == (2, 2)
+        assert sum(line.total_fen for line in order.bundles.get().lines.all()) == 25_001
+        refused = oms("POST", "sales/", sale(number="2", lines=lines[:1]), key="2")
+        assert (refused.status_code, cream.code in refused.json()["message"]) == (409, True)
+        assert run_audit()[1] == []
+
+    def test_of_what_is_no_parcel_are_refused_and_it_gets_no_stock(self, oms: Call) -> None:
+        dress, lake, code = builders.sku(stock=0), store(HUBIN), goods.codes("AAA-1")
+        lay(dress, lake, 2)
+        lines = [{"sku": sku.code, "quantity": 1, "total_fen": 5_000} for sku in (dress, code)]
+        refused = oms("POST", "sales/", sale(lines=lines, member={"phone": "13700000001"}), key="1")
+        assert (refused.status_code, refused.json()["code"]) == (422, "bad_sale")
+        assert code.code in refused.json()["message"]
+        for sku in (code, goods.bundle((dress, 1))):
+            deltas = [{"sku": dress.code, "change": 1}, {"sku": sku.code, "change": 1}]
+            answer = oms("POST", "stock/deltas/", {"store": "hubin", "deltas": deltas}, key=sku.code)
+            assert (answer.status_code, sku.code in answer.json()["message"]) == (409, True)
+            assert not Stock.objects.filter(sku=sku).exists()
         assert (level(dress, lake), Order.objects.count()) == ((2, 0), 0)
 
     def test_of_last_month_stand_where_they_happened(self, oms: Call) -> None:

@@ -18,6 +18,7 @@ from shop.errors import PaymentNotPossible, PresaleRefused, WrongState
 from shop.models import Offer, Order, OrderLog, Payment, Presale, PresaleOrder, Refund, Sku
 from shop.pages import frame
 from shop.pricing.types import Choices
+from shop.services import presale as reminding
 from shop.services.payments import Wish, arrange_payment
 from tests.shop import builders, instruments
 from tests.shop.test_limits import shopper, visitor
@@ -264,6 +265,32 @@ def test_she_is_reminded_once_when_the_balance_can_be_paid(shopper: Any) -> None
         assert (services.remind_of_balances(), services.remind_of_balances()) == (1, 0)
     assert Touch.objects.filter(origin__startswith="balance:").count() == 1
     assert PresaleOrder.objects.get().reminder == "custom"
+
+
+@pytest.mark.django_db
+def test_one_order_that_cannot_be_reminded_stops_nobody_elses_reminder(
+    shopper: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_window("o-test")
+    follows("o-test")
+    sku, _offer = presale()
+    broken, whole = [builders.pay(ordered(shopper, sku)) for _ in range(2)]
+    send = reminding.send_order_message
+
+    def sent(*, order: Order, kind: str) -> str:
+        if order == broken:
+            raise RuntimeError("a row that nobody expected")
+        return send(order=order, kind=kind)
+
+    monkeypatch.setattr(reminding, "send_order_message", sent)
+    with clock.travel(timedelta(days=2, minutes=1)):
+        open_window_again()
+        assert services.remind_of_balances() == 1
+        waiting = PresaleOrder.objects.filter(remind_at__isnull=False)
+        assert (waiting.get().order_id, PresaleOrder.objects.get(order=whole).reminder) == (
+            broken.pk,
+            "custom",
+        )
 
 
 def open_window_again() -> None:

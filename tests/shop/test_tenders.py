@@ -197,6 +197,17 @@ def test_codes_leave_the_shop_once_and_are_not_kept_in_clear():
     buyer = builders.member()
     batch = services.make_gift_cards(name="卡", value_fen=100, count=3, idempotency_key="batch-once")
     assert services.make_gift_cards(name="卡", value_fen=100, count=3, idempotency_key="batch-once") == batch
+    for other in (
+        {"name": "别的卡"},
+        {"value_fen": 101},
+        {"count": 2},
+        {"expires_at": clock.now() + timedelta(days=1)},
+    ):
+        with pytest.raises(CauseTaken):
+            services.make_gift_cards(
+                **{"name": "卡", "value_fen": 100, "count": 3, "idempotency_key": "batch-once"} | other
+            )
+    assert GiftCard.objects.count() == 3
     code = GiftCard.objects.first().code
     with connection.cursor() as cursor:
         cursor.execute("SELECT string_agg(code || code_hash, '') FROM shop_giftcard")
