@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('shop', '0112_indexes'),
+        ('shop', '0003_carriers'),
     ]
 
     operations = [
