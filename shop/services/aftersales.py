@@ -126,7 +126,8 @@ def _lines_applied_for(
     wanted: dict[int, int] = {}
     for line_id, quantity in parts:
         wanted[line_id] = wanted.get(line_id, 0) + quantity
-    lines = OrderLine.objects.filter(order=order, pk__in=wanted).select_related("sku").order_by("pk")
+    asked = OrderLine.objects.filter(order=order, pk__in=wanted)
+    lines = list(asked.select_related("sku").order_by("pk"))
     if not wanted or len(lines) != len(wanted):
         raise AfterSaleRefused(_("Please choose what it is about."))
     if AfterSaleLine.objects.filter(line__in=wanted, is_open=True).exists():
