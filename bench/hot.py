@@ -4,6 +4,7 @@
 """
 
 import os
+import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -74,6 +75,8 @@ def _crowds(port: int, sku: int, cookies: list[str]) -> Iterator[Figure]:
         if refused.statuses != {409: CROWD}:
             faults.append(f"crowd {number}: sold out, but {refused.statuses}")
         refusals.append(refused.per_second)
+        if sys.stderr.isatty() or wanted > 10:
+            print(f"crowd {number + 1} of {wanted}: {exact} exact", file=sys.stderr, flush=True)
     yield figure(
         "order-http-hot-crowds", [float(exact)], "crowds", limits=[float(wanted)],
         limit_is=f"{CROWD} buyers on {PIECES} pieces, exactly {PIECES} orders and a clean audit",
