@@ -112,15 +112,8 @@ from shop.services.queueing import (
 )
 from shop.services.reconciliation import compare_bill, open_bill, reconcile, resolve_difference
 from shop.services.recovery import ask_for_review, remind_of_payment, remind_unpaid
-from shop.services.refunds import (
-    confirm_refund,
-    refund_lines,
-    refund_mismatch,
-    refund_order,
-    repeat_refund,
-    retry_refunds,
-    send_refunds,
-)
+from shop.services.refunds import refund_lines, refund_mismatch, refund_order, repeat_refund, retry_refunds
+from shop.services.refunds_booked import confirm_refund, send_refunds
 from shop.services.rehearsals import start_rehearsal
 from shop.services.rerouting import reroute_fulfilment
 from shop.services.reviews import answer_review, decide_review, move_reviews, refresh_rating, write_review
