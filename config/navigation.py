@@ -47,6 +47,14 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
         ],
     ),
     (
+        _("At the counter"),
+        [
+            (_("Hand over orders"), "package_2", "shop:pickup", "shop.view_fulfilment"),
+            (_("Redeem vouchers"), "qr_code_scanner", "shop:vouchers_desk", "shop.view_fulfilment"),
+            (_("Call numbers"), "campaign", "shop:queueing_staff", "shop.view_fulfilment"),
+        ],
+    ),
+    (
         _("Goods"),
         [
             (_("Products"), "inventory_2", "shop_product", "shop.view_product"),
@@ -153,6 +161,9 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
     ),
 ]
 
+PAGES = ("index", "audit")
+"""Admin pages that list no model; a name with a colon is a page outside the admin."""
+
 OPEN = (_("Data"), _("Members"), _("Orders"))
 """What every operator works with all day; the other groups open by a click, or when their page is shown."""
 
@@ -164,10 +175,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         items = []
         for label, icon, name, permission in entries:
             try:
-                link = (
-                    reverse(f"admin:{name}")
-                    if name in ("index", "audit")
-                    else reverse(f"admin:{name}_changelist")
+                link = reverse(
+                    name if ":" in name else f"admin:{name if name in PAGES else f'{name}_changelist'}"
                 )
             except NoReverseMatch:
                 continue

@@ -289,6 +289,8 @@ def pay(request: HttpRequest, number: str) -> HttpResponse:
         )
     if request.method == "POST":
         return _start(request, order)
+    if order.status in (rules.SHIPPED, rules.REFUNDED):  # an old link: "we are packing" would be untrue
+        return HttpResponseRedirect(reverse("shop:order", args=[order.number]))
     return _till(request, order)
 
 

@@ -170,7 +170,7 @@ def _range(counts: queries.Facets) -> str:
         return ""
     words = (
         f"¥{finding_filters.yuan(counts.least_fen // 100 * 100)}"
-        f" – {finding_filters.yuan(-(-counts.most_fen // 100) * 100)}"
+        f" – ¥{finding_filters.yuan(-(-counts.most_fen // 100) * 100)}"
     )
     return _("about %(count)s") % {"count": words} if counts.is_estimated else words
 

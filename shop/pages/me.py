@@ -14,6 +14,7 @@ from core.secrets import masked_phone
 from shop import queries, services
 from shop.errors import BadAddress
 from shop.forms import AddressForm
+from shop.pages import words
 from shop.pages.frame import members_only, note_once, official_account, own_address, sdk_for, show
 
 
@@ -152,12 +153,11 @@ def address_delete(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def shown_address(saved: Any, **more: Any) -> dict[str, Any]:
-    region = " ".join(part for part in (saved.province, saved.city, saved.district) if part)
     return {
         "pk": saved.pk,
         "receiver": saved.receiver,
         "phone": masked_phone(saved.phone),
-        "full": f"{region} {saved.street}",
+        "full": words.place(f"{saved.province} {saved.city} {saved.district}", saved.street),
         "is_default": saved.is_default,
         **more,
     }

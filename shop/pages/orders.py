@@ -165,7 +165,7 @@ def _shown(request: HttpRequest, number: str, *, refusal: str = "", status: int 
             "pay_until": words.clock_time(found.expires_at),
             "receiver": found.receiver,
             "masked_phone": masked_phone(found.phone) if found.phone else "",
-            "full_address": f"{found.region} {found.street}".strip() if found.delivery == found.SHIP else "",
+            "full_address": words.place(found.region, found.street) if found.delivery == found.SHIP else "",
             "note": found.note,
             "placed_at": found.placed_at,
             "paid_at": found.paid_at,

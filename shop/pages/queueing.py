@@ -186,7 +186,9 @@ def _act(request: HttpRequest, command: Callable[[int, str], QueueTicket], words
     except Refusal as refusal:
         return _desk(request, refusal=refusal.message, status=refusal.status)
     if request.headers.get("HX-Request"):
-        return _desk(request, said=words % {"number": ticket.label})
+        done = _desk(request, said=words % {"number": ticket.label})
+        done["HX-Trigger"] = "form:done"  # what was typed for it is used up
+        return done
     return HttpResponseRedirect(reverse("shop:queueing_staff"))
 
 

@@ -12,7 +12,7 @@ from core.errors import Refusal
 from shop import queries, services
 from shop.errors import NoSuchOrder, NoSuchProduct
 from shop.forms import whole_number
-from shop.models import Order, OrderLine
+from shop.models import Order, OrderLine, Review
 from shop.pages.browse import asked_after
 from shop.pages.frame import greeted, members_only, problem, show, show_part
 from shop.pages.pictures import of_name
@@ -50,6 +50,10 @@ def reviews(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
+def _state_words(review: Review) -> str:
+    return _("Others can see it") if review.state == Review.SHOWN else review.get_state_display()
+
+
 @require_GET
 @members_only
 def reviews_order(request: HttpRequest, number: str) -> HttpResponse:
@@ -69,7 +73,7 @@ def reviews_order(request: HttpRequest, number: str) -> HttpResponse:
             {
                 **_shown(line),
                 "review": review,
-                "state": review.get_state_display() if review else "",
+                "state": _state_words(review) if review else "",
                 "writable": review is None and _may_review(order, line),
                 "address": reverse("shop:reviews_write", args=[line.pk]),
             }

@@ -12,6 +12,7 @@ from shop import queries
 from shop.errors import NoSuchOrder
 from shop.models import Order
 from shop.pages.frame import members_only, problem, sdk_for, show
+from shop.pages.words import place
 
 
 @require_GET
@@ -31,7 +32,7 @@ def tracking(request: HttpRequest, number: str) -> HttpResponse:
             "address": reverse("shop:order", args=[order.number]),
             "receiver": order.receiver,
             "masked_phone": masked_phone(order.phone) if order.phone else "",
-            "full_address": f"{order.region} {order.street}".strip(),
+            "full_address": place(order.region, order.street),
             "is_paid": order.status == Order.PAID,
         },
         parcels=[_shown(parcel) for parcel in queries.parcels_of(order)],

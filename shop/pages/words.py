@@ -9,6 +9,12 @@ from shop import rules
 from shop.models import Order
 
 
+def place(region: str, street: str) -> str:
+    """An address as it is written in China: without gaps, a municipality named once. `region`: words by spaces."""
+    parts = dict.fromkeys(region.split())
+    return ("".join(parts) + street).strip()
+
+
 def has_no_parcel(order: Order) -> bool:
     """Only virtual goods and services: delivered with the payment."""
     return order.channel == "mall" and not order.receiver

@@ -239,7 +239,8 @@ def approve_aftersale(
 def warehouse_address() -> str:
     """Where goods come back to when staff says nothing else."""
     store = apps.get_model("crm", "Store").objects.get(pk=warehouse_id())
-    return f"{store.address} {store.name}".strip()
+    region = "".join(dict.fromkeys([store.province, store.city]))
+    return f"{region}{store.address} {store.name}".strip()
 
 
 @transaction.atomic

@@ -99,8 +99,12 @@
       for (const [node, left] of clocks) {
         const rest = Math.max(0, Math.floor(left - gone));
         const two = (n) => String(n).padStart(2, "0");
-        const hours = Math.floor(rest / 3600);
-        node.textContent = (hours ? two(hours) + ":" : "") + two(Math.floor((rest % 3600) / 60)) + ":" + two(rest % 60);
+        const days = Math.floor(rest / 86400);
+        const hours = Math.floor((rest % 86400) / 3600);
+        const minutes = two(Math.floor((rest % 3600) / 60)) + ":" + two(rest % 60);
+        const hand = days || hours ? two(hours) + ":" + minutes : minutes;
+        const named = (document.body.dataset.days || "").replace("{days}", days);
+        node.textContent = days > 30 ? named : days ? named + " " + hand : hand;
         if (rest) running = true;
         else if (left > 0 && node.dataset.reload !== undefined) setTimeout(() => location.reload(), 2500);
       }
@@ -109,6 +113,18 @@
     tick();
   }
   countDown();
+
+  /* How many photos were picked: the button says it. */
+  document.addEventListener("change", (event) => {
+    const said = event.target.type === "file" && event.target.parentElement.querySelector("[data-picked]");
+    if (!said) return;
+    said.dataset.none = said.dataset.none || said.textContent;
+    const count = event.target.files.length;
+    said.textContent = count ? said.dataset.picked.replace("{count}", count) : said.dataset.none;
+  });
+
+  /* What a clerk typed is done with when the server says so; a second tap must not send it again. */
+  document.addEventListener("form:done", (event) => event.target.reset && event.target.reset());
 
   /* A gallery that is swiped shows where one is. */
   document.querySelectorAll("[data-gallery]").forEach((gallery) => {

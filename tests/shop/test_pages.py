@@ -496,6 +496,9 @@ def test_a_parcel_is_followed_and_confirmed(phone: Client, shopper: Any) -> None
     assert 'data-test="order-receive"' in page
     assert "138****0001" in page
     assert "13800000001" not in page
+    assert "上海市静安区延平路" in page  # a municipality is named once
+    old_link = phone.get(f"/pay/{order.number}/")
+    assert (old_link.status_code, old_link["Location"]) == (302, f"/orders/{order.number}/")
     phone.post(f"/orders/{order.number}/receive/")
     order.refresh_from_db()
     assert order.status == "received"

@@ -164,7 +164,7 @@ def test_what_nobody_collects_is_paid_back_or_shelved_as_the_house_rules(
     order, dress, shop = collected(shopper)
     part = order.fulfilments.get()
     services.mark_ready(fulfilment_id=part.pk, by="李娜")
-    assert ("为你保留到" in text_of(phone.get(f"/orders/{order.number}/"))) == (rule != "never")
+    assert ("为您保留到" in text_of(phone.get(f"/orders/{order.number}/"))) == (rule != "never")
     with clock.travel(timedelta(days=2)):
         assert services.settle_uncollected() == 0
     with clock.travel(timedelta(days=4)):

@@ -173,5 +173,14 @@ def test_a_guest_without_a_phone_gets_a_number_by_name(client: Any, place: Any) 
     assert (len(ticket.guest), ticket.member_id) == (40, None)
     page = client.get("/staff/queue/", HTTP_HX_REQUEST="true").content.decode()
     assert "叫下一位：A001" in page
+    given = client.post(
+        "/staff/queue/arrive/",
+        {"guest": "刘先生", "service": str(place["service_id"])},
+        HTTP_HX_REQUEST="true",
+    )
+    assert (
+        given["HX-Trigger"] == "form:done"
+    )  # the name is taken out of the field: a second tap sends nothing
     answer = client.post("/staff/queue/arrive/", {"code": "\x00🦆" * 500}, HTTP_HX_REQUEST="true")
     assert "没有这个预约" in answer.content.decode()
+    assert "HX-Trigger" not in answer
