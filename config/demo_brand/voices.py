@@ -125,6 +125,7 @@ def _put_reviews(chance: random.Random) -> None:
     ]
     reviews: list[Review] = []
     of_product: dict[int, list[Review]] = defaultdict(list)
+    waiting = 0  # at least one does, whatever the hour
     for pk, (line_id, member_id, received_at, product_id, shelf) in zip(
         take_numbers(Review, len(chosen)), chosen, strict=True
     ):
@@ -133,7 +134,8 @@ def _put_reviews(chance: random.Random) -> None:
         # Neighbours on a page do not say the same; every fourth gives stars only.
         said = len(of_product[product_id])
         written_at: datetime = min(received_at + timedelta(hours=chance.randint(2, 90)), moment)
-        is_new = moment - written_at < timedelta(days=9) and chance.random() < 0.12
+        is_new = moment - written_at < timedelta(days=9) and (chance.random() < 0.12 or not waiting)
+        waiting += is_new
         review = Review(
             pk=pk,
             line_id=line_id,

@@ -160,7 +160,7 @@ def aftersales_apply(request: HttpRequest, number: str) -> HttpResponse:
                 "free": row.left > 0 and not row.is_taken,
                 "is_taken": row.is_taken,
                 "piece_fen": row.piece_fen,
-                "quantity": chosen.get(row.line.pk, row.left),
+                "quantity": chosen.get(row.line.pk, _most_at_once(row, kind)),
                 "is_chosen": row.line.pk in chosen or (len(lines) == 1 and request.method == "GET"),
                 "sku_id": row.held[0][0].pk if row.held else 0,
                 "held_pk": whole_number(sent.get(f"held-{row.line.pk}")),
@@ -172,6 +172,11 @@ def aftersales_apply(request: HttpRequest, number: str) -> HttpResponse:
             for row in lines
         ],
     )
+
+
+def _most_at_once(row: queries.ApplicableLine, kind: str) -> int:
+    """One variant comes back at a time."""
+    return row.held[0][1] if kind in rules.WITH_RETURN and len(row.held) > 1 else row.left
 
 
 def _counted(row: queries.ApplicableLine) -> list[str]:

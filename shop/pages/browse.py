@@ -17,13 +17,16 @@ from shop.forms import whole_number
 from shop.models import Product
 from shop.pages import finding_filters, words
 from shop.pages.bundles import shown_parts
+from shop.pages.cards import HERS, Card, at_tier, card, tier_of, tier_of_next
 from shop.pages.finding_filters import Frame
 from shop.pages.frame import (
     greeted,
+    hole,
     kept,
     kept_fragment,
     note_once,
     problem,
+    rendered,
     show,
     show_kept,
     visitor_met,
@@ -31,23 +34,10 @@ from shop.pages.frame import (
 from shop.pages.hot import refusal_words
 from shop.pages.limits import limit_words
 from shop.pages.offers_shown import offer_fills, shown_offers, shown_strip, strip_fills
-from shop.pages.pictures import Picture, of_image, of_url
+from shop.pages.pictures import of_image
 from shop.pages.pricing import at_member_prices, tier_values
 
 SORTS = ("default", "sold", "new", "price", "-price")
-
-
-class Card(NamedTuple):
-    """A product as its card shows it."""
-
-    address: str
-    name: str
-    subtitle: str
-    min_price_fen: int
-    max_price_fen: int
-    was_fen: int | None
-    image: Picture | None
-    sold_out: bool
 
 
 class Shelf(NamedTuple):
@@ -63,19 +53,6 @@ class Choice(NamedTuple):
     label: str
     address: str
     is_current: bool
-
-
-def card(row: queries.ProductRow) -> Card:
-    return Card(
-        address=f"/p/{row.pk}/",  # reverse() twenty times is a tenth of the page
-        name=row.name,
-        subtitle=row.subtitle,
-        min_price_fen=row.min_price_fen,
-        max_price_fen=row.max_price_fen,
-        was_fen=row.list_price_fen,
-        image=of_url(row.image_url, row.image_width, row.image_height),
-        sold_out=row.is_sold_out,
-    )
 
 
 def shelves() -> list[Shelf]:
@@ -96,8 +73,15 @@ def shelves() -> list[Shelf]:
 @greeted
 def home(request: HttpRequest) -> HttpResponse:
     found = kept(("home",), _home_context, shelves="shop/home_shelves.html")
-    fills = strip_fills(found.values["flash_rows"])
-    response = show_kept(request, found, "shop/home.html", tab="home", fills=fills)
+    fills, tier = strip_fills(found.values["flash_rows"]), tier_of(request)
+
+    def hers() -> dict[str, Any]:
+        values = at_tier(found.values, tier, "newest", "best")
+        return {"shelves": rendered("shop/home_shelves.html", values)} if tier else {}
+
+    response = show_kept(
+        request, found, "shop/home.html", differing=(tier,), context=hers, tab="home", fills=fills
+    )
     note_once(request, "visited")
     return response
 
@@ -197,10 +181,21 @@ def category(request: HttpRequest, pk: int) -> HttpResponse:
         return {**cards(), **list_context(frame), "title": here.name, "category": here, "chips": chips}
 
     if request.headers.get("HX-Request"):
-        key = ("cards", sort, after, filters.key)
-        return HttpResponse(kept_fragment(key, "shop/cards.html", cards))
+        next_tier = tier_of_next(request)
+        key = ("cards", sort, after, filters.key, next_tier)
+        return HttpResponse(
+            kept_fragment(key, "shop/cards.html", lambda: at_tier(cards(), next_tier, "products"))
+        )
     found = kept(("shelf", sort, after, filters.key), shelf, shelf="shop/shelf.html")
-    response = show_kept(request, found, "shop/category.html", tab="categories")
+    tier = tier_of(request)
+
+    def hers() -> dict[str, Any]:
+        values = at_tier(found.values, tier, "products")
+        return {"shelf": rendered("shop/shelf.html", values)} if tier else {}
+
+    response = show_kept(
+        request, found, "shop/category.html", differing=(tier,), context=hers, tab="categories"
+    )
     note_once(request, "visited")
     return response
 
@@ -307,7 +302,7 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
             *sorted(here.member_prices.items()),
         ),
         context=hers,
-        fills=offer_fills(live),
+        fills={**offer_fills(live), "mine": f"?{HERS}" if here.tier else ""},
         status=status,
     )
 
@@ -326,6 +321,7 @@ def _product_values(pk: int) -> dict[str, Any]:
         "badges": badges,
         "promotions": [badge.title for badge in badges if not badge.tiers],
         "member_cost": None,
+        "mine": hole("mine"),
         "voices": queries.voices_of(pk),
         "offers": offers,
         "presales": queries.presales_of(one.offer_id for one in offers if one.kind == "presale"),

@@ -9,7 +9,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import Refusal
 from shop import queries, services
-from shop.pages.browse import asked_after, card, product_shown
+from shop.pages.browse import asked_after, product_shown
+from shop.pages.cards import at_tier, card, tier_of
 from shop.pages.frame import members_only, show, show_part
 
 
@@ -24,6 +25,7 @@ def favourites(request: HttpRequest) -> HttpResponse:
         "is_first": not after,
         "more": f"{reverse('shop:favourites')}?after={page.after}" if page.after else "",
     }
+    cards = at_tier(cards, tier_of(request), "products")
     if request.headers.get("HX-Request"):
         return show_part(request, "shop/cards.html", **cards)
     return show(request, "shop/favourites.html", tab="me", title=_("My favourites"), is_viewed=False, **cards)
@@ -40,7 +42,7 @@ def viewed(request: HttpRequest) -> HttpResponse:
         tab="me",
         title=_("Recently viewed"),
         is_viewed=True,
-        products=[card(row) for row in rows],
+        **at_tier({"products": [card(row) for row in rows]}, tier_of(request), "products"),
         is_first=True,
         more="",
     )

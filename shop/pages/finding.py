@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 from shop import finding, queries
 from shop.forms import whole_number
 from shop.pages import browse, finding_filters
+from shop.pages.cards import at_tier, card, tier_of, tier_of_next
 from shop.pages.finding_filters import Frame
 from shop.pages.frame import greeted, note_once, show, show_part
 
@@ -49,17 +50,18 @@ def search(request: HttpRequest) -> HttpResponse:
         if heard and context["more"]:
             context["more"] += "&heard=1"
     if request.headers.get("HX-Request"):
-        return show_part(request, "shop/cards.html", **context)
+        return show_part(request, "shop/cards.html", **at_tier(context, tier_of_next(request), "products"))
     recent = _recent_words(request)
     if not context["products"]:
         context["categories"] = browse.shelves()
         if typed:
             context["meant"] = _meant(typed)
             context["suggestions"] = [
-                browse.card(row) for row in queries.product_list(sort="sold", page_size=4).rows
+                card(row) for row in queries.product_list(sort="sold", page_size=4).rows
             ]
     if typed or browsing:
         context.update(browse.list_context(frame))
+    context = at_tier(context, tier_of(request), "products", "suggestions")
     response = show(
         request,
         "shop/search.html",
@@ -140,6 +142,7 @@ def beside(request: HttpRequest, pk: int) -> HttpResponse:
     """What the product page shows further down, a fragment for htmx: brand, video, what goes with it."""
     about = queries.product_extras(pk)
     brand_id, name = (about.brand_id, about.brand) if about else (None, "")
+    related = [card(row) for row in queries.goes_with(pk)] if about else []
     return show_part(
         request,
         "shop/finding_beside.html",
@@ -147,7 +150,7 @@ def beside(request: HttpRequest, pk: int) -> HttpResponse:
         brand_address=f"{reverse('shop:search')}?{urlencode({'sort': 'default', 'brand': brand_id or 0})}",
         video=about.video if about else "",
         poster=about.poster if about else "",
-        related=[browse.card(row) for row in queries.goes_with(pk)] if about else [],
+        **at_tier({"related": related}, tier_of_next(request), "related"),
     )
 
 

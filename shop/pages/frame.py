@@ -161,13 +161,9 @@ def kept(
         if known[0] > present:
             return known[1]
         _kept[whole_key] = (present + 1.0, known[1])
-    frame = {"tabs": tabs, "shop_name": settings.SHOP_NAME}
     try:
         values = context()
-        parts = {
-            name: Markup(render_to_string(template, {**frame, **values}, using="jinja2"))  # noqa: S704  escaped by Jinja
-            for name, template in templates.items()
-        }
+        parts = {name: rendered(template, values) for name, template in templates.items()}
     except BaseException:
         _kept.pop(whole_key, None)
         raise
@@ -176,6 +172,12 @@ def kept(
         _make_room()
         _kept[whole_key] = (time.monotonic() + lifetime, made)
     return made
+
+
+def rendered(template: str, values: Mapping[str, Any]) -> Markup:
+    """A part of a page, made without a request."""
+    frame = {"tabs": tabs, "shop_name": settings.SHOP_NAME}
+    return Markup(render_to_string(template, {**frame, **values}, using="jinja2"))  # noqa: S704  escaped by Jinja
 
 
 def _make_room() -> None:

@@ -108,6 +108,7 @@ from shop.queries.pricing import (
     skus_by_code,
     skus_in_words,
     step_label,
+    tier_costs,
     tier_words,
 )
 from shop.queries.questions import open_questions_of, questions_of
@@ -307,6 +308,7 @@ __all__ = [
     "suggestions",
     "ticket_for",
     "ticket_of_booking",
+    "tier_costs",
     "tier_words",
     "usable_coupon_count",
     "validity_words",

@@ -22,8 +22,8 @@ class OfferMark(NamedTuple):
 class Visitor:
     """Somebody on a page; without a login all of it is empty.
 
-    `offers` by id, those of one product; `bought`: pieces of it, counted where there is a limit per member; `tier` is
-    the word of hers, `member_prices` what her tier pays for the product's SKUs, in fen by SKU.
+    `tier` is the word of hers. Of one product: `offers` by id; `bought`, pieces of it, counted where there is a limit
+    per member; `member_prices`, what her tier pays for its SKUs, in fen by SKU.
     """
 
     member_id: int | None = None
@@ -87,7 +87,7 @@ def _visitor(request: HttpRequest, also: str, params: Sequence[Any]) -> Visitor:
     if member is None:
         return Visitor()
     if len(values) == 1:
-        return Visitor(member.pk, values[0])
+        return Visitor(member.pk, values[0], tier=member.tier)
     count, is_favourite, is_awaited, bought, offers, tier = values
     marks = {row[0]: OfferMark(*row[1:]) for row in offers or ()}
     word, prices = tier or ("", None)

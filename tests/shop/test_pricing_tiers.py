@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from core import clock
@@ -14,7 +16,7 @@ from crm import sessions
 from crm.models import Member
 from crm.services import merge_members, prepare_months_ahead
 from shop import services
-from shop.models import MemberPrice, Promotion, Sku
+from shop.models import Category, MemberPrice, Promotion, Sku
 from shop.pages import frame
 from shop.services import hot
 from tests.shop import builders, instruments
@@ -82,6 +84,41 @@ def test_her_tier_decides_what_she_sees_and_pays_and_the_kept_page_stays_everybo
     assert builders.order(buyer, (dress, 2)).total_fen == 15_000
     assert builders.order(plain, (dress, 2)).total_fen == 20_000
     assert services.quote(member_id=buyer.pk, lines=[(dress.pk, 1)], tier="银卡").total_fen == 9_000
+
+
+def test_cards_show_her_tiers_price_and_the_kept_lists_stay_everybodys(settings: Any) -> None:
+    prepare_months_ahead(1)
+    settings.FRAGMENT_SECONDS = 60.0
+    frame.forget_fragments()
+    shelf = Category.objects.create(name="裙装")
+    dress, beside = builders.sku(price_fen=10_000, category=shelf), builders.sku()
+    MemberPrice.objects.create(sku=dress, tier="金卡", price_fen=8_000)
+    beside.product.related.add(dress.product_id)
+    hers, others = phone_of(gold()), (phone_of(builders.member()), Client())
+    pages = [(page, page) for page in ("/", f"/category/{shelf.pk}/", "/search/?sort=new")]
+    for part in (f"/category/{shelf.pk}/", f"/p/{beside.product_id}/beside/"):
+        pages.append((f"{part}?mine=1", part))  # what a page of hers asks for next, and one of anybody's
+    try:
+        for number, (mine, page) in enumerate(pages):
+            headers = {"HX-Request": "true"} if number > 2 else {}
+            for _twice in range(2):  # whoever comes first, and out of what was kept then
+                text = hers.get(mine, headers=headers).content.decode()
+                assert "<small>¥</small>80</span>" in text, page
+                assert "金卡 · 会员价" in text, page
+                assert "¥100</span>" in text, page
+                for other in others:
+                    for address in (mine, page):
+                        text = other.get(address, headers=headers).content.decode()
+                        assert "会员价" not in text, page
+                        assert "<small>¥</small>100</span>" in text, page
+        for one in (hers, others[0]):
+            with CaptureQueriesContext(connection) as asked:
+                one.get(pages[1][1])
+            assert len(asked) == 1, asked.captured_queries  # who she is; the rest is kept
+        assert "/beside/?mine=1" in hers.get(f"/p/{beside.product_id}/").content.decode()
+        assert '/beside/"' in others[0].get(f"/p/{beside.product_id}/").content.decode()
+    finally:
+        frame.forget_fragments()
 
 
 def test_a_hot_offer_goes_through_the_checkout_when_a_tier_has_it_cheaper(dress: Sku) -> None:
