@@ -88,6 +88,7 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
             (_("Waiting lists"), "hourglass", "shop_offerwaiting", "shop.view_offerwaiting"),
             (_("Limited goods of members"), "person_remove", "shop_producttally", "shop.view_producttally"),
             (_("Member prices"), "loyalty", "shop_memberprice", "shop.view_memberprice"),
+            (_("Cost prices"), "sell", "shop_costprice", "shop.view_costprice"),
             (_("Points as money"), "toll", "shop_pointspolicy", "shop.view_pointspolicy"),
             (_("Rehearsals"), "theater_comedy", "shop_rehearsal", "shop.view_rehearsal"),
         ],

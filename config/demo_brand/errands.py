@@ -28,6 +28,7 @@ from shop.models import (
     Offer,
     Order,
     OrderLine,
+    Product,
     ProductImage,
     Sku,
     Stock,
@@ -41,6 +42,7 @@ from shop.services.payments import Payer, Wish, arrange_payment
 from shop.services.reviews import redraw
 from wechat.models import Account
 
+GONE = "PD-058"  # sold out in every store
 PLAIN = Choices(coupon_ids=())
 PLACES = [
     ("上海市", "上海市", "静安区", "延平路 28 号 6 室"),
@@ -78,6 +80,7 @@ class Errands:
     def make(self) -> None:
         """Everything, in the order in which one needs the other."""
         self._fill_shelves()
+        self._longing()
         self._give_value()
         self._star()
         self._flash()
@@ -177,6 +180,22 @@ class Errands:
                     cause="demo:counted",
                     note="盘点",
                 )
+
+    def _longing(self) -> None:
+        """One thing is gone everywhere, and some wait to hear that it is back."""
+        for stock in Stock.objects.filter(sku__product__code=GONE):
+            services.set_stock(
+                sku_id=stock.sku_id,
+                store_id=stock.store_id,
+                on_hand=stock.reserved,
+                by="李娜",
+                cause="demo:gone",
+                note="换季售罄",
+            )
+        product_id = Product.objects.values_list("pk", flat=True).get(code=GONE)
+        for place, member_id in enumerate((self.star, *self.others[33:38])):
+            with clock.travel(self.now - timedelta(hours=5 + 7 * place)):
+                services.ask_stock_notice(member_id=member_id, product_id=product_id)
 
     def _give_value(self) -> None:
         """Stored value, points and gift cards: the star has some of each, others some of some."""

@@ -11,6 +11,7 @@ from crm.models import Member
 from shop import services
 from shop.models import (
     Category,
+    CostPrice,
     Coupon,
     MemberPrice,
     Offer,
@@ -41,6 +42,18 @@ def put_prices() -> None:
     _put_promotions(begin)
     _put_coupons(begin)
     _put_tiers()
+    _put_costs()
+
+
+def _put_costs() -> None:
+    """What the brand pays itself, a third to two fifths of the price: so that a rehearsal can tell the margin."""
+    CostPrice.objects.bulk_create(
+        (
+            CostPrice(sku_id=pk, cost_fen=price_fen * (33 + pk % 8) // 1_000 * 10)
+            for pk, price_fen in Sku.objects.filter(code__startswith="PD-").values_list("pk", "price_fen")
+        ),
+        ignore_conflicts=True,
+    )
 
 
 def _put_tiers() -> None:

@@ -25,6 +25,13 @@ class UploadAdmin(BaseAdmin):
     ordering = ["-pk"]
     pages: tuple[str, ...] = ()
 
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """One file at a time, and then its page: the other two ways to save would lead astray."""
+        quiet = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**(extra_context or {}), **quiet})
+
     def get_urls(self) -> list[Any]:
         names = (*self.pages, "report")
         own = [

@@ -64,6 +64,10 @@ class UploadForm(forms.ModelForm):
 
 @admin.register(CatalogueFile)
 class CatalogueFileAdmin(UploadAdmin):
+    empty_hint = _(
+        "Export the catalogue, change it in a spreadsheet and upload it here: you see every difference "
+        "before anything is written."
+    )
     form = UploadForm
     list_display = ["file_name", "state", "bar", "rows", "fresh", "changed", "same", "refused", "created_at"]
     list_filter = ["status"]

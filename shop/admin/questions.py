@@ -22,7 +22,7 @@ from shop.models import Question
 
 class QuestionAnswerForm(BaseDialogForm):
     answer = forms.CharField(
-        label=_("answer"), max_length=500, widget=UnfoldAdminTextareaWidget(attrs={"rows": 4})
+        label=_("your answer"), max_length=500, widget=UnfoldAdminTextareaWidget(attrs={"rows": 4})
     )
 
 
@@ -40,10 +40,10 @@ class QuestionAdmin(ReadOnlyAdmin):
         "text",
         ("product", "member"),
         ("state_shown", "asked_at"),
-        "answer",
+        "answer_whole",
         ("answered_at", "actor"),
     ]
-    readonly_fields = ["state_shown"]
+    readonly_fields = ["state_shown", "answer_whole"]
     actions = ["hide_questions"]
     actions_detail = ["answer_it"]
     actions_row = ["answer_it"]
@@ -59,9 +59,13 @@ class QuestionAdmin(ReadOnlyAdmin):
     def state_shown(self, question: Question) -> tuple[str, str]:
         return question.state, question.get_state_display()
 
-    @admin.display(description=_("answer"))
+    @admin.display(description=_("the shop's answer"))
     def answer_shown(self, question: Question) -> str:
         return question.answer[:40] or "–"
+
+    @admin.display(description=_("the shop's answer"))
+    def answer_whole(self, question: Question) -> str:
+        return question.answer or "–"
 
     def has_moderate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return bool(request.user.has_perm("shop.change_question"))

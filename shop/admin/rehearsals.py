@@ -21,6 +21,7 @@ from shop.models import Rehearsal
 
 @admin.register(Rehearsal)
 class RehearsalAdmin(ReadOnlyAdmin):
+    empty_hint = _("Open a promotion, also a draft, and rehearse it on the orders of the last month.")
     list_display = [
         "promotion",
         "state",

@@ -27,7 +27,7 @@ LABELS = {Review.PENDING: "warning", Review.SHOWN: "success", Review.HIDDEN: "de
 
 class AnswerForm(BaseDialogForm):
     answer = forms.CharField(
-        label=_("answer"),
+        label=_("your answer"),
         max_length=500,
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
