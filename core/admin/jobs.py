@@ -61,7 +61,7 @@ class JobAdmin(ReadOnlyAdmin):
     actions = ["retry", "cancel"]
     fields = [
         "title",
-        "state",
+        "status",
         "bar",
         "created_by",
         "created_at",

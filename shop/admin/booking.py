@@ -223,8 +223,8 @@ class BookingSlotAdmin(ReadOnlyAdmin):
     ordering = ["starts_at", "service_id", "store_id"]
     paginator = InfinitePaginator
     inlines = [SlotBookings]
-    fields = [("service", "store"), ("starts_at", "ends_at"), ("capacity", "taken"), "state"]
-    readonly_fields = ["state"]
+    fields = [("service", "store"), ("starts_at", "ends_at"), ("capacity", "taken"), "state_words"]
+    readonly_fields = ["state_words"]
     actions_detail = ["places"]
     actions_row = ["places"]
 
@@ -268,6 +268,10 @@ class BookingSlotAdmin(ReadOnlyAdmin):
         if slot.is_closed or not slot.is_planned:
             return "closed", str(_("closed"))
         return ("free", str(_("free"))) if slot.left > 0 else ("full", str(_("full")))
+
+    @admin.display(description=_("state"))
+    def state_words(self, slot: BookingSlot) -> str:
+        return self.state(slot)[1]
 
     def has_places_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return bool(request.user.has_perm("shop.change_bookingslot"))
@@ -329,7 +333,7 @@ class BookingAdmin(ReadOnlyAdmin):
     paginator = InfinitePaginator
     inlines = [ReminderInline]
     fields = [
-        ("code", "state_shown"),
+        ("code", "state"),
         ("member", "service"),
         ("store", "when"),
         "note",
@@ -337,7 +341,7 @@ class BookingAdmin(ReadOnlyAdmin):
         ("ended_at", "done_by"),
         "reason",
     ]
-    readonly_fields = ["service", "store", "when", "state_shown", "done_by"]
+    readonly_fields = ["service", "store", "when", "done_by"]
     actions = ["mark_not_come"]
     actions_detail = ["arrive", "cancel"]
     done_by = actor_label

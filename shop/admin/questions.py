@@ -39,11 +39,11 @@ class QuestionAdmin(ReadOnlyAdmin):
     fields = [
         "text",
         ("product", "member"),
-        ("state_shown", "asked_at"),
+        ("state", "asked_at"),
         "answer_whole",
         ("answered_at", "actor"),
     ]
-    readonly_fields = ["state_shown", "answer_whole"]
+    readonly_fields = ["answer_whole"]
     actions = ["hide_questions"]
     actions_detail = ["answer_it"]
     actions_row = ["answer_it"]

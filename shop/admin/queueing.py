@@ -27,7 +27,7 @@ class QueueTicketAdmin(ReadOnlyAdmin):
     ordering = ["-taken_at", "-pk"]
     paginator = InfinitePaginator
     fields = [
-        ("number_shown", "state_shown"),
+        ("number_shown", "state"),
         ("service", "store"),
         ("member", "guest"),
         "booking",
@@ -35,7 +35,7 @@ class QueueTicketAdmin(ReadOnlyAdmin):
         ("called_at", "calls"),
         ("ended_at", "done_by"),
     ]
-    readonly_fields = ["number_shown", "state_shown", "service", "store", "done_by"]
+    readonly_fields = ["number_shown", "service", "store", "done_by"]
     done_by = actor_label
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[QueueTicket]:

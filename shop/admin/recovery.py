@@ -48,8 +48,8 @@ class PaymentReminderAdmin(ReadOnlyAdmin):
     search_fields = ["=order__number"]
     ordering = ["-at", "-pk"]
     paginator = InfinitePaginator
-    fields = ["order", "at", "outcome", "way", "why", "paid_after"]
-    readonly_fields = ["outcome", "way", "why", "paid_after"]
+    fields = ["order", "at", "state", "way", "why", "paid_after"]
+    readonly_fields = ["way", "why", "paid_after"]
 
     @display(description=_("state"), label={"sent": "success", "skipped": "warning"})
     def outcome(self, row: PaymentReminder) -> tuple[str, str]:

@@ -82,7 +82,7 @@ class ReviewAdmin(ReadOnlyAdmin):
     fields = [
         ("product", "order_link"),
         ("member", "is_anonymous"),
-        ("stars_shown", "state_shown"),
+        ("stars_shown", "state"),
         "text",
         "pictures",
         "answer",
@@ -90,7 +90,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         ("decided_at", "decided_by"),
         "reason",
     ]
-    readonly_fields = ["order_link", "stars_shown", "state_shown", "pictures"]
+    readonly_fields = ["order_link", "stars_shown", "pictures"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Review]:
         rows = super().get_queryset(request).select_related("product", "member", "line__order")

@@ -179,4 +179,4 @@ class CouponGrant(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.coupon_id} {self.member_id} {self.state}"
+        return f"{self.coupon} · {self.member}"

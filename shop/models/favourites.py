@@ -63,4 +63,4 @@ class StockNotice(models.Model):
         indexes = [models.Index(fields=["due_at"], name="stock_notices_due", condition=Q(state="waiting"))]
 
     def __str__(self) -> str:
-        return f"{self.member_id} {self.product_id}"
+        return f"{self.product} · {self.member}"

@@ -151,4 +151,4 @@ class OfferWaiting(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.offer_id} {self.member_id}"
+        return f"{self.offer} · {self.member}"

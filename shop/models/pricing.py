@@ -27,7 +27,7 @@ class MemberPrice(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.tier} {self.sku_id}"
+        return f"{self.tier} · {self.sku}"
 
 
 @pghistory.track()
@@ -45,7 +45,7 @@ class CostPrice(models.Model):
         constraints = [models.CheckConstraint(condition=Q(cost_fen__gte=0), name="cost_price_never_negative")]
 
     def __str__(self) -> str:
-        return f"{self.sku_id}"
+        return str(self.sku)
 
 
 @pghistory.track()

@@ -5,6 +5,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from core import money
+
 
 class StoredValueCredit(models.Model):
     """One credit to a member: what she paid for (principal) and what the shop added (bonus), kept apart. Append-only.
@@ -42,4 +44,4 @@ class StoredValueCredit(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.member_id} +{self.principal_fen}+{self.bonus_fen}"
+        return f"{self.member} · ¥{money.yuan(self.principal_fen + self.bonus_fen)}"

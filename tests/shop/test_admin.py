@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from django.contrib.admin import site
+from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
@@ -234,3 +236,10 @@ def test_facts_cannot_be_edited_or_deleted(operator, model):
     assert operator.get(reverse(f"admin:shop_{model}_add")).status_code == 403
     assert operator.post(reverse(f"admin:shop_{model}_delete", args=[row.pk])).status_code == 403
     assert operator.post(reverse(f"admin:shop_{model}_change", args=[row.pk]), {}).status_code == 403
+
+
+def test_coloured_labels_stand_in_lists_only():
+    """In a form the pair of a label's key and its words would be shown as it is: ('waiting', '等待中')."""
+    for page in site._registry.values():
+        for name in flatten_fieldsets([(None, {"fields": page.fields or []}), *(page.fieldsets or [])]):
+            assert not isinstance(getattr(getattr(page, name, None), "label", None), dict), (page, name)
