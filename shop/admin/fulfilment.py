@@ -122,9 +122,11 @@ class FulfilmentAdmin(TogetherActions, ReadOnlyAdmin):
     @admin.display(description=_("goods"))
     def goods(self, part: Fulfilment) -> str:
         lines = queries.lines_of(part)
+        if not lines:
+            return "–"
         pieces = sum(line.quantity - line.refunded_quantity for line in lines)
         return _("%(name)s, %(count)d pieces") % {
-            "name": lines[0].product_name if lines else "–",
+            "name": lines[0].product_name,
             "count": pieces,
         }
 

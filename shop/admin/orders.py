@@ -51,6 +51,17 @@ class ReasonForm(BaseDialogForm):
     reason = forms.CharField(label=_("reason"), max_length=80, widget=UnfoldAdminTextInputWidget())
 
 
+class RefundForm(ReasonForm):
+    """Says how much it is before anybody agrees."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        order = order_of(self.request, self.object_id)
+        if order is not None:
+            rest = money.yuan(order.paid_fen - order.refunded_fen)
+            self.fields["reason"].help_text = _("¥%(amount)s goes back the way it came.") % {"amount": rest}
+
+
 class FactInline(TabularInline):
     """Rows that belong to an order; looked at, never edited."""
 
@@ -446,11 +457,11 @@ class OrderAdmin(DeskActions, ReadOnlyAdmin):
                 "The whole amount goes back to the buyer. What is not shipped yet returns to stock. "
                 "This cannot be undone."
             ),
-            "form_class": ReasonForm,
+            "form_class": RefundForm,
             "form_submit_text": _("Refund"),
         },
     )
-    def refund(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+    def refund(self, request: HttpRequest, form: RefundForm, object_id: str) -> HttpResponse:
         with said(request):
             refund = services.refund_order(
                 order_id=int(object_id),

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from core import keyset
+from core import clock, keyset
 from core.errors import Refusal
 from core.secrets import masked_phone
 from shop import queries, rules, services
@@ -84,7 +84,7 @@ def _row(order: Order) -> dict[str, Any]:
         "lines": lines,
         "item_count": sum(line["quantity"] for line in lines),
         "total_fen": order.total_fen,
-        "payable": is_open and not order.awaits_balance,
+        "payable": is_open and not (order.awaits_balance and clock.now() < order.presale.balance_starts_at),
         "receivable": order.status == rules.SHIPPED and not order.is_refunding,
     }
 

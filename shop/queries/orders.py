@@ -19,12 +19,12 @@ class OrderPage:
 def orders_of(
     member_id: int, status: str | None = None, *, after: str = "", page_size: int = 10
 ) -> OrderPage:
-    """Newest first, with their lines: two statements. An unknown status finds nothing."""
+    """Newest first, with their lines and the terms of a presale: two statements. An unknown status finds nothing."""
     orders = Order.objects.filter(member_id=member_id)
     if status:
         orders = orders.filter(status=status)
     behind = keyset.behind(orders, "placed_at", after)
-    rows = list(behind.prefetch_related(_lines())[: page_size + 1])
+    rows = list(behind.select_related("presale").prefetch_related(_lines())[: page_size + 1])
     last = rows[page_size - 1] if len(rows) > page_size else None
     return OrderPage(orders=rows[:page_size], after=keyset.cursor(last.placed_at, last.pk) if last else "")
 

@@ -325,7 +325,9 @@ def test_the_pages_of_a_presale(visitor: Client, shopper: Any) -> None:
     html = visitor.get(page).content.decode()
     assert 'data-stage="early"' in html
     assert 'data-test="order-pay"' not in html
+    assert till not in visitor.get("/orders/").content.decode()
     with clock.travel(IN_WINDOW):
+        assert till in visitor.get("/orders/").content.decode()
         html = visitor.get(page).content.decode()
         assert 'data-stage="balance"' in html
         assert 'data-test="order-pay"' in html
