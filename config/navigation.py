@@ -14,6 +14,7 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
         [
             (_("Members"), "group", "crm_member", "crm.view_member"),
             (_("Segments"), "filter_alt", "crm_segment", "crm.view_segment"),
+            (_("Lifecycle"), "ecg_heart", "crm_lifedefinition", "crm.view_lifedefinition"),
             (_("Tags"), "sell", "crm_tag", "crm.view_tag"),
             (_("Tag groups"), "bookmarks", "crm_taggroup", "crm.view_taggroup"),
             (_("Channel codes"), "qr_code_2", "crm_channelcode", "crm.view_channelcode"),

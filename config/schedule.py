@@ -58,6 +58,7 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         "make the QR codes that are missing": every(60, "crm.tasks.make_qr_codes"),
         "make the timeline's next months": every(6 * 3600, "crm.tasks.prepare_timeline", "bulk"),
         "count the segments again": every(3600, "crm.tasks.recount_segments", "bulk"),
+        "see where members stand in their life": every(1800, "crm.tasks.refresh_lifecycle", "bulk"),
         "start, release and finish broadcasts": every(sweep, "campaigns.tasks.sweep_broadcasts", "bulk"),
         "win back who fell silent": every(max(sweep * 10, 10), "campaigns.tasks.run_win_back", "bulk"),
         "read groups that changed": every(sweep, "community.tasks.read_due_groups"),

@@ -6,6 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.audits import Finding, audit_check, rows
+from crm import lifecycle_audits as lifecycle_audits
 
 
 @audit_check("crm.stats", gettext_lazy("Members' figures are the sums of their timeline"))
@@ -72,6 +73,7 @@ TABLES = (
     "crm_touch",
     "crm_channelscan",
     "crm_memberstats",
+    "crm_memberlife",
     "crm_activity",
 )
 

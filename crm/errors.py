@@ -32,3 +32,16 @@ class CodeNotReady(Refusal):
     """The QR code could not be made; the message says why."""
 
     code = "code_not_ready"
+
+
+class WrongDefinition(Refusal):
+    """A definition of stages or bands contradicts itself."""
+
+    code = "wrong_definition"
+
+
+class NotEnoughBuyers(Refusal):
+    """The models of the lifecycle cannot be fitted yet; the message says what is missing."""
+
+    code = "not_enough_buyers"
+    status = 409

@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from crm import services
+from crm.errors import NotEnoughBuyers
 
 
 @shared_task(name="crm.tasks.send_welcomes")
@@ -28,3 +29,17 @@ def prepare_timeline() -> int:
 @shared_task(name="crm.tasks.recount_segments")
 def recount_segments() -> int:
     return services.recount_segments()
+
+
+@shared_task(name="crm.tasks.refresh_lifecycle")
+def refresh_lifecycle() -> int:
+    done = services.refresh_due()
+    return done.written if done else 0
+
+
+@shared_task(name="crm.tasks.refresh_lifecycle_now")
+def refresh_lifecycle_now() -> int:
+    try:
+        return services.refresh_lives().written
+    except NotEnoughBuyers:  # the page says so
+        return 0

@@ -63,6 +63,10 @@ CATALOGS: dict[str, tuple[str, ...]] = {
         "shop/api_urls.py",
         "templates/shop_data/",
     ),
+    "crm_lifecycle": (
+        *(f"crm/{layer}lifecycle" for layer in ("", "models/", "services/", "queries/", "admin/")),
+        *("crm/management/commands/lifecycle", "templates/crm/admin/lifecycle"),
+    ),
     "config": ("config/",),
     "core": ("core/", "templates/core/", "templates/admin/", "templates/unfold/", "templates/pghistory/"),
     "wechat": ("wechat/", "templates/wechat/"),

@@ -20,6 +20,7 @@ from core.admin import BaseAdmin
 from core.secrets import masked_phone
 from crm import queries, services
 from crm.admin import filters
+from crm.admin.lifecycle_filters import CellFilter, StageFilter, life_cards
 from crm.admin.lists import CappedPaginator, ago, chips, money
 from crm.admin.subjects import subject_link
 from crm.models import Activity, Contact, Identity, Member, MemberTag, Staff, Tag, Touch
@@ -82,6 +83,8 @@ class MemberAdmin(BaseAdmin):
         filters.DormantFilter,
         "joined_via",
         filters.TierFilter,
+        StageFilter,
+        CellFilter,
     ]
     search_fields = ["name"]
     search_help_text = _("Name, openid, WeCom number, or a whole phone number")
@@ -274,6 +277,7 @@ class MemberAdmin(BaseAdmin):
                 (_("last order"), ago(stats.last_paid_at)),
                 (_("last active"), ago(stats.last_active_at)),
                 (_("visits"), stats.visits_count),
+                *life_cards(member.pk),
             ],
             "identities": [
                 {

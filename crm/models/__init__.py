@@ -2,6 +2,7 @@
 
 from crm.models.codes import ChannelCode, ChannelScan
 from crm.models.consent import Consent
+from crm.models.lifecycle import LifeDefinition, LifeFit, LifeMove, MemberLife
 from crm.models.people import Contact, Identity, Member, Staff, Store
 from crm.models.segments import Segment
 from crm.models.stats import MemberStats
@@ -17,7 +18,11 @@ __all__ = [
     "Contact",
     "Holiday",
     "Identity",
+    "LifeDefinition",
+    "LifeFit",
+    "LifeMove",
     "Member",
+    "MemberLife",
     "MemberStats",
     "MemberTag",
     "Segment",

@@ -3,6 +3,7 @@
 from crm.services.codes import make_missing_qr_codes, make_qr_code, new_scene, send_due_welcomes
 from crm.services.consent import give_consent, withdraw_consent
 from crm.services.following import note_contact, note_contact_removed, note_follow, note_unfollow
+from crm.services.lifecycle import Refreshed, define_stages, forget_lives, refresh_due, refresh_lives
 from crm.services.lookups import look_up_due
 from crm.services.merging import merge_members
 from crm.services.people import (
@@ -30,13 +31,16 @@ from crm.services.touch import book_touches, release_touches
 
 __all__ = [
     "Purchases",
+    "Refreshed",
     "add_tags",
     "book_purchase",
     "book_purchases",
     "book_refund",
     "book_touches",
     "cleaned_phone",
+    "define_stages",
     "end_sessions",
+    "forget_lives",
     "give_consent",
     "give_phone",
     "living_member",
@@ -61,6 +65,8 @@ __all__ = [
     "record_activity",
     "record_visit",
     "recount_segments",
+    "refresh_due",
+    "refresh_lives",
     "release_touches",
     "remove_tags",
     "save_segment",

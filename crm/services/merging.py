@@ -8,6 +8,7 @@ from core.locks import lock_rows
 from crm.errors import NoSuchMember
 from crm.events import MembersMerged
 from crm.models import Activity, ChannelScan, Consent, Identity, Member, MemberStats, MemberTag, Touch
+from crm.services.lifecycle import forget_lives
 from crm.services.timeline import record_activity
 
 
@@ -33,6 +34,7 @@ def merge_members(*, kept_id: int, merged_id: int) -> Member:
     _fill(kept, merged)
     moment = clock.now()
     Member.objects.filter(merged_into=merged).update(merged_into=kept)
+    forget_lives(member_ids=[merged.pk])
     merged.merged_into = kept
     merged.save(update_fields=["merged_into"])
     record_activity(member_id=kept.pk, kind=Activity.MERGED, at=moment, subject=f"member:{merged.pk}")
