@@ -111,12 +111,12 @@ def fit_rhythm(history: History, *, starts: Sequence[Rhythm] = ()) -> Rhythm:
     scale = float(history.count @ history.age / customers)
     # What depends on x alone is computed once for each x, not for each row.
     repeats, row_of = np.unique(history.frequency, return_inverse=True)
-    weights = np.bincount(row_of, weights=history.count)
+    weights = np.bincount(row_of, weights=history.count).astype(np.float64)
 
     def negative(logs: Floats) -> tuple[float, Floats]:
         """Mean log-likelihood per customer and its gradient by the logarithms of the parameters, both negative."""
-        rhythm = Rhythm(*(float(value) for value in np.exp(logs)))
-        total, gradient = _summed(rhythm, history, repeats, weights)
+        r, alpha, a, b = (float(value) for value in np.exp(logs))
+        total, gradient = _summed(Rhythm(r, alpha, a, b), history, repeats, weights)
         return -total / customers, -gradient * np.exp(logs) / customers
 
     guesses = [(one.r, one.alpha, one.a, one.b) for one in starts]

@@ -53,7 +53,8 @@ def life_cards(member_id: int) -> list[tuple[Any, str]]:
         return []
     expected = "–" if life.value_fen is None else money(life.value_fen)
     return [
-        (_("lifecycle stage"), f"{life.stage_label} · {life.since:%Y-%m-%d}"),
+        (_("lifecycle stage"), life.stage_label),
+        (_("in this stage since"), f"{life.since:%Y-%m-%d}"),
         (
             (_("chance alive"), percent(life.chance_bps))
             if life.frequency
@@ -61,5 +62,5 @@ def life_cards(member_id: int) -> list[tuple[Any, str]]:
         ),
         (_("purchases expected in 90 days"), f"{life.orders_milli / 1000:.2f}"),
         (_("value expected in 90 days"), expected),
-        (_("RFM group"), f"{life.cell_label} · {life.rfm}"),
+        (_("RFM group"), life.cell_label),
     ]

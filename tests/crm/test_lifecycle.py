@@ -22,6 +22,7 @@ from crm.errors import NotEnoughBuyers, WrongDefinition
 from crm.lifecycle import HORIZON_DAYS
 from crm.models import LifeDefinition, LifeFit, LifeMove, Member, MemberLife
 from crm.models.lifecycle import rfm_cell
+from tests.shop.test_races import one_holds_while_other_waits
 
 BEGIN = dt.date(2025, 3, 1)
 NOW = clock.day_start(dt.date(2026, 3, 4)) + dt.timedelta(hours=10)
@@ -327,3 +328,17 @@ def test_the_operator_sees_and_steers_it(
     assert client.get(home).status_code == 200
     assert client.get(define).status_code == 403
     assert client.post(reverse("admin:crm_lifecycle_refresh")).status_code == 403
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_merge_during_a_run_is_counted_and_two_runs_write_once(town: Any) -> None:
+    merged = min(by_hand(town))
+    first, gone = one_holds_while_other_waits(
+        services.refresh_lives, lambda: services.forget_lives(member_ids=[merged])
+    )
+    assert first.written == len(by_hand(town))
+    assert gone == 1, "the merge waited for the row that the run was about to write"
+    assert merged not in rows()
+    again, other = one_holds_while_other_waits(services.refresh_lives, services.refresh_lives)
+    assert (again.written, other.written) == (1, 0)
+    no_findings()
