@@ -9,7 +9,7 @@ from bench.report import Figure, print_line, print_table
 
 
 def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
-    from bench import checkout, finding, hot, imports, ledgers, messages, orders, pages, peers
+    from bench import checkout, finding, hot, imports, ledgers, messages, orders, pages, peers, segments
 
     return {
         "order-hot": orders.order_hot,
@@ -26,6 +26,9 @@ def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
         "search": finding.search,
         "ledger": ledgers.ledger,
         "import-orders": imports.import_orders,
+        "segment-preview": segments.segment_preview,
+        "segment-snapshot": segments.segment_snapshot,
+        "segment-timeline": segments.segment_timeline,
     }
 
 

@@ -57,6 +57,7 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         "look up who new followers are": every(sweep, "crm.tasks.look_up"),
         "make the QR codes that are missing": every(60, "crm.tasks.make_qr_codes"),
         "make the timeline's next months": every(6 * 3600, "crm.tasks.prepare_timeline", "bulk"),
+        "write changed members into the bitmaps": every(max(sweep * 5, 15), "crm.tasks.fold_bitmaps", "bulk"),
         "count the segments again": every(3600, "crm.tasks.recount_segments", "bulk"),
         "see where members stand in their life": every(1800, "crm.tasks.refresh_lifecycle", "bulk"),
         "start, release and finish broadcasts": every(sweep, "campaigns.tasks.sweep_broadcasts", "bulk"),

@@ -6,6 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.audits import Finding, audit_check, rows
+from crm import bitmap_audits as bitmap_audits
 from crm import lifecycle_audits as lifecycle_audits
 
 

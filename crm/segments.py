@@ -1,72 +1,182 @@
-"""The language of segments: a tree of conditions, checked with clear words, compiled to one condition of the ORM.
+"""The language of segments: a tree of conditions, checked with clear words.
 
     node      = {"all": [node, …]} | {"any": [node, …]} | {"not": node} | condition
     condition = {"field": NAME, "op": OP, "value": …}
 
     tags              any | all | none     [tag id, …]
+    tier              in | not_in          [tier, …], "" for members without one
     last_order_days   between              [from, to]: days since the last order, an open end is null
     joined_days       between              [from, to]
+    touched_days      between              [from, to]: days since the last touch
+    untouched_days    at_least             days without a touch; who never got one is meant too
     silent_days       at_least             days without any doing of hers
     orders            between              [from, to]
     spend_fen         between              [from, to], paid in all
+    net_fen           between              [from, to], paid less what was refunded
     visits            between              [from, to]
+    fact              at_least | fewer     {"kind": …, "times": 3, "days": 14, "subjects": [about, …]}
     source            in | not_in          [channel code id, …]
     following         yes | no             account id, null for any account
     contact           yes | no             null (has a guide in WeCom)
     consent           is                   "given" | "withdrawn" | "unasked"
+    segment           in | not_in          [segment id, …]: members of at least one of them
 
-Days are calendar days of the shop: "0" is today. `{}` and `{"all": []}` mean every member.
+Subjects are what facts are about ("product:12"), or a word that stands for several ("category:3", see `crm.subjects`).
+Days are calendar days of the shop: "0" is today; the 14 days of a fact are today and the 13 before. `{}`, `{"all": []}`
+and `{"any": []}` mean every member. `schema()` says the same as a JSON schema. How members are found stands in
+`crm.bitmaps`, and slowly in `crm.segments_by_orm`.
 """
 
-import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from core import clock
 from crm.errors import WrongRules
-from crm.models import Identity, MemberTag
+from crm.models import Activity, Segment
+from crm.subjects import spelled_out
 
 DEEPEST = 5
+DEEPEST_SEGMENTS = 5
 MOST_CONDITIONS = 40
+MOST_CONDITIONS_IN_ALL = 400
+MOST_CHOICES = 1_000
 LARGEST = 10**15
+MOST_DAYS = 3_650
+MOST_TIMES = 10_000
 
-RANGES = ("last_order_days", "joined_days", "orders", "spend_fen", "visits")
-OPS: dict[str, tuple[str, ...]] = {
-    "tags": ("any", "all", "none"),
-    **dict.fromkeys(RANGES, ("between",)),
-    "silent_days": ("at_least",),
-    "source": ("in", "not_in"),
-    "following": ("yes", "no"),
-    "contact": ("yes", "no"),
-    "consent": ("is",),
+NO_ZERO = r"^[^\u0000]*$"  # the database keeps no zero characters
+IDS: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 1, "maximum": LARGEST},
+    "minItems": 1,
+    "maxItems": MOST_CHOICES,
 }
-FIELD_LABELS = {
-    "tags": gettext_lazy("tags"),
-    "last_order_days": gettext_lazy("days since the last order"),
-    "orders": gettext_lazy("number of orders"),
-    "spend_fen": gettext_lazy("amount paid in all"),
-    "silent_days": gettext_lazy("days of silence"),
-    "joined_days": gettext_lazy("days since joining"),
-    "visits": gettext_lazy("number of visits"),
-    "source": gettext_lazy("source"),
-    "following": gettext_lazy("follows an account"),
-    "contact": gettext_lazy("has a guide in WeCom"),
-    "consent": gettext_lazy("consent to marketing"),
+RANGE: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": ["integer", "null"], "minimum": 0, "maximum": LARGEST},
+    "minItems": 2,
+    "maxItems": 2,
 }
+VALUES: dict[str, dict[str, Any]] = {
+    "tags": IDS,
+    "codes": IDS,
+    "segments": IDS,
+    "tiers": {
+        "type": "array",
+        "items": {"type": "string", "maxLength": 40, "pattern": NO_ZERO},
+        "minItems": 1,
+        "maxItems": MOST_CHOICES,
+    },
+    "range": RANGE,
+    "yuan": RANGE,
+    "number": {"type": "integer", "minimum": 1, "maximum": LARGEST},
+    "account": {"type": ["integer", "null"], "minimum": 1, "maximum": LARGEST},
+    "nothing": {},
+    "consent": {"enum": ["given", "withdrawn", "unasked"]},
+    "fact": {
+        "type": "object",
+        "properties": {
+            "kind": {"enum": [kind for kind, _label in Activity.KINDS]},
+            "times": {"type": "integer", "minimum": 1, "maximum": MOST_TIMES},
+            "days": {"type": "integer", "minimum": 1, "maximum": MOST_DAYS},
+            "subjects": {
+                "type": "array",
+                "items": {"type": "string", "minLength": 1, "maxLength": 80, "pattern": NO_ZERO},
+                "maxItems": MOST_CHOICES,
+            },
+        },
+        "required": ["kind", "times", "days"],
+        "additionalProperties": False,
+    },
+}
+"""Kind of a condition's value → its JSON schema. Ranges of the kind "yuan" are integer fen that people type as yuan."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What conditions can be about: `value` is a kind of VALUES."""
+
+    name: str
+    label: Promise
+    ops: tuple[str, ...]
+    value: str
+
+
+BETWEEN = ("between",)
+FIELDS = (
+    Field("tags", gettext_lazy("tags"), ("any", "all", "none"), "tags"),
+    Field("tier", gettext_lazy("member tier"), ("in", "not_in"), "tiers"),
+    Field("last_order_days", gettext_lazy("days since the last order"), BETWEEN, "range"),
+    Field("orders", gettext_lazy("number of orders"), BETWEEN, "range"),
+    Field("spend_fen", gettext_lazy("amount paid in all"), BETWEEN, "yuan"),
+    Field("net_fen", gettext_lazy("amount paid less refunds"), BETWEEN, "yuan"),
+    Field("fact", gettext_lazy("what she did"), ("at_least", "fewer"), "fact"),
+    Field("silent_days", gettext_lazy("days of silence"), ("at_least",), "number"),
+    Field("touched_days", gettext_lazy("days since the last touch"), BETWEEN, "range"),
+    Field("untouched_days", gettext_lazy("days without a touch"), ("at_least",), "number"),
+    Field("joined_days", gettext_lazy("days since joining"), BETWEEN, "range"),
+    Field("visits", gettext_lazy("number of visits"), BETWEEN, "range"),
+    Field("source", gettext_lazy("source"), ("in", "not_in"), "codes"),
+    Field("following", gettext_lazy("follows an account"), ("yes", "no"), "account"),
+    Field("contact", gettext_lazy("has a guide in WeCom"), ("yes", "no"), "nothing"),
+    Field("consent", gettext_lazy("consent to marketing"), ("is",), "consent"),
+    Field("segment", gettext_lazy("segment"), ("in", "not_in"), "segments"),
+)
+BY_NAME = {field.name: field for field in FIELDS}
+OPS = {field.name: field.ops for field in FIELDS}
+FIELD_LABELS = {field.name: field.label for field in FIELDS}
 CONSENTS = {"given": True, "withdrawn": False, "unasked": None}
 
 
-def check(rules: Any) -> dict[str, Any]:
-    """The rules when they can be read; WrongRules says which condition is wrong and how."""
+def schema() -> dict[str, Any]:
+    """The language as a JSON schema (draft 2020-12); `check` knows besides which segments there are."""
+    nodes = {"type": "array", "items": {"$ref": "#/$defs/node"}}
+    groups = [
+        {
+            "type": "object",
+            "properties": {join: inner},
+            "required": [join],
+            "additionalProperties": False,
+        }
+        for join, inner in (("all", nodes), ("any", nodes), ("not", {"$ref": "#/$defs/node"}))
+    ]
+    conditions_of_fields = [
+        {
+            "type": "object",
+            "title": str(field.label),
+            "properties": {
+                "field": {"const": field.name},
+                "op": {"enum": list(field.ops)},
+                "value": VALUES[field.value],
+            },
+            "required": ["field", "op", "value"],
+            "additionalProperties": False,
+        }
+        for field in FIELDS
+    ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "segment rules",
+        "anyOf": [{"type": "object", "maxProperties": 0}, {"$ref": "#/$defs/node"}],
+        "$defs": {"node": {"anyOf": [*groups, *conditions_of_fields]}},
+    }
+
+
+def check(rules: Any, segment_id: int | None = None) -> dict[str, Any]:
+    """The rules when they can be read; WrongRules says which condition is wrong and how.
+
+    `segment_id`: the segment that these rules are to be of, so that it does not come to contain itself.
+    """
     if rules == {}:
         return {"all": []}
     _check_node(rules, 1, count := _Count())
     if count.conditions > MOST_CONDITIONS:
         raise WrongRules(_("At most %(most)d conditions fit in one segment.") % {"most": MOST_CONDITIONS})
+    expanded(rules, segment_id)
     return dict(rules)
 
 
@@ -92,6 +202,9 @@ def _check_node(node: Any, depth: int, count: _Count) -> None:
         _check_condition(node, count.conditions)
 
 
+Wrong = Callable[[str], WrongRules]
+
+
 def _check_condition(node: dict[str, Any], number: int) -> None:
     def wrong(what: str) -> WrongRules:
         return WrongRules(_("Condition %(number)d: %(what)s") % {"number": number, "what": what})
@@ -99,28 +212,67 @@ def _check_condition(node: dict[str, Any], number: int) -> None:
     if set(node) != {"field", "op", "value"}:
         raise wrong(_("it needs a field, a comparison and a value."))
     field, op, value = node["field"], node["op"], node["value"]
-    if not isinstance(field, str) or field not in OPS:
-        raise wrong(_("there is no field “%(field)s”.") % {"field": field})
-    if op not in OPS[field]:
+    if not isinstance(field, str) or field not in BY_NAME:
+        raise wrong(_("there is no field “%(field)s”.") % {"field": str(field)[:40]})
+    if op not in BY_NAME[field].ops:
         raise wrong(
-            _("“%(field)s” cannot be compared by “%(op)s”.") % {"field": FIELD_LABELS[field], "op": op}
+            _("“%(field)s” cannot be compared by “%(op)s”.")
+            % {"field": FIELD_LABELS[field], "op": str(op)[:40]}
         )
-    if field in ("tags", "source"):
-        if not isinstance(value, list) or not value or not all(_is_id(one) for one in value):
-            raise wrong(_("choose at least one."))
-    elif field in RANGES:
-        _check_range(value, wrong)
-    elif field == "silent_days":
-        if not _is_number(value) or value < 1:
-            raise wrong(_("give a number of days, 1 or more."))
-    elif field == "following":
-        if value is not None and not _is_id(value):
-            raise wrong(_("choose an account, or any."))
-    elif field == "consent" and (not isinstance(value, str) or value not in CONSENTS):
-        raise wrong(_("choose agreed, withdrawn or never asked."))
+    _check_value(BY_NAME[field].value, value, wrong)
 
 
-def _check_range(value: Any, wrong: Any) -> None:
+def _check_value(kind: str, value: Any, wrong: Wrong) -> None:
+    match kind:
+        case "tags" | "codes" | "segments":
+            _check_choices(value, _is_id, wrong)
+        case "tiers":
+            _check_choices(value, lambda one: _is_text(one, most=40), wrong)
+        case "range" | "yuan":
+            _check_range(value, wrong)
+        case "number":
+            if not _is_number(value) or value < 1:
+                raise wrong(_("give a number of days, 1 or more."))
+        case "account":
+            if value is not None and not _is_id(value):
+                raise wrong(_("choose an account, or any."))
+        case "consent":
+            if not isinstance(value, str) or value not in CONSENTS:
+                raise wrong(_("choose agreed, withdrawn or never asked."))
+        case "fact":
+            _check_fact(value, wrong)
+
+
+def _check_choices(value: Any, is_one: Callable[[Any], bool], wrong: Wrong) -> None:
+    if not isinstance(value, list) or not value or not all(is_one(one) for one in value):
+        raise wrong(_("choose at least one."))
+    if len(value) > MOST_CHOICES:
+        raise wrong(_("choose at most %(most)d.") % {"most": MOST_CHOICES})
+
+
+def _check_fact(value: Any, wrong: Wrong) -> None:
+    if not isinstance(value, dict) or not {"kind", "times", "days"} <= set(value) <= {
+        "kind",
+        "times",
+        "days",
+        "subjects",
+    }:
+        raise wrong(_("say what she did, how many times, and in how many days."))
+    if not isinstance(value["kind"], str) or value["kind"] not in dict(Activity.KINDS):
+        raise wrong(_("the timeline has no facts “%(kind)s”.") % {"kind": str(value["kind"])[:40]})
+    for name, most in (("times", MOST_TIMES), ("days", MOST_DAYS)):
+        if not _is_number(value[name]) or not 1 <= value[name] <= most:
+            raise wrong(
+                _("give whole numbers of times and days, 1 or more, at most %(times)d and %(days)d.")
+                % {"times": MOST_TIMES, "days": MOST_DAYS}
+            )
+    if subjects := value.get("subjects", []):
+        _check_choices(subjects, lambda one: one != "" and _is_text(one, most=80), wrong)
+    elif subjects != []:
+        raise wrong(_("what it is about must be a list."))
+
+
+def _check_range(value: Any, wrong: Wrong) -> None:
     ends = value if isinstance(value, list) else []
     if len(ends) != 2 or not all(end is None or _is_number(end) for end in ends):
         raise wrong(_("give whole numbers, from and to; one of them may stay empty."))
@@ -139,6 +291,13 @@ def _is_id(value: Any) -> bool:
     return _is_number(value) and value > 0
 
 
+def _is_text(value: Any, *, most: int) -> bool:
+    """What the database can hold: without the zero character and halves of pairs."""
+    if not isinstance(value, str) or len(value) > most or "\0" in value:
+        return False
+    return not any("\ud800" <= one <= "\udfff" for one in value)
+
+
 def conditions(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Every condition of checked rules, in order."""
     if "field" in node:
@@ -150,93 +309,44 @@ def conditions(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from conditions(child)
 
 
-def condition_of(rules: dict[str, Any], today: dt.date) -> Q:
-    """Checked rules → one condition on Member; `today` is the shop's day that ages count from."""
-    if "all" in rules:
-        joined = Q()
-        for child in rules["all"]:
-            joined &= condition_of(child, today)
-        return joined
-    if "any" in rules:
-        if not rules["any"]:
-            return Q()
-        joined = condition_of(rules["any"][0], today)
-        for child in rules["any"][1:]:
-            joined |= condition_of(child, today)
-        return joined
-    if "not" in rules:
-        inner = condition_of(rules["not"], today)
-        return ~inner if inner else Q(pk__in=[])
-    return _condition(rules["field"], rules["op"], rules["value"], today)
+# --- Segments within segments
 
 
-def _condition(field: str, op: str, value: Any, today: dt.date) -> Q:
-    match field:
-        case "tags":
-            return _tags(op, value)
-        case "last_order_days":
-            return _age("stats__last_paid_at", value, today)
-        case "joined_days":
-            return _age("created_at", value, today)
-        case "orders":
-            return _range("stats__orders_count", value)
-        case "spend_fen":
-            return _range("stats__paid_fen", value)
-        case "visits":
-            return _range("stats__visits_count", value)
-        case "silent_days":
-            since = clock.day_start(today - dt.timedelta(days=min(value, 36_500) - 1))
-            never = Q(stats__last_active_at__isnull=True, created_at__lt=since)
-            return Q(stats__last_active_at__lt=since) | never
-        case "source":
-            chosen = Q(source__in=value)
-            return chosen if op == "in" else ~chosen
-        case "following":
-            return _following(Identity.OPENID, op, value)
-        case "contact":
-            return _following(Identity.EXTERNAL_USERID, op, None)
-    answer = CONSENTS[value]
-    if answer is None:
-        return Q(stats__marketing_consent__isnull=True)
-    return Q(stats__marketing_consent=answer)
+def expanded(rules: dict[str, Any], segment_id: int | None = None) -> dict[str, Any]:
+    """The rules with the stored rules of each segment in the place of its name, and subjects spelled out.
+
+    Raises WrongRules for a segment that is not there, that contains itself, or that nests too deeply.
+    """
+    if not any(one["field"] in ("segment", "fact") for one in conditions(rules)):
+        return rules
+    whole = _expanded(rules, () if segment_id is None else (segment_id,))
+    if sum(1 for _one in conditions(whole)) > MOST_CONDITIONS_IN_ALL:
+        raise WrongRules(
+            _("With the segments within it, this segment has more than %(most)d conditions.")
+            % {"most": MOST_CONDITIONS_IN_ALL}
+        )
+    return whole
 
 
-def _tags(op: str, tag_ids: list[int]) -> Q:
-    carried = MemberTag.objects.filter(member=OuterRef("pk"))
-    if op == "all":
-        every = Q()
-        for tag_id in tag_ids:
-            every &= Q(Exists(carried.filter(tag=tag_id)))
-        return every
-    some = Q(Exists(carried.filter(tag__in=tag_ids)))
-    return some if op == "any" else ~some
+def _expanded(node: dict[str, Any], inside: tuple[int, ...]) -> dict[str, Any]:
+    if "not" in node:
+        return {"not": _expanded(node["not"], inside)}
+    if "field" not in node:
+        return {join: [_expanded(child, inside) for child in children] for join, children in node.items()}
+    if node["field"] == "fact" and node["value"].get("subjects"):
+        return {**node, "value": {**node["value"], "subjects": spelled_out(node["value"]["subjects"])}}
+    if node["field"] != "segment":
+        return node
+    asked = {"any": [_rules_of(pk, inside) for pk in node["value"]]}
+    return asked if node["op"] == "in" else {"not": asked}
 
 
-def _following(kind: str, op: str, account_id: int | None) -> Q:
-    identities = Identity.objects.filter(member=OuterRef("pk"), kind=kind, is_following=True)
-    if account_id is not None:
-        identities = identities.filter(account=account_id)
-    there = Q(Exists(identities))
-    return there if op == "yes" else ~there
-
-
-def _range(column: str, ends: list[int | None]) -> Q:
-    low, high = ends
-    condition = Q()
-    if low is not None:
-        condition &= Q(**{f"{column}__gte": low})
-    if high is not None:
-        condition &= Q(**{f"{column}__lte": high})
-    return condition
-
-
-def _age(column: str, ends: list[int | None], today: dt.date) -> Q:
-    """Between `low` and `high` days ago, both days whole."""
-    low, high = ends
-    condition = Q(**{f"{column}__isnull": False})
-    if low:
-        newest = today - dt.timedelta(days=min(low, 36_500) - 1)
-        condition &= Q(**{f"{column}__lt": clock.day_start(newest)})
-    if high is not None:
-        condition &= Q(**{f"{column}__gte": clock.day_start(today - dt.timedelta(days=min(high, 36_500)))})
-    return condition
+def _rules_of(pk: int, inside: tuple[int, ...]) -> dict[str, Any]:
+    segment = Segment.objects.filter(pk=pk).first()
+    if segment is None:
+        raise WrongRules(_("There is no segment %(pk)d any more.") % {"pk": pk})
+    if pk in inside:
+        raise WrongRules(_("Segment “%(name)s” would contain itself.") % {"name": segment.name})
+    if len(inside) >= DEEPEST_SEGMENTS:
+        raise WrongRules(_("Segments are nested too deeply (at most %(most)d).") % {"most": DEEPEST_SEGMENTS})
+    return _expanded(segment.rules or {"all": []}, (*inside, pk))

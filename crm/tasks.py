@@ -43,3 +43,8 @@ def refresh_lifecycle_now() -> int:
         return services.refresh_lives().written
     except NotEnoughBuyers:  # the page says so
         return 0
+
+
+@shared_task(name="crm.tasks.fold_bitmaps")
+def fold_bitmaps() -> int:
+    return services.fold_bitmaps()

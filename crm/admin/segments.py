@@ -27,6 +27,7 @@ OP_LABELS = {
     "none": _("has none of"),
     "between": _("between"),
     "at_least": _("at least"),
+    "fewer": _("fewer than"),
     "in": _("is one of"),
     "not_in": _("is none of"),
     "yes": _("yes"),
@@ -37,10 +38,23 @@ UNITS = {
     "last_order_days": _("days ago"),
     "joined_days": _("days ago"),
     "silent_days": _("days"),
+    "touched_days": _("days ago"),
+    "untouched_days": _("days"),
+    "net_fen": _("yuan"),
     "orders": _("orders"),
     "spend_fen": _("yuan"),
     "visits": _("visits"),
 }
+BUILT = {
+    "tags",
+    "codes",
+    "range",
+    "yuan",
+    "number",
+    "account",
+    "nothing",
+    "consent",
+}  # what the builder can ask for
 CONSENT_LABELS = {"given": _("agreed"), "withdrawn": _("withdrawn"), "unasked": _("never asked")}
 
 
@@ -50,26 +64,17 @@ def builder_words() -> dict[str, Any]:
     codes = [[pk, name] for pk, name in ChannelCode.objects.order_by("-pk").values_list("pk", "name")[:300]]
     accounts = [["", str(_("any account"))], *[[pk, name] for pk, name in official_accounts()]]
 
-    def kind(field: str) -> str:
-        special = {
-            "silent_days": "number",
-            "following": "account",
-            "contact": "nothing",
-            "consent": "consent",
-        }
-        special |= {"spend_fen": "yuan", "tags": "tags", "source": "codes"}
-        return special.get(field, "range")
-
     return {
         "fields": [
             {
                 "field": field,
                 "label": str(label),
-                "kind": kind(field),
+                "kind": segments.BY_NAME[field].value,
                 "unit": str(UNITS.get(field, "")),
                 "ops": [[op, str(OP_LABELS[op])] for op in segments.OPS[field]],
             }
             for field, label in segments.FIELD_LABELS.items()
+            if segments.BY_NAME[field].value in BUILT
         ],
         "choices": {
             "tags": tags,

@@ -1,5 +1,6 @@
 """The tables of members, split by noun; import them from here."""
 
+from crm.models.bitmaps import BitmapDelta, SegmentBitmap
 from crm.models.codes import ChannelCode, ChannelScan
 from crm.models.consent import Consent
 from crm.models.lifecycle import LifeDefinition, LifeFit, LifeMove, MemberLife
@@ -12,6 +13,7 @@ from crm.models.touch import Holiday, Touch, TouchPolicy
 
 __all__ = [
     "Activity",
+    "BitmapDelta",
     "ChannelCode",
     "ChannelScan",
     "Consent",
@@ -26,6 +28,7 @@ __all__ = [
     "MemberStats",
     "MemberTag",
     "Segment",
+    "SegmentBitmap",
     "Staff",
     "Store",
     "Tag",

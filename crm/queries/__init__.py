@@ -27,7 +27,7 @@ from crm.queries.members import (
     staff_ids,
     stores,
 )
-from crm.queries.segments import members_in, segment_count, segment_sample
+from crm.queries.segments import members_in, segment_count, segment_member_ids, segment_sample
 from crm.queries.timeline import (
     ActivityRow,
     Page,
@@ -79,6 +79,7 @@ __all__ = [
     "reasons_labels",
     "rfm_squares",
     "segment_count",
+    "segment_member_ids",
     "segment_sample",
     "silent_since",
     "staff_ids",

@@ -1,5 +1,6 @@
 """Every command of this room, split by noun; other rooms import them from here."""
 
+from crm.services.bitmaps import fold_bitmaps, rebuild_bitmaps
 from crm.services.codes import make_missing_qr_codes, make_qr_code, new_scene, send_due_welcomes
 from crm.services.consent import give_consent, withdraw_consent
 from crm.services.following import note_contact, note_contact_removed, note_follow, note_unfollow
@@ -28,6 +29,7 @@ from crm.services.timeline import (
     record_visit,
 )
 from crm.services.touch import book_touches, release_touches
+from crm.subjects import name_subjects
 
 __all__ = [
     "Purchases",
@@ -40,6 +42,7 @@ __all__ = [
     "cleaned_phone",
     "define_stages",
     "end_sessions",
+    "fold_bitmaps",
     "forget_lives",
     "give_consent",
     "give_phone",
@@ -52,6 +55,7 @@ __all__ = [
     "member_for_openid",
     "members_for_import",
     "merge_members",
+    "name_subjects",
     "name_tiers",
     "new_scene",
     "note_contact",
@@ -60,6 +64,7 @@ __all__ = [
     "note_unfollow",
     "prepare_months_ahead",
     "prepare_timeline",
+    "rebuild_bitmaps",
     "rebuild_stats",
     "record_activities",
     "record_activity",

@@ -141,6 +141,7 @@ from shop.queries.stored_value import (
     gift_cards_of,
     held_for,
 )
+from shop.queries.subjects import products_as_subjects
 from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, orders_beside, parcels_of
 from shop.queries.visitors import OfferMark, Visitor, product_visitor, visitor, visitor_address
 from shop.queries.vouchers import (
@@ -286,6 +287,7 @@ __all__ = [
     "product_list",
     "product_page",
     "product_visitor",
+    "products_as_subjects",
     "products_of_file",
     "promotion_badges",
     "questions_of",

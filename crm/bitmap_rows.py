@@ -1,0 +1,204 @@
+"""The stored bitmaps, read with a cache in the process, and members' own rows, which correct them.
+
+A bitmap row says what was true when it was written; `crm_bitmapdelta` names the members of whom it may not be true any
+more. Both are read in one statement, so of one moment.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from django.db import connection
+from pyroaring import BitMap
+
+from crm import bitmaps
+from crm.bitmaps import State, Within
+
+KEPT_UNIONS = 400
+
+Key = tuple[str, int]  # dimension, value
+Range = tuple[str, int, int]  # dimension, first value, last value
+
+# Bitmaps by their row's version, and unions of ranges by (rows, newest version): no two contents share one, as
+# versions come from a sequence. Kept bitmaps are shared between threads and never changed.
+_kept: dict[Key, tuple[int, BitMap]] = {}
+_unions: OrderedDict[Range, tuple[int, int, BitMap]] = OrderedDict()
+
+
+def forget() -> None:
+    """Drop what this process keeps; needed only where one database takes the place of another."""
+    _kept.clear()
+    _unions.clear()
+
+
+# --- Members' own rows
+
+# Dimensions of which a member has one value or none, in the columns of her row `m` and her figures `s`.
+COLUMNS = {
+    bitmaps.LIVING: "0",
+    bitmaps.JOINED_DAY: "crm_shop_day(m.created_at)",
+    bitmaps.PAID_DAY: "crm_shop_day(s.last_paid_at)",
+    bitmaps.SILENT_DAY: "crm_shop_day(COALESCE(s.last_active_at, m.created_at))",
+    bitmaps.TOUCH_DAY: "crm_shop_day(s.last_touch_at)",
+    bitmaps.ORDERS: "s.orders_count",
+    bitmaps.SPEND: "s.paid_fen",
+    bitmaps.NET: "s.paid_fen - s.refunded_fen",
+    bitmaps.VISITS: "s.visits_count",
+    bitmaps.CONSENT: "s.marketing_consent::integer",
+    bitmaps.SOURCE: "m.source_id",
+}
+# Dimensions of which she may have many: (value, table, condition), the table being `r`.
+TABLES = {
+    bitmaps.TAG: ("r.tag_id", "crm_membertag", "true"),
+    bitmaps.FOLLOWS: ("COALESCE(r.account_id, 0)", "crm_identity", "r.is_following AND r.kind = 'openid'"),
+    bitmaps.CONTACT: (
+        "COALESCE(r.account_id, 0)",
+        "crm_identity",
+        "r.is_following AND r.kind = 'external_userid'",
+    ),
+}
+IS_LIVING = "m.merged_into_id IS NULL"
+LIVING = "crm_member m LEFT JOIN crm_memberstats s ON s.member_id = m.id"
+SEVERAL = ", ".join(
+    f"ARRAY(SELECT {value} FROM {table} r WHERE r.member_id = m.id AND {condition})"  # noqa: S608  named above
+    for value, table, condition in TABLES.values()
+)
+STATES = f"""
+SELECT m.id, m.tier, {", ".join(COLUMNS.values())}, {SEVERAL}
+FROM {LIVING} WHERE {IS_LIVING} AND m.id = ANY(%s)
+"""  # noqa: S608  named above
+
+
+def states_of(member_ids: Iterable[int]) -> Iterator[tuple[int, State]]:
+    """(id, values) of those of the members who live, from their own rows. One statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(STATES, [list(member_ids)])
+        for member_id, tier, *values in cursor:
+            state: State = {bitmaps.tier_dimension(tier): (0,)}
+            for dimension, value in zip(COLUMNS, values, strict=False):
+                if value is not None:
+                    state[dimension] = (value,)
+            for dimension, several in zip(TABLES, values[len(COLUMNS) :], strict=True):
+                if several:
+                    state[dimension] = tuple(several)
+            yield member_id, state
+
+
+def whose_number_is(leaf: Within, member_ids: BitMap) -> BitMap:
+    """Those of the members whose own number of a banded dimension is within the leaf. One statement."""
+    sql = f"""
+        SELECT array_agg(s.member_id) FROM crm_memberstats s
+        WHERE s.member_id = ANY(%s) AND {COLUMNS[leaf.dimension]} BETWEEN %s AND %s
+    """  # noqa: S608  named above
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [list(member_ids), leaf.low, leaf.high])
+        return BitMap(cursor.fetchone()[0] or ())
+
+
+# --- Reading bitmaps
+
+READ = """
+SELECT * FROM (WITH wanted AS (
+    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::boolean[])
+        WITH ORDINALITY AS wanted(dimension, low, high, is_read, place)
+), known AS (
+    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS known(dimension, value, version)
+)
+SELECT 'range', w.place, count(b.id), COALESCE(max(b.version), 0), NULL::bytea
+FROM wanted w LEFT JOIN crm_segmentbitmap b ON b.dimension = w.dimension AND b.value BETWEEN w.low AND w.high
+GROUP BY w.place
+UNION ALL
+SELECT 'bits', w.place, b.value, b.version, CASE WHEN k.version IS NULL THEN b.bits END
+FROM wanted w JOIN crm_segmentbitmap b ON b.dimension = w.dimension AND b.value BETWEEN w.low AND w.high
+LEFT JOIN known k ON k.dimension = b.dimension AND k.value = b.value AND k.version = b.version
+WHERE w.is_read
+UNION ALL
+SELECT 'changed', 0, member_id, 0, NULL FROM (SELECT DISTINCT member_id FROM crm_bitmapdelta LIMIT %s) changed
+) AS answer(what, place, one, version, bits)
+"""
+
+
+def read(ranges: Sequence[Range], *, most_changed: int | None) -> tuple[dict[Range, BitMap], BitMap]:
+    """(the members of each range, the members for whom that may be wrong), of one moment.
+
+    Of the changed at most so many are named; with None all of them.
+    """
+    held = {span: _unions[span] for span in ranges if span in _unions}
+    stale = {span for span in ranges if span not in held}
+    while True:
+        found, marks, changed = _ask(ranges, stale, most_changed)
+        moved = {span for span in held if held[span][:2] != marks[span]} - stale
+        if not moved:
+            break
+        stale |= moved  # asked for again with everything else, so that all is of one moment
+    for span in stale:
+        union = BitMap.union(*found[span]) if found.get(span) else BitMap()
+        held[span] = (*marks[span], union)
+        _unions[span] = held[span]
+    while len(_unions) > KEPT_UNIONS:
+        _unions.popitem(last=False)
+    return {span: held[span][2] for span in ranges}, changed
+
+
+def _ask(
+    ranges: Sequence[Range], stale: set[Range], limit: int | None
+) -> tuple[dict[Range, list[BitMap]], dict[Range, tuple[int, int]], BitMap]:
+    """One statement: the bitmaps of the stale ranges, rows and newest version of all, and who has changed."""
+    known = [
+        (dimension, value, version)
+        for (dimension, value), (version, _bits) in list(_kept.items())
+        if any(span[0] == dimension and span[1] <= value <= span[2] for span in stale)
+    ]
+    found: dict[Range, list[BitMap]] = {}
+    marks: dict[Range, tuple[int, int]] = {}
+    changed: list[int] = []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            READ,
+            [
+                *([span[part] for span in ranges] for part in range(3)),
+                [span in stale for span in ranges],
+                *([row[part] for row in known] for part in range(3)),
+                limit,
+            ],
+        )
+        for what, place, one, version, bits in cursor:
+            if what == "changed":
+                changed.append(one)
+            elif what == "range":
+                marks[ranges[place - 1]] = (one, version)
+            else:
+                span = ranges[place - 1]
+                found.setdefault(span, []).append(keep((span[0], one), version, bits))
+    return found, marks, BitMap(changed)
+
+
+def keep(key: Key, version: int, bits: memoryview | None) -> BitMap:
+    """The bitmap of a row; without its bits it is the one that was kept."""
+    if bits is None:
+        return _kept[key][1]
+    kept = BitMap.deserialize(bytes(bits))
+    _kept[key] = (version, kept)
+    return kept
+
+
+ALL = """
+SELECT b.dimension, b.value, b.version, CASE WHEN k.version IS NULL THEN b.bits END
+FROM crm_segmentbitmap b
+LEFT JOIN unnest(%s::text[], %s::bigint[], %s::bigint[]) AS k(dimension, value, version)
+    ON k.dimension = b.dimension AND k.value = b.value AND k.version = b.version
+"""
+
+
+def everything() -> dict[Key, BitMap]:
+    known = [(*key, version) for key, (version, _bits) in list(_kept.items())]
+    with connection.cursor() as cursor:
+        cursor.execute(ALL, [[row[part] for row in known] for part in range(3)])
+        return {
+            (dimension, value): keep((dimension, value), version, bits)
+            for dimension, value, version, bits in cursor
+        }
+
+
+def kept_as(rows: Mapping[Key, BitMap], version: int) -> None:
+    """Keep what this process has just written."""
+    _kept.update({key: (version, members) for key, members in rows.items()})

@@ -1,0 +1,48 @@
+"""Which members share a value, as roaring bitmaps, and who has changed since they were written."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class SegmentBitmap(models.Model):
+    """The members with one value of one dimension: a tag, a day of last order, a band of spending …
+
+    `bits` is a serialised `pyroaring.BitMap` of member ids. `version` comes from a sequence, so that no two contents
+    of a row share one, whatever commits or rolls back; `crm.bitmaps` says which dimensions there are.
+    """
+
+    dimension = models.CharField(max_length=60)
+    value = models.BigIntegerField()
+    bits = models.BinaryField()
+    members_count = models.PositiveIntegerField()
+    version = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = "bitmap of members"
+        verbose_name_plural = "bitmaps of members"
+        constraints = [
+            models.UniqueConstraint(fields=["dimension", "value"], name="bitmap_once_per_value"),
+            models.CheckConstraint(
+                condition=models.Q(members_count__gt=0), name="bitmap_holds_somebody_or_is_not_there"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dimension} {self.value}"
+
+
+class BitmapDelta(models.Model):
+    """This member has changed since the bitmaps were written: what they say about her does not count.
+
+    Written by triggers in the transaction of the change, removed in the transaction that writes her into the bitmaps.
+    """
+
+    member_id = models.BigIntegerField()
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "change for the bitmaps"
+        verbose_name_plural = "changes for the bitmaps"
+
+    def __str__(self) -> str:
+        return f"{self.member_id}"
