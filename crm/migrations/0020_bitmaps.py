@@ -90,7 +90,7 @@ def _note(table: str, event: str, function: str) -> migrations.RunSQL:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("crm", "0002_timeline_partitions")]
+    dependencies = [("crm", "0003_lifecycle")]
 
     operations = [
         migrations.CreateModel(
