@@ -1,7 +1,8 @@
 """What this room listens to: members that became one."""
 
-from campaigns import services
+from campaigns import queries, services
 from core.events import subscribe
+from crm import services as crm_services
 from crm.events import MembersMerged
 
 
@@ -10,3 +11,6 @@ def members_merged(event: MembersMerged) -> None:
 
 
 subscribe(MembersMerged, members_merged)
+crm_services.call_subjects("broadcast", "SELECT id, name FROM campaigns_broadcast WHERE id = ANY(%s)")
+crm_services.call_subjects("winback", "SELECT id, name FROM campaigns_winbackrule WHERE id = ANY(%s)")
+crm_services.offer_tag_choices("link", crm_services.TagChoices(queries.link_senders))

@@ -22,6 +22,7 @@ from core import clock
 from core.admin import ReadOnlyAdmin
 from core.errors import Refusal
 from core.models import Job
+from crm.services import Cell, Panel, register_panel
 
 JOB_COLOURS = {
     Job.QUEUED: "info",
@@ -245,6 +246,28 @@ def _person(row: GroupMember) -> str:
     return format_html(
         '<a class="pd-link" href="{}">{}</a>', reverse("admin:crm_member_change", args=[row.member_id]), name
     )
+
+
+def groups_panel(member_id: int) -> Panel:
+    """Her groups on the page of a member."""
+    return Panel(
+        title=_("Customer groups"),
+        rows=[
+            [
+                Cell(str(stay.group), address=reverse("admin:community_group_change", args=[stay.group_id])),
+                Cell(
+                    _("left") if stay.left_at else _("in the group"),
+                    state="plain" if stay.left_at else "good",
+                    note=f"{clock.local(stay.left_at or stay.joined_at):%Y-%m-%d}",
+                ),
+            ]
+            for stay in queries.stays_of(member_id)
+        ],
+        empty=_("She is in no customer group."),
+    )
+
+
+register_panel("community.groups", groups_panel, permission="community.view_group", position=30)
 
 
 def spark_points(values: list[int], *, width: int = 120, height: int = 32) -> str:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from community.models import Group, GroupDay
+from django.db.models import F
+
+from community.models import Group, GroupDay, GroupMember
 from core import clock
 from core.models import Job
 
@@ -81,3 +83,9 @@ def sync_report(job: Job) -> dict[str, Any]:
         "dismissed": found.get("dismissed", 0),
         "error": job.error,
     }
+
+
+def stays_of(member_id: int, *, limit: int = 10) -> list[GroupMember]:
+    """Her stays in groups, those that go on first. One statement."""
+    stays = GroupMember.objects.filter(member=member_id).select_related("group")
+    return list(stays.order_by(F("left_at").desc(nulls_first=True), "-joined_at", "pk")[:limit])

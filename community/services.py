@@ -286,9 +286,9 @@ def _count_days(group: Group) -> None:
 
 
 @transaction.atomic
-def start_sync(*, created_by_id: int | None = None) -> Job:
-    """Queue a read of all groups of the WeCom account. Refuses while one is queued or running."""
-    account = wechat_queries.find_account("work")
+def start_sync(*, created_by_id: int | None = None, account_id: int | None = None) -> Job:
+    """Queue a read of all groups of the WeCom account (the first one). Refuses while one is queued or running."""
+    account = wechat_queries.account(account_id) if account_id else wechat_queries.find_account("work")
     if account is None:
         raise NoWorkAccount()
     advisory_lock("community.sync", account.pk)
@@ -304,7 +304,12 @@ def sync_groups(progress: jobs.Progress) -> dict[str, Any]:
     NothingFetched when no group could be read: a sync that brought nothing is not done.
     """
     account_id = int(progress.params["account_id"])
-    listed = wechat_services.work_groups(account_id=account_id)
+    run_id = crm_services.begin_sync(kind="groups", account_id=account_id, job_id=progress.job_id)
+    try:
+        listed = wechat_services.work_groups(account_id=account_id)
+    except PlatformError as error:
+        crm_services.break_sync(run_id=run_id, cause=error)
+        raise
     chat_ids = sorted(row.chat_id for row in listed)
     report = SyncReport(
         expected=len(chat_ids),
@@ -324,6 +329,15 @@ def sync_groups(progress: jobs.Progress) -> dict[str, Any]:
             total=report.expected,
             checkpoint={"after": chat_id, "fetched": report.fetched, "failed": report.failed},
         )
+    known = 0 if report.expected else Group.objects.filter(account=account_id, status=Group.ACTIVE).count()
+    crm_services.end_sync(
+        run_id=run_id,
+        expected=report.expected or known,
+        fetched=report.fetched,
+        failures=[{"what": one["chat_id"], "cause": one["cause"]} for one in report.failed],
+    )
+    if known:
+        raise NothingFetched(f"WeCom named no groups, though {known} are known")
     if report.expected and not report.fetched:
         raise NothingFetched(f"0 of {report.expected} groups could be read: {report.failed[0]['cause']}")
     report.dismissed = _dismiss_missing(account_id, set(chat_ids)) if not report.failed else 0

@@ -3,6 +3,7 @@
 from community import services
 from core.events import subscribe
 from core.jobs import register
+from crm import services as crm_services
 from crm.events import MembersMerged
 from wechat.events import GroupChanged
 
@@ -21,3 +22,6 @@ def members_merged(event: MembersMerged) -> None:
 subscribe(GroupChanged, group_changed)
 subscribe(MembersMerged, members_merged)
 register(services.SYNC_KIND, services.sync_groups)
+crm_services.register_sync(
+    "groups", lambda account_id, by_id: services.start_sync(account_id=account_id, created_by_id=by_id)
+)

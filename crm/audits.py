@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy
 from core.audits import Finding, audit_check, rows
 from crm import bitmap_audits as bitmap_audits
 from crm import lifecycle_audits as lifecycle_audits
+from crm import picture_audits as picture_audits  # registers its checks
 
 
 @audit_check("crm.stats", gettext_lazy("Members' figures are the sums of their timeline"))
@@ -75,6 +76,7 @@ TABLES = (
     "crm_channelscan",
     "crm_memberstats",
     "crm_memberlife",
+    "crm_memberfieldvalue",
     "crm_activity",
 )
 

@@ -45,3 +45,29 @@ class NotEnoughBuyers(Refusal):
 
     code = "not_enough_buyers"
     status = 409
+
+
+class WrongNote(Refusal):
+    code = "wrong_note"
+
+
+class WrongTagRule(Refusal):
+    """A tag rule lacks what its kind needs."""
+
+    code = "wrong_tag_rule"
+
+
+class WrongValue(Refusal):
+    """A value does not fit its field; the message names the field."""
+
+    code = "wrong_value"
+
+
+class SyncRunning(Conflict):
+    """A sync of this kind and account is queued or running already."""
+
+    code = "sync_running"
+
+
+class NoSuchSync(NotFound):
+    code = "no_such_sync"

@@ -1,7 +1,12 @@
 """What this room listens to: everything that people do towards the brand's accounts."""
 
+from django.utils.translation import gettext_lazy as _
+
+from core import jobs
 from core.events import subscribe
-from crm.services import arrivals
+from crm.events import MembersMerged
+from crm.models import SyncRun
+from crm.services import arrivals, register_sync, syncs_people, syncs_tags, syncs_wishes
 from wechat import events as wechat
 
 
@@ -68,6 +73,15 @@ def contact_edited(event: wechat.ContactEdited) -> None:
     )
 
 
+def work_tag_changed(event: wechat.WorkTagChanged) -> None:
+    """While a sync runs it is refused and delivered again a little later: a change after its reading is not lost."""
+    syncs_tags.start_tags(event.account_id, None)
+
+
+def members_merged(event: MembersMerged) -> None:
+    syncs_wishes.align_work_tags(member_id=event.kept_id)
+
+
 # The welcome after a follow has one minute, a WeCom welcome code 20 seconds.
 subscribe(wechat.Followed, followed, queue="fast")
 subscribe(wechat.Scanned, scanned, queue="fast")
@@ -78,3 +92,11 @@ subscribe(wechat.MenuClicked, menu_clicked)
 subscribe(wechat.SubscriptionAnswered, subscription_answered)
 subscribe(wechat.ContactRemoved, contact_removed)
 subscribe(wechat.ContactEdited, contact_edited)
+subscribe(wechat.WorkTagChanged, work_tag_changed)
+subscribe(MembersMerged, members_merged)
+register_sync(SyncRun.FOLLOWERS, syncs_people.start_followers)
+register_sync(SyncRun.CONTACTS, syncs_people.start_contacts)
+register_sync(SyncRun.TAGS, syncs_tags.start_tags)
+jobs.register(syncs_people.FOLLOWERS_JOB, syncs_people.sync_followers, label=_("read all followers"))
+jobs.register(syncs_people.CONTACTS_JOB, syncs_people.sync_contacts, label=_("read all WeCom contacts"))
+jobs.register(syncs_tags.TAGS_JOB, syncs_tags.sync_tags, label=_("read the WeCom tags"))

@@ -48,3 +48,18 @@ def refresh_lifecycle_now() -> int:
 @shared_task(name="crm.tasks.fold_bitmaps")
 def fold_bitmaps() -> int:
     return services.fold_bitmaps()
+
+
+@shared_task(name="crm.tasks.run_tag_rules")
+def run_tag_rules() -> int:
+    return services.run_tag_rules()
+
+
+@shared_task(name="crm.tasks.push_work_tags")
+def push_work_tags() -> int:
+    return services.push_work_tags()
+
+
+@shared_task(name="crm.tasks.settle_syncs")
+def settle_syncs() -> int:
+    return services.settle_lost_syncs()

@@ -135,6 +135,10 @@ def answer_chat(event: MessageReceived) -> None:
         )
 
 
+def tag_buyer(event: OrderPaid | OrderRefunded) -> None:
+    crm_services.judge_tag_rules(member_id=event.member_id, kinds=crm_services.BY_PURCHASE)
+
+
 subscribe(PaymentNotified, book_payment, queue="fast")
 subscribe(RefundNotified, book_refund, queue="fast")
 subscribe(MembersMerged, follow_merge)
@@ -151,8 +155,15 @@ subscribe(PickupReady, tell_ready)
 subscribe(OrderRefunded, tell_refunded)
 subscribe(OrderReviewDue, ask_for_review)
 subscribe(MessageReceived, answer_chat, queue="fast")
+subscribe(OrderPaid, tag_buyer, queue="bulk")
+subscribe(OrderRefunded, tag_buyer, queue="bulk")
 crm_services.name_tiers(queries.tier_words)
 crm_services.name_subjects("category", queries.products_as_subjects)
+crm_services.offer_tag_choices(
+    "purchase", crm_services.TagChoices(queries.category_choices, queries.bought_from)
+)
+crm_services.call_subjects("product", "SELECT id, name FROM shop_product WHERE id = ANY(%s)")
+crm_services.call_subjects("order", "SELECT id, number FROM shop_order WHERE id = ANY(%s)")
 jobs.register(coupons_in_batches.KIND, coupons_in_batches.work, label=_("giving out of coupons"))
 jobs.register(catalogue_files.LOOK, catalogue_files.look, label=_("Compare a catalogue file"))
 jobs.register(catalogue_files.APPLY, catalogue_files.apply, label=_("Apply a catalogue file"))

@@ -67,6 +67,14 @@ CATALOGS: dict[str, tuple[str, ...]] = {
         *(f"crm/{layer}lifecycle" for layer in ("", "models/", "services/", "queries/", "admin/")),
         *("crm/management/commands/lifecycle", "templates/crm/admin/lifecycle"),
     ),
+    "crm_picture": tuple(
+        f"{place}{noun}"
+        for noun in ("picture", "tagrules", "fields", "syncs")
+        for place in (
+            *("crm/", "crm/models/", "crm/services/", "crm/queries/", "crm/admin/"),
+            "templates/crm/",
+        )
+    ),
     "config": ("config/",),
     "core": ("core/", "templates/core/", "templates/admin/", "templates/unfold/", "templates/pghistory/"),
     "wechat": ("wechat/", "templates/wechat/"),

@@ -1,6 +1,6 @@
 """Everything that is read in this room, split by noun; import it from here."""
 
-from campaigns.queries.labels import reason_label
+from campaigns.queries.labels import link_senders, reason_label
 from campaigns.queries.results import (
     BroadcastFigures,
     broadcast_figures,
@@ -23,6 +23,7 @@ __all__ = [
     "days_of_rule",
     "export_rows",
     "last_broadcasts",
+    "link_senders",
     "reach_by_broadcast",
     "reason_label",
     "returns_by_rule",

@@ -2,6 +2,7 @@
 
 from django.utils.translation import gettext_lazy as _
 
+from campaigns.models import Broadcast, WinBackRule
 from crm import queries as crm_queries
 
 # What one may say to a planner who asks: why did she not get it?
@@ -40,3 +41,12 @@ def reason_label(code: str) -> str:
 
 def fault_label(code: str) -> str:
     return str(FAULTS.get(code, code))
+
+
+def link_senders() -> list[tuple[str, str]]:
+    """(origin, name) of what has sent links, the newest first: what a tag rule can be about."""
+    rows: list[tuple[str, str]] = []
+    for table, prefix in ((Broadcast, "broadcast"), (WinBackRule, "winback")):
+        named = table.objects.exclude(url="").order_by("-pk").values_list("pk", "name")[:200]
+        rows += [(f"{prefix}:{pk}", name) for pk, name in named]
+    return rows

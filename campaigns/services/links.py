@@ -88,3 +88,4 @@ def _note_opened(
     moment = clock.now()
     if row and table.objects.filter(pk=row["pk"], opened_at__isnull=True).update(opened_at=moment):
         crm_services.record_activity(member_id=row["member_id"], kind="opened", at=moment, subject=origin)
+        crm_services.judge_tag_rules(member_id=row["member_id"], kinds=crm_services.BY_LINK)

@@ -1,7 +1,8 @@
 """Members in the admin: the list that finds anybody, the page that shows everything about one."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
-from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
@@ -17,24 +18,14 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from core.admin import BaseAdmin
-from core.secrets import masked_phone
 from crm import queries, services
-from crm.admin import filters
-from crm.admin.lifecycle_filters import CellFilter, StageFilter, life_cards
+from crm.admin import fields, filters, picture
+from crm.admin.lifecycle_filters import CellFilter, StageFilter
 from crm.admin.lists import CappedPaginator, ago, chips, money
-from crm.admin.subjects import subject_link
-from crm.models import Activity, Contact, Identity, Member, MemberTag, Staff, Tag, Touch
-from crm.queries.consent import consent_answers
-from crm.queries.touch import reason_label, zone_named
+from crm.models import Identity, Member, MemberTag, Tag
+from crm.queries.touch import zone_named
 
 MOST_AT_ONCE = 5_000
-
-
-def shown_value(identity: Identity, request: HttpRequest) -> str:
-    """An identity as this user may see it."""
-    if identity.kind == Identity.PHONE and not request.user.has_perm("crm.view_phone"):
-        return masked_phone(identity.value)
-    return identity.value
 
 
 class MemberForm(forms.ModelForm):
@@ -92,7 +83,6 @@ class MemberAdmin(BaseAdmin):
     paginator = CappedPaginator
     actions = ["tag_them", "untag_them", "end_their_sessions"]
     fields = ["name", "birthday", "tier", "time_zone", "note"]
-    change_form_outer_before_template = "crm/admin/member.html"
 
     class Media:
         css = {"all": ["crm/admin.css"]}
@@ -218,96 +208,40 @@ class MemberAdmin(BaseAdmin):
 
     # --- One member ------------------------------------------------------------------------------------------------
     def get_urls(self) -> list[Any]:
-        tags = path(
-            "<int:member_id>/tags/", self.admin_site.admin_view(self.change_her_tags), name="crm_member_tags"
-        )
-        return [tags, *super().get_urls()]
+        def page(address: str, view: Callable[..., HttpResponse], name: str) -> Any:
+            return path(
+                f"<int:member_id>/{address}/",
+                self.admin_site.admin_view(partial(view, self)),
+                name=f"crm_member_{name}",
+            )
 
-    def change_her_tags(self, request: HttpRequest, member_id: int) -> HttpResponse:
-        """POST add=ID or remove=ID; back to the member's page."""
-        if not self.has_change_permission(request):
-            raise PermissionDenied
-        origin = f"staff:{request.user.pk}"
-        if request.method == "POST":
-            for word, change in (("add", services.add_tags), ("remove", services.remove_tags)):
-                if (tag_id := request.POST.get(word, "")).isdigit():
-                    change(member_ids=[member_id], tag_ids=[int(tag_id)], origin=origin)
-        return HttpResponseRedirect(reverse("admin:crm_member_change", args=[member_id]))
+        return [
+            page("tags", picture.change_her_tags, "tags"),
+            page("note", picture.note_on_her, "note"),
+            page("fields", fields.change_her_fields, "fields"),
+            *super().get_urls(),
+        ]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        member = self.get_object(request, object_id)
-        if member is None and object_id.isdigit():
-            living = queries.find_member(int(object_id))
-            if living is not None and living.pk != int(object_id):
-                self.message_user(request, _("She was merged; this is the living member."), messages.INFO)
-                return HttpResponseRedirect(reverse("admin:crm_member_change", args=[living.pk]))
+        """Everything about her; with `?edit` the form of what people write themselves."""
+        if request.method != "GET" or "edit" in request.GET:
+            return super().change_view(request, object_id, form_url, extra_context)
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        number = int(object_id) if object_id.isascii() and object_id.isdigit() and len(object_id) < 19 else 0
+        member = Member.objects.living().select_related("stats", "source").filter(pk=number).first()
         if member is not None:
-            extra_context = {**(extra_context or {}), **self._portrait(request, member)}
+            return picture.picture_page(self, request, member)
+        living = queries.find_member(number)
+        if living is not None and living.pk != number:
+            self.message_user(request, _("She was merged; this is the living member."), messages.INFO)
+            return HttpResponseRedirect(reverse("admin:crm_member_change", args=[living.pk]))
         return super().change_view(request, object_id, form_url, extra_context)
 
-    def _portrait(self, request: HttpRequest, member: Member) -> dict[str, Any]:
-        identities = list(member.identities.select_related("account").order_by("pk"))
-        contacts = Contact.objects.filter(
-            identity__in=[one for one in identities if one.kind == "external_userid"]
-        )
-        contact_rows = list(contacts) if any(one.kind == "external_userid" for one in identities) else []
-        guides = dict(
-            Staff.objects.filter(work_userid__in=[contact.userid for contact in contact_rows]).values_list(
-                "work_userid", "name"
-            )
-        )
-        carried = list(member.member_tags.all())
-        kind = request.GET.get("kind", "")
-        timeline = queries.timeline_of(
-            member.pk, kinds=[kind] if kind else [], before=request.GET.get("before", ""), limit=15
-        )
-        answers = consent_answers(member.pk)
-        stats = member.stats
-        here = reverse("admin:crm_member_change", args=[member.pk])
-        return {
-            "member": member,
-            "title": member.name or str(member),
-            "subtitle": None,
-            "cards": [
-                (_("orders"), stats.orders_count),
-                (_("paid in all"), money(stats.paid_fen)),
-                (_("refunded"), money(stats.refunded_fen)),
-                (_("last order"), ago(stats.last_paid_at)),
-                (_("last active"), ago(stats.last_active_at)),
-                (_("visits"), stats.visits_count),
-                *life_cards(member.pk),
-            ],
-            "identities": [
-                {
-                    "kind": one.get_kind_display(),
-                    "account": str(one.account) if one.account else "",
-                    "value": shown_value(one, request),
-                    "one": one,
-                    "is_channel": one.kind in ("openid", "external_userid"),
-                }
-                for one in identities
-            ],
-            "contacts": [(guides.get(contact.userid, contact.userid), contact) for contact in contact_rows],
-            "carried": carried,
-            "tags_left": [
-                tag
-                for tag in Tag.objects.select_related("group")[:500]
-                if tag.pk not in {one.tag_id for one in carried}
-            ],
-            "consents": list(member.consents.order_by("-at")[:10]),
-            "answers": [(label, answers.get(purpose)) for purpose, label in member.consents.model.PURPOSES],
-            "touches": [
-                {"touch": touch, "link": subject_link(touch.origin), "reason": reason_label(touch.reason)}
-                for touch in Touch.objects.filter(member=member).order_by("-at")[:8]
-            ],
-            "timeline": [{"fact": fact, "link": subject_link(fact.subject)} for fact in timeline.rows],
-            "kinds": Activity.KINDS,
-            "kind": kind,
-            "older": f"{here}?{urlencode({'kind': kind, 'before': timeline.next_key})}"
-            if timeline.next_key
-            else "",
-            "newest": f"{here}?{urlencode({'kind': kind})}" if request.GET.get("before") else "",
-            "may_change": self.has_change_permission(request, member),
-        }
+    def response_change(self, request: HttpRequest, obj: Member) -> HttpResponse:
+        answer = super().response_change(request, obj)
+        if "_continue" in request.POST or "_addanother" in request.POST:
+            return answer
+        return HttpResponseRedirect(reverse("admin:crm_member_change", args=[obj.pk]))

@@ -16,13 +16,14 @@ class SubjectLink(NamedTuple):
 
 # prefix → (word, admin page by id or "", whether the list is searched by the number instead)
 PAGES: dict[str, tuple[Promise, str, bool]] = {
-    "order": (_("order"), "shop_order", True),
+    "order": (_("order"), "shop_order", False),
     "product": (_("product"), "shop_product", False),
     "broadcast": (_("broadcast"), "campaigns_broadcast", False),
     "winback": (_("win-back"), "campaigns_winbackrule", False),
     "group": (_("customer group"), "community_group", False),
     "code": (_("channel code"), "crm_channelcode", False),
     "tag": (_("tag"), "crm_tag", False),
+    "rule": (_("tag rule"), "crm_tagrule", False),
     "voucher": (_("voucher"), "shop_voucher", False),
     "account": (_("account"), "wechat_account", False),
     "member": (_("member"), "crm_member", False),

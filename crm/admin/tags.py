@@ -18,7 +18,7 @@ from crm.models import MemberTag, Tag, TagGroup
 
 class TagInline(TabularInline):
     model = Tag
-    fields = ["name", "sort"]
+    fields = ["name", "sort", "is_shared"]
     extra = 1
 
 
@@ -38,8 +38,8 @@ class TagGroupAdmin(BaseAdmin):
 
 @admin.register(Tag)
 class TagAdmin(BaseAdmin):
-    list_display = ["name", "group", "members_link", "sort"]
-    list_filter = ["group"]
+    list_display = ["name", "group", "members_link", "is_shared", "sort"]
+    list_filter = ["group", "is_shared"]
     list_select_related = ["group"]
     search_fields = ["name", "group__name"]
 

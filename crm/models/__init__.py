@@ -3,10 +3,13 @@
 from crm.models.bitmaps import BitmapDelta, SegmentBitmap
 from crm.models.codes import ChannelCode, ChannelScan
 from crm.models.consent import Consent
+from crm.models.fields import MemberField, MemberFieldValue
 from crm.models.lifecycle import LifeDefinition, LifeFit, LifeMove, MemberLife
 from crm.models.people import Contact, Identity, Member, Staff, Store
 from crm.models.segments import Segment
 from crm.models.stats import MemberStats
+from crm.models.syncs import SyncRun, WorkTag, WorkTagConflict, WorkTagMark
+from crm.models.tagrules import TagRule
 from crm.models.tags import MemberTag, Tag, TagGroup
 from crm.models.timeline import Activity
 from crm.models.touch import Holiday, Touch, TouchPolicy
@@ -24,6 +27,8 @@ __all__ = [
     "LifeFit",
     "LifeMove",
     "Member",
+    "MemberField",
+    "MemberFieldValue",
     "MemberLife",
     "MemberStats",
     "MemberTag",
@@ -31,8 +36,13 @@ __all__ = [
     "SegmentBitmap",
     "Staff",
     "Store",
+    "SyncRun",
     "Tag",
     "TagGroup",
+    "TagRule",
     "Touch",
     "TouchPolicy",
+    "WorkTag",
+    "WorkTagConflict",
+    "WorkTagMark",
 ]

@@ -245,6 +245,7 @@ class Contact(models.Model):
     added_at = models.DateTimeField(_("added at"), null=True, blank=True)
     removed_at = models.DateTimeField(_("removed at"), null=True, blank=True)
     removed_by = models.CharField(_("removed by"), max_length=12, blank=True)
+    edited_at = models.DateTimeField(_("edited at"), null=True, blank=True)  # by the guide, as WeCom told
 
     class Meta:
         verbose_name = _("WeCom contact")

@@ -26,6 +26,12 @@ class Tag(models.Model):
     group = models.ForeignKey(TagGroup, models.PROTECT, related_name="tags", verbose_name=_("tag group"))
     name = models.CharField(_("name"), max_length=30)
     sort = models.PositiveSmallIntegerField(_("position"), default=0)
+    is_shared = models.BooleanField(
+        _("kept the same in WeCom"),
+        default=False,
+        db_default=False,
+        help_text=_("Guides see it on their customers, and what they change there changes here."),
+    )
 
     class Meta:
         verbose_name = _("tag")

@@ -20,6 +20,7 @@ class Activity(models.Model):
     TOUCHED, OPENED, TAGGED, SUBSCRIBED, JOINED = "touched", "opened", "tagged", "subscribed", "joined"
     MERGED = "merged"
     VOUCHER_USED, VOUCHER_EXPIRED = "voucher_used", "voucher_expired"
+    NOTED = "noted"
     KINDS = [
         (JOINED, _("became a member")),
         (FOLLOWED, _("followed")),
@@ -46,6 +47,7 @@ class Activity(models.Model):
         (MERGED, _("merged with another member")),
         (VOUCHER_USED, _("used a voucher in a store")),
         (VOUCHER_EXPIRED, _("let a voucher expire")),
+        (NOTED, _("note of the staff")),
     ]
     # What the person does herself; anything else does not end her silence.
     OWN_DOING = frozenset(

@@ -34,7 +34,9 @@ class ActivityRow:
 
     @property
     def note(self) -> str:
-        """The words of the details: a message's beginning, a tag's or code's name."""
+        """The words of the details: a message's beginning, a tag's or code's name; what staff noted is whole."""
+        if self.kind == Activity.NOTED:
+            return str(self.data.get("text", ""))
         details = [self.data.get(key) for key in ("name", "text", "key", "title") if self.data.get(key)]
         return " · ".join(str(detail) for detail in details)[:120]
 
@@ -48,12 +50,24 @@ class Page:
     next_key: str  # "" at the end; hand it back as `before`
 
 
-def timeline_of(member_id: int, *, kinds: Iterable[str] = (), before: str = "", limit: int = 20) -> Page:
+def timeline_of(
+    member_id: int,
+    *,
+    kinds: Iterable[str] = (),
+    before: str = "",
+    limit: int = 20,
+    since: dt.date | None = None,
+    until: dt.date | None = None,
+) -> Page:
     """The newest facts of a member, paged by key: `before` is the previous page's `next_key`.
 
-    A malformed key begins at the newest.
+    `since` and `until` are days of the shop, both included. A malformed key begins at the newest.
     """
     facts = Activity.objects.filter(member=member_id)
+    if since:
+        facts = facts.filter(at__gte=clock.day_start(since))
+    if until:
+        facts = facts.filter(at__lt=clock.day_start(until + dt.timedelta(days=1)))
     if chosen := [kind for kind in kinds if kind]:
         facts = facts.filter(kind__in=chosen)
     if key := _key(before):

@@ -1,8 +1,10 @@
 """Every command of this room, split by noun; other rooms import them from here."""
 
+from crm.picture import Cell, Panel, call_subjects, register_panel
 from crm.services.bitmaps import fold_bitmaps, rebuild_bitmaps
 from crm.services.codes import make_missing_qr_codes, make_qr_code, new_scene, send_due_welcomes
 from crm.services.consent import give_consent, withdraw_consent
+from crm.services.fields import set_fields
 from crm.services.following import note_contact, note_contact_removed, note_follow, note_unfollow
 from crm.services.lifecycle import Refreshed, define_stages, forget_lives, refresh_due, refresh_lives
 from crm.services.lookups import look_up_due
@@ -19,9 +21,32 @@ from crm.services.people import (
 from crm.services.segments import recount_segments, save_segment
 from crm.services.sessions import end_sessions
 from crm.services.stats import Purchases, book_purchase, book_purchases, book_refund, rebuild_stats
-from crm.services.tags import add_tags, remove_tags
+from crm.services.syncs import (
+    begin_sync,
+    break_sync,
+    end_sync,
+    queue_sync,
+    register_sync,
+    retry_sync,
+    run_sync,
+    settle_lost_syncs,
+    start_sync,
+)
+from crm.services.syncs_marks import note_work_tags, push_work_tags, retry_work_tags
+from crm.services.tagrules import (
+    BY_LINK,
+    BY_MESSAGE,
+    BY_PURCHASE,
+    judge_tag_rules,
+    run_tag_rule,
+    run_tag_rules,
+    save_tag_rule,
+    tag_rule_preview,
+)
+from crm.services.tags import add_tags, remove_tags, undo_tag_change
 from crm.services.tiers import name_tiers, tier_words
 from crm.services.timeline import (
+    note_member,
     prepare_months_ahead,
     prepare_timeline,
     record_activities,
@@ -30,22 +55,35 @@ from crm.services.timeline import (
 )
 from crm.services.touch import book_touches, release_touches
 from crm.subjects import name_subjects
+from crm.tagrules import Choices as TagChoices
+from crm.tagrules import offer_choices as offer_tag_choices
 
 __all__ = [
+    "BY_LINK",
+    "BY_MESSAGE",
+    "BY_PURCHASE",
+    "Cell",
+    "Panel",
     "Purchases",
     "Refreshed",
+    "TagChoices",
     "add_tags",
+    "begin_sync",
     "book_purchase",
     "book_purchases",
     "book_refund",
     "book_touches",
+    "break_sync",
+    "call_subjects",
     "cleaned_phone",
     "define_stages",
     "end_sessions",
+    "end_sync",
     "fold_bitmaps",
     "forget_lives",
     "give_consent",
     "give_phone",
+    "judge_tag_rules",
     "living_member",
     "look_up_due",
     "make_missing_qr_codes",
@@ -61,9 +99,14 @@ __all__ = [
     "note_contact",
     "note_contact_removed",
     "note_follow",
+    "note_member",
     "note_unfollow",
+    "note_work_tags",
+    "offer_tag_choices",
     "prepare_months_ahead",
     "prepare_timeline",
+    "push_work_tags",
+    "queue_sync",
     "rebuild_bitmaps",
     "rebuild_stats",
     "record_activities",
@@ -72,10 +115,23 @@ __all__ = [
     "recount_segments",
     "refresh_due",
     "refresh_lives",
+    "register_panel",
+    "register_sync",
     "release_touches",
     "remove_tags",
+    "retry_sync",
+    "retry_work_tags",
+    "run_sync",
+    "run_tag_rule",
+    "run_tag_rules",
     "save_segment",
+    "save_tag_rule",
     "send_due_welcomes",
+    "set_fields",
+    "settle_lost_syncs",
+    "start_sync",
+    "tag_rule_preview",
     "tier_words",
+    "undo_tag_change",
     "withdraw_consent",
 ]

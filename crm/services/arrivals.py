@@ -13,8 +13,15 @@ from core.wakeups import wake
 from crm.events import MemberFollowed, MemberUnfollowed
 from crm.models import Activity, ChannelCode, Identity, Member
 from crm.services.codes import arrive_through
-from crm.services.following import note_contact, note_contact_removed, note_follow, note_unfollow
+from crm.services.following import (
+    note_contact,
+    note_contact_edited,
+    note_contact_removed,
+    note_follow,
+    note_unfollow,
+)
 from crm.services.people import member_for_contact, member_for_openid
+from crm.services.tagrules import BY_MESSAGE, judge_tag_rules
 from crm.services.timeline import record_activity
 
 
@@ -66,15 +73,16 @@ def scan(*, account_id: int, openid: str, scene: str, at: datetime) -> Member:
 
 @transaction.atomic
 def speak(*, account_id: int, openid: str, msg_type: str, text: str, at: datetime) -> Member:
-    """She wrote to the account; the timeline keeps the kind and a short beginning."""
+    """She wrote to the account; the timeline keeps the kind and a short beginning, the rules look for their words."""
     member = _follower(account_id, openid, at)
     record_activity(
         member_id=member.pk,
         kind=Activity.MESSAGE,
         at=at,
         subject=f"account:{account_id}",
-        data={"type": msg_type, "text": text[:80]},
+        data={"type": msg_type, "text": text[:200]},
     )
+    judge_tag_rules(member_id=member.pk, kinds=BY_MESSAGE)
     return member
 
 
@@ -143,6 +151,7 @@ def remove_contact(*, account_id: int, userid: str, external_userid: str, by: st
 def edit_contact(*, account_id: int, userid: str, external_userid: str, at: datetime) -> None:
     """A guide changed remark or tags of her customer: read the customer again, after commit."""
     member_for_contact(account_id=account_id, external_userid=external_userid, at=at)
+    note_contact_edited(account_id=account_id, external_userid=external_userid, userid=userid, at=at)
     _look_up(_contact(account_id, external_userid), again=True)
 
 

@@ -92,6 +92,16 @@ def note_contact_removed(
     _contact_state(identity.pk, unfollowed_at=at)
 
 
+def note_contact_edited(*, account_id: int, external_userid: str, userid: str, at: datetime) -> None:
+    """The guide changed remark or tags of her customer at `at`; the latest moment stays."""
+    Contact.objects.filter(
+        identity__kind=Identity.EXTERNAL_USERID,
+        identity__account=account_id,
+        identity__value=external_userid,
+        userid=userid,
+    ).update(edited_at=_later("edited_at", at))
+
+
 def _contact_state(identity_id: int, **moment: datetime) -> None:
     """A customer is reachable while any guide has her."""
     changes: dict[str, object] = {column: _later(column, at) for column, at in moment.items()}

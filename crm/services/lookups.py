@@ -3,7 +3,7 @@
 The rows say what is due (`Identity.lookup_due_at`); a lost wake-up or a dead worker costs only time.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from django.db import transaction
@@ -15,6 +15,7 @@ from core.events import backoff
 from crm.models import Identity, Staff
 from crm.services.following import note_contact
 from crm.services.people import member_for_contact, member_for_openid
+from crm.services.syncs_marks import note_work_tags
 from wechat import services as wechat
 
 log = structlog.get_logger(__name__)
@@ -69,26 +70,42 @@ def _look_up_follower(identity: Identity) -> None:
 
 
 def _look_up_contact(identity: Identity) -> None:
+    began_at = clock.now()
     contact = wechat.work_contact(account_id=_account(identity), external_userid=identity.value)
-    with transaction.atomic():
-        member_for_contact(
-            account_id=_account(identity),
-            external_userid=identity.value,
-            unionid=contact.unionid,
-            name=contact.name,
-            avatar_url=contact.avatar_url,
+    store_contact(account_id=_account(identity), contact=contact, began_at=began_at)
+    Identity.objects.filter(pk=identity.pk).update(lookup_due_at=None)
+
+
+@transaction.atomic
+def store_contact(*, account_id: int, contact: wechat.WorkContact, began_at: datetime) -> None:
+    """What a read of a customer told: who she is, her guides, and the tags that they put. `began_at` of the read.
+
+    Locks: advisory on the identity. Idempotent.
+    """
+    member_for_contact(
+        account_id=account_id,
+        external_userid=contact.external_userid,
+        unionid=contact.unionid,
+        name=contact.name,
+        avatar_url=contact.avatar_url,
+    )
+    for follow in contact.follows:
+        note_contact(
+            account_id=account_id,
+            external_userid=contact.external_userid,
+            userid=follow.userid,
+            at=follow.created_at,
+            state=follow.state,
+            remark=follow.remark,
         )
-        for follow in contact.follows:
-            note_contact(
-                account_id=_account(identity),
-                external_userid=identity.value,
-                userid=follow.userid,
-                at=follow.created_at,
-                state=follow.state,
-                remark=follow.remark,
-            )
-            Staff.objects.get_or_create(work_userid=follow.userid, defaults={"name": follow.userid})
-        Identity.objects.filter(pk=identity.pk).update(lookup_due_at=None)
+        Staff.objects.get_or_create(work_userid=follow.userid, defaults={"name": follow.userid})
+        note_work_tags(
+            account_id=account_id,
+            external_userid=contact.external_userid,
+            userid=follow.userid,
+            work_ids=follow.tag_ids,
+            began_at=began_at,
+        )
 
 
 def _account(identity: Identity) -> int:

@@ -7,7 +7,17 @@ from core import clock, events
 from core.locks import lock_rows
 from crm.errors import NoSuchMember
 from crm.events import MembersMerged
-from crm.models import Activity, ChannelScan, Consent, Identity, Member, MemberStats, MemberTag, Touch
+from crm.models import (
+    Activity,
+    ChannelScan,
+    Consent,
+    Identity,
+    Member,
+    MemberFieldValue,
+    MemberStats,
+    MemberTag,
+    Touch,
+)
 from crm.services.lifecycle import forget_lives
 from crm.services.timeline import record_activity
 
@@ -59,6 +69,10 @@ def _move_rows(kept: Member, merged: Member) -> None:
     Touch.objects.filter(member=merged).update(member=kept)
     Consent.objects.filter(member=merged).update(member=kept)
     ChannelScan.objects.filter(member=merged).update(member=kept)
+    MemberFieldValue.objects.filter(
+        member=merged, field__in=MemberFieldValue.objects.filter(member=kept).values("field")
+    ).delete()
+    MemberFieldValue.objects.filter(member=merged).update(member=kept)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE crm_activity SET member_id = %s WHERE member_id = %s", [kept.pk, merged.pk])
 

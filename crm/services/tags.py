@@ -6,6 +6,7 @@ from django.db import connection, transaction
 
 from core import clock
 from crm.models import Activity, MemberTag, Tag
+from crm.services.syncs_wishes import wish_work_tags
 from crm.services.timeline import record_activities
 
 
@@ -29,6 +30,7 @@ def add_tags(*, member_ids: Iterable[int], tag_ids: Iterable[int], origin: str) 
         new = cursor.fetchall()
     if not new:
         return 0
+    wish_work_tags(pairs=new, wanted=True)
     names = dict(Tag.objects.filter(pk__in={tag_id for _, tag_id in new}).values_list("pk", "name"))
     moment = clock.now()
     record_activities(
@@ -50,6 +52,7 @@ def remove_tags(*, member_ids: Iterable[int], tag_ids: Iterable[int], origin: st
     carried = MemberTag.objects.filter(member__in=list(member_ids), tag__in=list(tag_ids))
     rows = list(carried.select_for_update(of=("self",)).order_by("pk").select_related("tag"))
     MemberTag.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    wish_work_tags(pairs=[(row.member_id, row.tag_id) for row in rows], wanted=False)
     moment = clock.now()
     record_activities(
         {
@@ -57,8 +60,28 @@ def remove_tags(*, member_ids: Iterable[int], tag_ids: Iterable[int], origin: st
             "kind": Activity.TAGGED,
             "at": moment,
             "subject": f"tag:{row.tag_id}",
-            "data": {"name": row.tag.name, "origin": origin, "change": "removed"},
+            "data": {"name": row.tag.name, "origin": origin, "change": "removed", "was": row.origin},
         }
         for row in rows
     )
     return len(rows)
+
+
+@transaction.atomic
+def undo_tag_change(*, member_id: int, tag_id: int, change: str, origin: str) -> bool:
+    """Take back the last change of this tag on her when it was `change` ("added", "removed"); False when it was not.
+
+    A removed tag comes back with the origin that it had. Idempotent: the second time the last change is another.
+    """
+    last = (
+        Activity.objects.filter(member=member_id, kind=Activity.TAGGED, subject=f"tag:{tag_id}")
+        .order_by("-at", "-pk")
+        .first()
+    )
+    if last is None or last.data.get("change") != change:
+        return False
+    if change == "added":
+        return bool(remove_tags(member_ids=[member_id], tag_ids=[tag_id], origin=origin))
+    return bool(
+        add_tags(member_ids=[member_id], tag_ids=[tag_id], origin=str(last.data.get("was") or origin))
+    )

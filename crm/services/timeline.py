@@ -8,11 +8,14 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from core import clock
+from crm.errors import WrongNote
 from crm.models import Activity, MemberStats
 
 VISIT_GAP = dt.timedelta(minutes=30)
+LONGEST_NOTE = 500
 
 # The member row is share-locked, so that a merge cannot slip between finding her and writing the fact.
 WRITE = """
@@ -132,3 +135,14 @@ def prepare_months_ahead(months: int = 3) -> int:
     """This month's partition and those of the next `months`."""
     today = clock.today()
     return prepare_timeline(since=today - dt.timedelta(days=3), until=today + dt.timedelta(days=31 * months))
+
+
+@transaction.atomic
+def note_member(*, member_id: int, text: str, by: str) -> None:
+    """Keep what staff know of her as a dated fact; `by` says who ("staff:3"). Raises WrongNote."""
+    words = " ".join(text.split())
+    if not words or len(words) > LONGEST_NOTE:
+        raise WrongNote(_("A note has 1 to %(most)d characters.") % {"most": LONGEST_NOTE})
+    record_activity(
+        member_id=member_id, kind=Activity.NOTED, at=clock.now(), subject=by, data={"text": words}
+    )

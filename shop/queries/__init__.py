@@ -91,6 +91,7 @@ from shop.queries.logistics import asked_templates, order_message
 from shop.queries.offers import FlashRow, LiveOffer, OfferRow, flash_offers, live_offers, offers_of
 from shop.queries.order_money import OrderMoney, aftersale_money, order_money, saving_label
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
+from shop.queries.picture import bought_from, category_choices
 from shop.queries.presale import presale_of_order, presale_quoted, presales_of
 from shop.queries.pricing import (
     Badge,
@@ -214,6 +215,7 @@ __all__ = [
     "booking_for",
     "bookings_of",
     "bookings_today",
+    "bought_from",
     "bundle_parts",
     "carrier_choices",
     "cart_count",
@@ -221,6 +223,7 @@ __all__ = [
     "catalogue_rows",
     "catalogue_skus",
     "categories",
+    "category_choices",
     "checkout_of",
     "claim_page",
     "claimable_coupons",

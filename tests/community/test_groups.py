@@ -12,7 +12,7 @@ from community.errors import NoWorkAccount, SyncRunning
 from community.models import Group, GroupDay, GroupMember
 from core import clock, jobs
 from core.models import Job
-from crm.models import Activity, Identity
+from crm.models import Activity, Identity, SyncRun
 from tests.campaigns import house
 from wechat.services import WorkGroup, WorkGroupMember
 
@@ -178,6 +178,7 @@ class TestSync:
         assert job.status == Job.FAILED
         assert job.error
         assert queries.sync_report(job)["fetched"] == 0
+        assert SyncRun.objects.get(job=job).status == SyncRun.FAILED
 
 
 @pytest.mark.django_db
@@ -194,6 +195,7 @@ class TestWithTheSandbox:
         jobs.run(job_id=job.pk)
         job.refresh_from_db()
         assert (job.status, job.result["failed"]) == (Job.DONE, [])
+        assert SyncRun.objects.get(job=job).status == SyncRun.DONE
         assert job.result["fetched"] == job.result["expected"] >= 2
         group = Group.objects.get(account=corp, chat_id=made[0]["chat_id"])
         assert (group.name, group.customers_count) == ("福利群1", 1)

@@ -75,6 +75,14 @@ class ContactWay:
 
 
 @dataclass(frozen=True)
+class WorkTagGroup:
+    """A group of enterprise tags; tags are (id, name)."""
+
+    name: str
+    tags: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class WorkGroupRow:
     chat_id: str
     status: int

@@ -296,6 +296,21 @@ def tasks_confirm(ask: Ask) -> Row:
     return work_mass.confirm_task(ask.world, msgid=ask.arguments[0], userid=ask.text("userid"))
 
 
+@api("POST", "people/([^/]+)/edit_contact")
+def person_edit_contact(ask: Ask) -> Row:
+    """Her guide changes {"account", "userid", "tags": [ids], "remark"} in the client."""
+    tags = ask.body.get("tags")
+    row = people.edit_customer(
+        ask.world,
+        ask.person(),
+        ask.account("work"),
+        ask.text("userid"),
+        tags=[str(one) for one in tags] if isinstance(tags, list) else None,
+        remark=ask.text("remark", ""),
+    )
+    return {"tags": row["tags"], "remark": row["remark"]}
+
+
 @api("GET", "guides/([^/]+)/customers")
 def guide_customers(ask: Ask) -> list[Row]:
     """A guide's customers, as her client shows them."""

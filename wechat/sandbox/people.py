@@ -323,6 +323,36 @@ def delete_contact(world: World, person: Row, account: Row, userid: str) -> None
     world.tell(person["id"], {"type": "contacts"})
 
 
+def edit_customer(
+    world: World, person: Row, account: Row, userid: str, *, tags: list[str] | None = None, remark: str = ""
+) -> Row:
+    """The guide changes her customer's tags (ids; the whole list) or remark in the client: edit_external_contact."""
+    key = f"{account['key']}|{userid}|{person['id']}"
+    row = world.customers.get(key)
+    if row is None or row["deleted"]:
+        raise Refused("她还不是这位导购的客户", 409)
+    if tags is not None:
+        groups = [group for group in world.work_tags if group["account"] == account["key"]]
+        unknown = set(tags) - {tag["id"] for group in groups for tag in group["tag"]}
+        if unknown:
+            raise Refused(f"There are no tags {', '.join(sorted(unknown))}.", 404)
+        row["tags"] = list(dict.fromkeys(tags))
+    if remark:
+        row["remark"] = remark
+    world.customers.put(key, row)
+    external = person["externals_by_account"][account["key"]]
+    _work_event(
+        world,
+        account,
+        person,
+        "change_external_contact",
+        "edit_external_contact",
+        UserID=userid,
+        ExternalUserID=external,
+    )
+    return row
+
+
 def drop_customer(world: World, person: Row, account: Row, userid: str) -> None:
     """The guide deletes the customer: del_external_contact."""
     key = f"{account['key']}|{userid}|{person['id']}"

@@ -16,6 +16,7 @@ from wechat.gateway.answers import (
     WorkGroup,
     WorkGroupMember,
     WorkGroupRow,
+    WorkTagGroup,
 )
 from wechat.gateway.sandbox import tell_sandbox
 from wechat.outbound.queue import (
@@ -51,6 +52,7 @@ from wechat.services.payments import (
     trade_bill,
 )
 from wechat.services.work import (
+    add_work_tags,
     create_contact_way,
     mark_work_tags,
     send_work_welcome,
@@ -59,6 +61,7 @@ from wechat.services.work import (
     work_follow_users,
     work_group,
     work_groups,
+    work_tag_groups,
 )
 
 __all__ = [
@@ -76,6 +79,8 @@ __all__ = [
     "WorkGroup",
     "WorkGroupMember",
     "WorkGroupRow",
+    "WorkTagGroup",
+    "add_work_tags",
     "cancel_messages",
     "close_payment",
     "create_contact_way",
@@ -111,4 +116,5 @@ __all__ = [
     "work_follow_users",
     "work_group",
     "work_groups",
+    "work_tag_groups",
 ]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wechat.gateway.answers import ContactWay, WorkContact, WorkGroup, WorkGroupRow
+from wechat.gateway.answers import ContactWay, WorkContact, WorkGroup, WorkGroupRow, WorkTagGroup
 from wechat.gateway.work import WorkClient
 from wechat.outbound import content
 from wechat.queries import account
@@ -47,6 +47,28 @@ def mark_work_tags(
         WorkClient(account(account_id)).mark_tags(
             userid=userid, external_userid=external_userid, add=add or [], remove=remove or []
         )
+
+
+def work_tag_groups(*, account_id: int) -> list[WorkTagGroup]:
+    """All enterprise tags by group; what was deleted is left out."""
+    return [
+        WorkTagGroup(
+            name=str(group.get("group_name") or ""),
+            tags=[
+                (str(tag["id"]), str(tag.get("name") or ""))
+                for tag in group.get("tag") or []
+                if not tag.get("deleted")
+            ],
+        )
+        for group in WorkClient(account(account_id)).tag_groups()
+        if not group.get("deleted")
+    ]
+
+
+def add_work_tags(*, account_id: int, group_name: str, names: list[str]) -> dict[str, str]:
+    """Make enterprise tags in a group, which is made when it is missing: name → tag id. Raises when one exists."""
+    made = WorkClient(account(account_id)).add_tags(group_name=group_name, names=names)
+    return {str(tag["name"]): str(tag["id"]) for tag in made.get("tag") or []}
 
 
 def create_contact_way(*, account_id: int, userids: list[str], state: str, remark: str = "") -> ContactWay:
