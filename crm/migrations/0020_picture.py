@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('core', '0002_functions'),
-        ('crm', '0002_timeline_partitions'),
+        ('crm', '0020_bitmaps'),
         ('pghistory', '0007_auto_20250421_0444'),
         ('wechat', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
