@@ -20,7 +20,7 @@ from crm.admin.lists import ago, money
 from crm.admin.subjects import SubjectLink, subject_link
 from crm.models import Activity, Consent, Identity, Member, Tag, Touch
 from crm.queries.fields import fields_of
-from crm.queries.picture import consents_of, contacts_of, subject_names, tags_of
+from crm.queries.picture import consents_of, identities_with_guides, subject_names, tags_of
 from crm.queries.touch import reason_label
 from wechat import queries as wechat_queries
 
@@ -76,10 +76,7 @@ def asked_day(text: str | None) -> dt.date | None:
 def picture_page(admin: Any, request: HttpRequest, member: Member) -> HttpResponse:
     """The whole page. At most fifteen statements, whoever looks."""
     user: Any = request.user
-    identities = list(member.identities.select_related("account").order_by("pk"))
-    contacts = (
-        contacts_of(member.pk) if any(one.kind == Identity.EXTERNAL_USERID for one in identities) else []
-    )
+    identities = identities_with_guides(member.pk)
     tags = tags_of(member.pk)
     consents, latest = consents_of(member.pk)
     touches = list(Touch.objects.filter(member=member).order_by("-at", "-pk")[:TOUCHES_SHOWN])
@@ -131,7 +128,7 @@ def picture_page(admin: Any, request: HttpRequest, member: Member) -> HttpRespon
             }
             for one in identities
         ],
-        "contacts": contacts,
+        "contacts": [contact for one in identities for contact in one.guides],
         "carried": [{"tag": tag, "origin": named.origin(tag.origin)} for tag in tags.carried],
         "tags_left": tags.others,
         "fields": fields_of(member.pk),

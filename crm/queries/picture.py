@@ -5,14 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import connection
-from django.db.models import F, FilteredRelation, OuterRef, Q, Subquery
+from django.db.models import BooleanField, Case, F, FilteredRelation, OuterRef, Q, Subquery, When
+from django.db.models.functions import Coalesce, JSONObject, TruncDate
 
-from crm.models import Consent, Contact, Staff, Tag
+from core import clock
+from crm.models import Consent, Contact, Identity, Staff, Tag
 from crm.picture import subject_sources
+
+OPEN = Q(added_at__isnull=False) & (Q(removed_at__isnull=True) | Q(added_at__gt=F("removed_at")))
 
 MOST_TAGS = 1_000
 MOST_CONSENTS = 100
+MOST_GUIDES = 20
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,27 @@ def tags_of(member_id: int) -> Tags:
     return Tags(carried, sorted(others, key=lambda tag: (tag.group.sort, tag.group_id, tag.sort, tag.pk)))
 
 
-def contacts_of(member_id: int) -> list[Any]:
-    """Her guides in WeCom, each with `guide`, the name we know; ended ones too."""
-    named = Staff.objects.filter(work_userid=OuterRef("userid")).values("name")[:1]
-    rows = Contact.objects.filter(identity__member=member_id).annotate(guide=Subquery(named))
-    return list(rows.order_by("-added_at", "pk")[:20])
+def identities_with_guides(member_id: int) -> list[Any]:
+    """Her identities with their accounts, each with `guides`: {"guide" (a name we know), "is_open", "added",
+    "removed" (the shop's days), "remark"} of her WeCom contacts, ended ones too. One statement.
+    """
+    zone = clock.zone()
+    contacts = (
+        Contact.objects.filter(identity=OuterRef("pk"))
+        .annotate(guide=Subquery(Staff.objects.filter(work_userid=OuterRef("userid")).values("name")[:1]))
+        .order_by("-added_at", "pk")
+        .values(
+            told=JSONObject(
+                guide=Coalesce("guide", "userid"),
+                is_open=Case(When(OPEN, then=True), default=False, output_field=BooleanField()),
+                added=TruncDate("added_at", tzinfo=zone),
+                removed=TruncDate("removed_at", tzinfo=zone),
+                remark="remark",
+            )
+        )[:MOST_GUIDES]
+    )
+    rows = Identity.objects.filter(member=member_id).select_related("account")
+    return list(rows.annotate(guides=ArraySubquery(contacts)).order_by("pk"))
 
 
 def consents_of(member_id: int) -> tuple[list[Consent], dict[str, bool]]:
