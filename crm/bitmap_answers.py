@@ -25,7 +25,7 @@ def members_of(plan: Plan) -> BitMap:
     facts = {leaf: who_did(leaf) for leaf in bitmaps.leaves(plan) if isinstance(leaf, Facts)}
     sets, changed = _sets(plan, facts)
     sure, possible = bitmaps.evaluate(plan, sets)
-    if unsure := possible - sure - changed:
+    if possible is not sure and (unsure := possible - sure - changed):
         sure, _possible = bitmaps.evaluate(plan, _settled(sets, unsure))
     found = sure - changed
     for member_id, state in bitmap_rows.states_of(changed) if changed else ():
@@ -55,8 +55,9 @@ def _sets(plan: Plan, facts: dict[Facts, BitMap]) -> tuple[Sets, BitMap]:
     for did, doers in facts.items():
         sets.sure[did] = sets.possible[did] = doers & sets.living
     for leaf, span in whole.items():
-        sets.sure[leaf] = unions[span]
-        sets.possible[leaf] = BitMap.union(unions[span], *(unions[one] for one in cut[leaf]))
+        sets.sure[leaf] = sets.possible[leaf] = unions[span]
+        if cut[leaf]:
+            sets.possible[leaf] = BitMap.union(unions[span], *(unions[one] for one in cut[leaf]))
     return sets, changed
 
 
@@ -66,7 +67,11 @@ def _settled(sets: Sets, unsure: BitMap) -> Sets:
     """
     sure = dict(sets.sure)
     for leaf, possible in sets.possible.items():
-        if isinstance(leaf, Within) and (open_ones := (possible - sure[leaf]) & unsure):
+        if (
+            isinstance(leaf, Within)
+            and possible is not sure[leaf]
+            and (open_ones := (possible - sure[leaf]) & unsure)
+        ):
             sure[leaf] = sure[leaf] | bitmap_rows.whose_number_is(leaf, open_ones)
     return Sets(living=sets.living, sure=sure, possible=sure)
 

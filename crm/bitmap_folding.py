@@ -64,6 +64,10 @@ def _fold_some() -> int:
             if fresh != kept:
                 written[key] = fresh
     written |= {key: BitMap(ids) for key, ids in joining.items()}
+    everybody = (bitmaps.LIVING, 0)
+    if written and everybody in stored:
+        # Also when bitmaps only go there is a new version then, by which readers know.
+        written.setdefault(everybody, BitMap(stored[everybody]))
     _write(written)
     return len(changed)
 

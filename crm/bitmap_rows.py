@@ -6,6 +6,7 @@ more. Both are read in one statement, so of one moment.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from django.db import connection
 from pyroaring import BitMap
@@ -18,10 +19,20 @@ KEPT_UNIONS = 400
 Key = tuple[str, int]  # dimension, value
 Range = tuple[str, int, int]  # dimension, first value, last value
 
-# Bitmaps by their row's version, and unions of ranges by (rows, newest version): no two contents share one, as
-# versions come from a sequence. Kept bitmaps are shared between threads and never changed.
+
+class Union(NamedTuple):
+    """The members of a range. Right as long as the newest version of all bitmaps is `as_of`."""
+
+    as_of: int
+    parts: frozenset[tuple[int, int]]  # value and version of each bitmap in it
+    members: BitMap
+
+
+# Bitmaps by their row's version, and unions of ranges. Versions come from a sequence, and every change of the stored
+# bitmaps writes one at least: no two states share a newest version, whatever is rolled back. Kept bitmaps are shared
+# between threads and never changed.
 _kept: dict[Key, tuple[int, BitMap]] = {}
-_unions: OrderedDict[Range, tuple[int, int, BitMap]] = OrderedDict()
+_unions: OrderedDict[Range, Union] = OrderedDict()
 
 
 def forget() -> None:
@@ -97,22 +108,16 @@ def whose_number_is(leaf: Within, member_ids: BitMap) -> BitMap:
 # --- Reading bitmaps
 
 READ = """
-SELECT * FROM (WITH wanted AS (
-    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::boolean[])
-        WITH ORDINALITY AS wanted(dimension, low, high, is_read, place)
-), known AS (
-    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS known(dimension, value, version)
-)
-SELECT 'range', w.place, count(b.id), COALESCE(max(b.version), 0), NULL::bytea
-FROM wanted w LEFT JOIN crm_segmentbitmap b ON b.dimension = w.dimension AND b.value BETWEEN w.low AND w.high
-GROUP BY w.place
-UNION ALL
-SELECT 'bits', w.place, b.value, b.version, CASE WHEN k.version IS NULL THEN b.bits END
-FROM wanted w JOIN crm_segmentbitmap b ON b.dimension = w.dimension AND b.value BETWEEN w.low AND w.high
-LEFT JOIN known k ON k.dimension = b.dimension AND k.value = b.value AND k.version = b.version
-WHERE w.is_read
-UNION ALL
-SELECT 'changed', 0, member_id, 0, NULL FROM (SELECT DISTINCT member_id FROM crm_bitmapdelta LIMIT %s) changed
+SELECT * FROM (
+    SELECT 'version', 0::bigint, 0::bigint, COALESCE(max(version), 0), NULL::bytea FROM crm_segmentbitmap
+    UNION ALL
+    SELECT 'changed', 0, member_id, 0, NULL FROM (SELECT DISTINCT member_id FROM crm_bitmapdelta LIMIT %s) changed
+    UNION ALL
+    SELECT 'bits', w.place, b.value, b.version, CASE WHEN k.version IS NULL THEN b.bits END
+    FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) WITH ORDINALITY AS w(dimension, low, high, place)
+    JOIN crm_segmentbitmap b ON b.dimension = w.dimension AND b.value BETWEEN w.low AND w.high
+    LEFT JOIN unnest(%s::text[], %s::bigint[], %s::bigint[]) AS k(dimension, value, version)
+        ON k.dimension = b.dimension AND k.value = b.value AND k.version = b.version
 ) AS answer(what, place, one, version, bits)
 """
 
@@ -120,65 +125,69 @@ SELECT 'changed', 0, member_id, 0, NULL FROM (SELECT DISTINCT member_id FROM crm
 def read(ranges: Sequence[Range], *, most_changed: int | None) -> tuple[dict[Range, BitMap], BitMap]:
     """(the members of each range, the members for whom that may be wrong), of one moment.
 
-    Of the changed at most so many are named; with None all of them.
+    Of the changed at most so many are named; with None all of them. One statement while nothing was folded in.
     """
     held = {span: _unions[span] for span in ranges if span in _unions}
-    stale = {span for span in ranges if span not in held}
+    stale = [span for span in ranges if span not in held]
     while True:
-        found, marks, changed = _ask(ranges, stale, most_changed)
-        moved = {span for span in held if held[span][:2] != marks[span]} - stale
+        version, found, changed = _ask(stale, most_changed)
+        moved = [span for span in ranges if span not in stale and held[span].as_of != version]
         if not moved:
             break
-        stale |= moved  # asked for again with everything else, so that all is of one moment
+        stale += moved  # asked for again with everything else, so that all is of one moment
     for span in stale:
-        union = BitMap.union(*found[span]) if found.get(span) else BitMap()
-        held[span] = (*marks[span], union)
-        _unions[span] = held[span]
+        held[span] = _unions[span] = _union(version, found.get(span, {}), held.get(span))
     while len(_unions) > KEPT_UNIONS:
         _unions.popitem(last=False)
-    return {span: held[span][2] for span in ranges}, changed
+    return {span: held[span].members for span in ranges}, changed
+
+
+def _union(version: int, found: dict[int, tuple[int, BitMap]], before: Union | None) -> Union:
+    """The union of the range's bitmaps; the one before when they are still the same."""
+    parts = frozenset((value, part) for value, (part, _bits) in found.items())
+    if before is not None and before.parts == parts:
+        return Union(version, parts, before.members)
+    several = [bits for _part, bits in found.values()]
+    return Union(version, parts, BitMap.union(*several) if several else BitMap())
 
 
 def _ask(
-    ranges: Sequence[Range], stale: set[Range], limit: int | None
-) -> tuple[dict[Range, list[BitMap]], dict[Range, tuple[int, int]], BitMap]:
-    """One statement: the bitmaps of the stale ranges, rows and newest version of all, and who has changed."""
+    stale: Sequence[Range], most_changed: int | None
+) -> tuple[int, dict[Range, dict[int, tuple[int, BitMap]]], BitMap]:
+    """One statement: the newest version of all, the bitmaps of the stale ranges by value, and who has changed."""
+    kept = dict(_kept) if stale else {}  # as it is now: another thread may come by a newer version meanwhile
     known = [
         (dimension, value, version)
-        for (dimension, value), (version, _bits) in list(_kept.items())
+        for (dimension, value), (version, _bits) in kept.items()
         if any(span[0] == dimension and span[1] <= value <= span[2] for span in stale)
     ]
-    found: dict[Range, list[BitMap]] = {}
-    marks: dict[Range, tuple[int, int]] = {}
+    newest = 0
+    found: dict[Range, dict[int, tuple[int, BitMap]]] = {}
     changed: list[int] = []
+    columns = [
+        *([span[part] for span in stale] for part in range(3)),
+        *([row[part] for row in known] for part in range(3)),
+    ]
     with connection.cursor() as cursor:
-        cursor.execute(
-            READ,
-            [
-                *([span[part] for span in ranges] for part in range(3)),
-                [span in stale for span in ranges],
-                *([row[part] for row in known] for part in range(3)),
-                limit,
-            ],
-        )
+        cursor.execute(READ, [most_changed, *columns])
         for what, place, one, version, bits in cursor:
             if what == "changed":
                 changed.append(one)
-            elif what == "range":
-                marks[ranges[place - 1]] = (one, version)
+            elif what == "version":
+                newest = version
             else:
-                span = ranges[place - 1]
-                found.setdefault(span, []).append(keep((span[0], one), version, bits))
-    return found, marks, BitMap(changed)
+                span = stale[place - 1]
+                found.setdefault(span, {})[one] = (version, _keep((span[0], one), version, bits, kept))
+    return newest, found, BitMap(changed)
 
 
-def keep(key: Key, version: int, bits: memoryview | None) -> BitMap:
+def _keep(key: Key, version: int, bits: memoryview | None, kept: Mapping[Key, tuple[int, BitMap]]) -> BitMap:
     """The bitmap of a row; without its bits it is the one that was kept."""
     if bits is None:
-        return _kept[key][1]
-    kept = BitMap.deserialize(bytes(bits))
-    _kept[key] = (version, kept)
-    return kept
+        return kept[key][1]
+    fresh = BitMap.deserialize(bytes(bits))
+    _kept[key] = (version, fresh)
+    return fresh
 
 
 ALL = """
@@ -190,11 +199,12 @@ LEFT JOIN unnest(%s::text[], %s::bigint[], %s::bigint[]) AS k(dimension, value, 
 
 
 def everything() -> dict[Key, BitMap]:
-    known = [(*key, version) for key, (version, _bits) in list(_kept.items())]
+    kept = dict(_kept)
+    known = [(*key, version) for key, (version, _bits) in kept.items()]
     with connection.cursor() as cursor:
         cursor.execute(ALL, [[row[part] for row in known] for part in range(3)])
         return {
-            (dimension, value): keep((dimension, value), version, bits)
+            (dimension, value): _keep((dimension, value), version, bits, kept)
             for dimension, value, version, bits in cursor
         }
 

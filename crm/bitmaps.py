@@ -6,7 +6,7 @@ until her own numbers are read. Nothing here asks the database.
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,22 +218,30 @@ class Sets:
 
 
 def evaluate(plan: Plan, sets: Sets) -> tuple[BitMap, BitMap]:
-    """(who is surely meant, who is possibly meant), the first within the second. Arguments are not changed."""
+    """(who is surely meant, who is possibly meant), the first within the second; one and the same set where nothing
+    is unsure. What is given is not changed.
+    """
     match plan:
         case Within() | Facts():
             return sets.sure[plan], sets.possible[plan]
         case Every(parts):
-            pairs = [evaluate(part, sets) for part in parts]
-            return _met(pair[0] for pair in pairs), _met(pair[1] for pair in pairs)
+            return _joined(_met, [evaluate(part, sets) for part in parts])
         case Some(parts):
-            pairs = [evaluate(part, sets) for part in parts]
-            return BitMap.union(*(one for one, _ in pairs)), BitMap.union(*(two for _, two in pairs))
+            return _joined(lambda several: BitMap.union(*several), [evaluate(part, sets) for part in parts])
         case Without(part):
-            sure, possible = evaluate(part, sets)
-            return sets.living - possible, sets.living - sure
+            return _joined(lambda one: sets.living - one[0], [evaluate(part, sets)[::-1]])
 
 
-def _met(parts: Iterable[BitMap]) -> BitMap:
+def _joined(
+    join: Callable[[list[BitMap]], BitMap], pairs: list[tuple[BitMap, BitMap]]
+) -> tuple[BitMap, BitMap]:
+    sure = join([one for one, _two in pairs])
+    if all(one is two for one, two in pairs):
+        return sure, sure
+    return sure, join([two for _one, two in pairs])
+
+
+def _met(parts: list[BitMap]) -> BitMap:
     """The members of all parts, the smallest first: every step is then at most as large."""
     ordered = sorted(parts, key=len)
     result = ordered[0]

@@ -118,6 +118,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "bitmap of members",
                 "verbose_name_plural": "bitmaps of members",
+                "indexes": [models.Index(fields=["version"], name="bitmap_by_version")],
                 "constraints": [
                     models.UniqueConstraint(fields=("dimension", "value"), name="bitmap_once_per_value"),
                     models.CheckConstraint(

@@ -20,6 +20,7 @@ class SegmentBitmap(models.Model):
     class Meta:
         verbose_name = "bitmap of members"
         verbose_name_plural = "bitmaps of members"
+        indexes = [models.Index(fields=["version"], name="bitmap_by_version")]
         constraints = [
             models.UniqueConstraint(fields=["dimension", "value"], name="bitmap_once_per_value"),
             models.CheckConstraint(
