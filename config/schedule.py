@@ -63,6 +63,11 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         "run the tag rules of the day": every(600, "crm.tasks.run_tag_rules", "bulk"),
         "count the segments again": every(3600, "crm.tasks.recount_segments", "bulk"),
         "see where members stand in their life": every(1800, "crm.tasks.refresh_lifecycle", "bulk"),
+        "free points whose return window is over": every(
+            max(sweep * 10, 60), "shop.tasks.free_due_points", "bulk"
+        ),
+        "remind of points that end soon": every(600, "crm.tasks.remind_of_expiring_points", "bulk"),
+        "keep or lower tiers whose time is over": every(600, "crm.tasks.review_due_tiers", "bulk"),
         "start, release and finish broadcasts": every(sweep, "campaigns.tasks.sweep_broadcasts", "bulk"),
         "win back who fell silent": every(max(sweep * 10, 10), "campaigns.tasks.run_win_back", "bulk"),
         "read groups that changed": every(sweep, "community.tasks.read_due_groups"),

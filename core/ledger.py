@@ -310,6 +310,14 @@ def balance_of(*, kind: str, owner_id: int) -> int:
     return int(sums["came"] - sums["went"])
 
 
+def spendable_of(account_id: int) -> int:
+    """What of a customer's account is neither held nor expired. What is held was promised from what expires first."""
+    account = LedgerAccount.objects.get(pk=account_id)
+    lots = LedgerLot.objects.filter(account=account, remaining__gt=0, expires_at__lte=clock.now())
+    expired = lots.aggregate(total=Coalesce(Sum("remaining"), 0))["total"]
+    return account.balance - max(account.held, int(expired))
+
+
 def statement(*, account: LedgerAccount, limit: int = 50, before: int | None = None) -> list[StatementLine]:
     """A customer's movements, newest first; `before` is the last transfer id of the page already seen."""
     movements = LedgerTransfer.objects.filter(Q(debit=account) | Q(credit=account))

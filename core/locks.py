@@ -1,6 +1,6 @@
 """Row locks in one global order, so that two commands never wait for each other in a circle.
 
-The order: campaign, order, payment, terms, stock, coupon, offer, member, ledger account.
+The order: campaign, order, payment, terms, stock, coupon, offer, member, earning, ledger account.
 Within a table: by primary key.
 """
 
@@ -24,6 +24,7 @@ ORDER = (
     "shop.offer",
     "crm.member",
     "crm.memberstats",
+    "crm.earning",
     "core.ledgeraccount",
 )
 

@@ -9,6 +9,7 @@ from core.audits import Finding, audit_check, rows
 from crm import bitmap_audits as bitmap_audits
 from crm import lifecycle_audits as lifecycle_audits
 from crm import picture_audits as picture_audits  # registers its checks
+from crm import points_audits as points_audits
 
 
 @audit_check("crm.stats", gettext_lazy("Members' figures are the sums of their timeline"))
@@ -78,6 +79,11 @@ TABLES = (
     "crm_memberlife",
     "crm_memberfieldvalue",
     "crm_activity",
+    "crm_earning",
+    "crm_pointsadjustment",
+    "crm_signin",
+    "crm_membertier",
+    "crm_tierchange",
 )
 
 

@@ -17,6 +17,12 @@ class WrongPhone(Refusal):
     code = "wrong_phone"
 
 
+class BadPoints(Refusal):
+    """Points or tiers as nobody can have them; the message says what to change."""
+
+    code = "bad_points"
+
+
 class WrongRules(Refusal):
     """A segment's rules cannot be read; the message names the line and what is wrong."""
 

@@ -35,3 +35,11 @@ class MemberUnfollowed:
     member_id: int
     account_id: int
     at: datetime
+
+
+@dataclass(frozen=True)
+class GrowthChanged:
+    """A member earned growth, or a refund took some of it: her tier is looked at."""
+
+    member_id: int
+    at: datetime

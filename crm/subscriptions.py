@@ -4,9 +4,18 @@ from django.utils.translation import gettext_lazy as _
 
 from core import jobs
 from core.events import subscribe
+from crm import events
 from crm.events import MembersMerged
 from crm.models import SyncRun
-from crm.services import arrivals, register_sync, syncs_people, syncs_tags, syncs_wishes
+from crm.services import (
+    arrivals,
+    register_sync,
+    review_tiers,
+    syncs_people,
+    syncs_tags,
+    syncs_wishes,
+    tiers_moves,
+)
 from wechat import events as wechat
 
 
@@ -82,6 +91,10 @@ def members_merged(event: MembersMerged) -> None:
     syncs_wishes.align_work_tags(member_id=event.kept_id)
 
 
+def growth_changed(event: events.GrowthChanged) -> None:
+    review_tiers(member_ids=[event.member_id])
+
+
 # The welcome after a follow has one minute, a WeCom welcome code 20 seconds.
 subscribe(wechat.Followed, followed, queue="fast")
 subscribe(wechat.Scanned, scanned, queue="fast")
@@ -100,3 +113,5 @@ register_sync(SyncRun.TAGS, syncs_tags.start_tags)
 jobs.register(syncs_people.FOLLOWERS_JOB, syncs_people.sync_followers, label=_("read all followers"))
 jobs.register(syncs_people.CONTACTS_JOB, syncs_people.sync_contacts, label=_("read all WeCom contacts"))
 jobs.register(syncs_tags.TAGS_JOB, syncs_tags.sync_tags, label=_("read the WeCom tags"))
+subscribe(events.GrowthChanged, growth_changed)
+jobs.register(tiers_moves.KIND, tiers_moves.work, label=_("moving members between tiers"))

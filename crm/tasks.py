@@ -63,3 +63,13 @@ def push_work_tags() -> int:
 @shared_task(name="crm.tasks.settle_syncs")
 def settle_syncs() -> int:
     return services.settle_lost_syncs()
+
+
+@shared_task(name="crm.tasks.review_due_tiers")
+def review_due_tiers() -> int:
+    return services.review_due_tiers()
+
+
+@shared_task(name="crm.tasks.remind_of_expiring_points")
+def remind_of_expiring_points() -> int:
+    return services.remind_of_expiring_points()

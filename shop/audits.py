@@ -14,6 +14,7 @@ from shop import goods_audits as goods_audits
 from shop import limits_audits as limits_audits
 from shop import logistics_audits as logistics_audits
 from shop import offers_audits as offers_audits
+from shop import points_audits as points_audits
 from shop import presale_audits as presale_audits
 from shop import pricing_audits as pricing_audits
 from shop import reviews_audits as reviews_audits

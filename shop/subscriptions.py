@@ -12,6 +12,7 @@ from shop.events import (
     OrderCancelled,
     OrderPaid,
     OrderPlaced,
+    OrderReceived,
     OrderRefunded,
     OrderReviewDue,
     OrderShipped,
@@ -124,6 +125,19 @@ def ask_for_review(event: OrderReviewDue) -> None:
     services.ask_for_review(order_id=event.order_id)
 
 
+def earn_points(event: OrderPaid) -> None:
+    services.earn_from_order(order_id=event.order_id)
+
+
+def look_at_tier(event: OrderPaid) -> None:
+    """What she has paid may have reached a tier; by growth, crm looks when it is booked."""
+    crm_services.review_tiers(member_ids=[event.member_id])
+
+
+def points_after_receipt(event: OrderReceived) -> None:
+    services.follow_receipt(order_id=event.order_id)
+
+
 def answer_chat(event: MessageReceived) -> None:
     if event.msg_type in ("text", "voice"):
         services.answer_chat(
@@ -149,6 +163,9 @@ subscribe(VoucherRedeemed, note_voucher_used)
 subscribe(VoucherExpired, note_voucher_expired)
 subscribe(OfferFreed, tell_who_waits)
 subscribe(OrderPaid, tell_paid)
+subscribe(OrderPaid, earn_points)
+subscribe(OrderPaid, look_at_tier)
+subscribe(OrderReceived, points_after_receipt)
 subscribe(OrderShipped, tell_shipped)
 subscribe(ParcelSigned, tell_signed)
 subscribe(PickupReady, tell_ready)

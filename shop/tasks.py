@@ -108,3 +108,8 @@ def settle_uncollected() -> int:
 @shared_task(name="shop.tasks.ask_for_reviews")
 def ask_for_reviews() -> int:
     return services.ask_for_reviews()
+
+
+@shared_task(name="shop.tasks.free_due_points")
+def free_due_points() -> int:
+    return services.free_due_points()

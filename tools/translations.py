@@ -40,6 +40,19 @@ def of_nouns(*nouns: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def of_crm_nouns(*nouns: str) -> tuple[str, ...]:
+    """The files of some of crm's nouns, in every layer."""
+    layers = ("models", "services", "queries", "admin")
+    return tuple(
+        prefix
+        for noun in nouns
+        for prefix in (
+            *(f"crm/{layer}/{noun}" for layer in layers), f"crm/{noun}", f"templates/crm/{noun}",
+            f"templates/crm/admin/{noun}", f"static/crm/{noun}",
+        )
+    )  # fmt: skip
+
+
 # catalog → path prefixes that feed it; the first catalog that matches a file gets it.
 CATALOGS: dict[str, tuple[str, ...]] = {
     "shop_presale": of_nouns("presale", "limits", "add_ons"),
@@ -55,6 +68,7 @@ CATALOGS: dict[str, tuple[str, ...]] = {
     "shop_booking": of_nouns("booking", "queueing"),
     "shop_voices": of_nouns("reviews", "favourites", "questions"),
     "shop_logistics": of_nouns("logistics", "tracking", "recovery", "funnel", "address_parsing"),
+    "shop_points": of_nouns("points"),
     "shop_pages": ("templates/shop/", "shop/pages", "shop/forms.py", "static/shop/"),
     "shop_data": (
         "shop/imports",
@@ -75,6 +89,7 @@ CATALOGS: dict[str, tuple[str, ...]] = {
             "templates/crm/",
         )
     ),
+    "crm_value": of_crm_nouns("points", "tiers"),
     "config": ("config/",),
     "core": ("core/", "templates/core/", "templates/admin/", "templates/unfold/", "templates/pghistory/"),
     "wechat": ("wechat/", "templates/wechat/"),

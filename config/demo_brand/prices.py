@@ -7,7 +7,8 @@ from typing import Any
 from config.demo_brand.people import SEED, STAR_OPENID
 from config.demo_brand.wording import full_width
 from core import clock
-from crm.models import Member
+from crm import services as crm_services
+from crm.models import Member, PointsRules, TierPolicy
 from shop import services
 from shop.models import (
     Category,
@@ -42,6 +43,7 @@ def put_prices() -> None:
     _put_promotions(begin)
     _put_coupons(begin)
     _put_tiers()
+    _put_value()
     _put_costs()
 
 
@@ -54,6 +56,17 @@ def _put_costs() -> None:
         ),
         ignore_conflicts=True,
     )
+
+
+def _put_value() -> None:
+    """Orders earn points and growth, and growth leads to the two tiers."""
+    PointsRules.objects.get_or_create(pk=1)
+    if not TierPolicy.objects.exists():
+        levels = [
+            crm_services.LevelInput("银卡", 2_000, 11_000, "部分商品会员价\n生日当天双倍积分"),
+            crm_services.LevelInput("金卡", 8_000, 13_000, "更多商品会员价\n生日当天双倍积分\n新品优先试用"),
+        ]
+        crm_services.save_tiers(basis="growth", window_days=365, keep_days=365, levels=levels)
 
 
 def _put_tiers() -> None:

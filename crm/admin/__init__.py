@@ -7,10 +7,12 @@ from crm.admin import (
     members,
     picture,
     places,
+    points,
     segments,
     syncs,
     tagrules,
     tags,
+    tiers,
     touch,
 )
 
@@ -21,9 +23,11 @@ __all__ = [
     "members",
     "picture",
     "places",
+    "points",
     "segments",
     "syncs",
     "tagrules",
     "tags",
+    "tiers",
     "touch",
 ]

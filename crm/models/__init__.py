@@ -6,11 +6,13 @@ from crm.models.consent import Consent
 from crm.models.fields import MemberField, MemberFieldValue
 from crm.models.lifecycle import LifeDefinition, LifeFit, LifeMove, MemberLife
 from crm.models.people import Contact, Identity, Member, Staff, Store
+from crm.models.points import Earning, EarningTake, PointsAdjustment, PointsRules, SignIn
 from crm.models.segments import Segment
 from crm.models.stats import MemberStats
 from crm.models.syncs import SyncRun, WorkTag, WorkTagConflict, WorkTagMark
 from crm.models.tagrules import TagRule
 from crm.models.tags import MemberTag, Tag, TagGroup
+from crm.models.tiers import MemberTier, TierChange, TierPolicy, TierRule
 from crm.models.timeline import Activity
 from crm.models.touch import Holiday, Touch, TouchPolicy
 
@@ -21,6 +23,8 @@ __all__ = [
     "ChannelScan",
     "Consent",
     "Contact",
+    "Earning",
+    "EarningTake",
     "Holiday",
     "Identity",
     "LifeDefinition",
@@ -32,14 +36,21 @@ __all__ = [
     "MemberLife",
     "MemberStats",
     "MemberTag",
+    "MemberTier",
+    "PointsAdjustment",
+    "PointsRules",
     "Segment",
     "SegmentBitmap",
+    "SignIn",
     "Staff",
     "Store",
     "SyncRun",
     "Tag",
     "TagGroup",
     "TagRule",
+    "TierChange",
+    "TierPolicy",
+    "TierRule",
     "Touch",
     "TouchPolicy",
     "WorkTag",

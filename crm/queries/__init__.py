@@ -1,5 +1,6 @@
 """What other rooms may ask about members. Querysets stay lazy: they are meant as subqueries of set-based statements."""
 
+from crm.points_rules import Rate as PointsRate
 from crm.queries.lifecycle import (
     Life,
     RfmSquare,
@@ -27,7 +28,18 @@ from crm.queries.members import (
     staff_ids,
     stores,
 )
+from crm.queries.points import (
+    PointsBalance,
+    PointsMovement,
+    earner,
+    earning_of,
+    points_of,
+    points_statement,
+    running_streak,
+    value_at_a_glance,
+)
 from crm.queries.segments import members_in, segment_count, segment_member_ids, segment_sample
+from crm.queries.tiers import TierCard, current_plan, preview_tiers, tier_card
 from crm.queries.timeline import (
     ActivityRow,
     Page,
@@ -54,11 +66,18 @@ __all__ = [
     "Login",
     "MemberIdentity",
     "Page",
+    "PointsBalance",
+    "PointsMovement",
+    "PointsRate",
     "RfmSquare",
+    "TierCard",
     "activity_counts_by_day",
     "code_counts_by_day",
+    "current_plan",
     "current_policy",
     "definition_in_force",
+    "earner",
+    "earning_of",
     "find_member",
     "follower_figures",
     "identities_of",
@@ -75,9 +94,13 @@ __all__ = [
     "names_of",
     "newest_fit",
     "openids_of",
+    "points_of",
+    "points_statement",
+    "preview_tiers",
     "reason_label",
     "reasons_labels",
     "rfm_squares",
+    "running_streak",
     "segment_count",
     "segment_member_ids",
     "segment_sample",
@@ -86,9 +109,11 @@ __all__ = [
     "stage_counts",
     "stage_moves",
     "stores",
+    "tier_card",
     "timeline_of",
     "touch_verdict",
     "touched_member_ids",
+    "value_at_a_glance",
     "visitor",
     "with_touch_verdict",
 ]

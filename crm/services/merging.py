@@ -19,6 +19,9 @@ from crm.models import (
     Touch,
 )
 from crm.services.lifecycle import forget_lives
+from crm.services.points import move_points
+from crm.services.points_daily import move_sign_ins
+from crm.services.tiers_moves import move_standing
 from crm.services.timeline import record_activity
 
 
@@ -26,7 +29,8 @@ from crm.services.timeline import record_activity
 def merge_members(*, kept_id: int, merged_id: int) -> Member:
     """Make one member of two and return the living one: the elder row (lower id) is kept, whichever was named.
 
-    Locks: both members, then their figures, by key. Idempotent on: the pair (merging the merged changes nothing).
+    Locks: both members, then their figures, earnings and ledger accounts, by key. Idempotent on: the pair (merging the
+    merged changes nothing).
     Publishes: MembersMerged.
     """
     locked = {row.pk: row for row in lock_rows(Member.objects.filter(pk__in=[kept_id, merged_id]))[0]}
@@ -42,6 +46,9 @@ def merge_members(*, kept_id: int, merged_id: int) -> Member:
     _move_rows(kept, merged)
     _add_figures(kept, merged)
     _fill(kept, merged)
+    move_sign_ins(kept_id=kept.pk, merged_id=merged.pk)
+    move_standing(kept_id=kept.pk, merged_id=merged.pk)
+    move_points(kept_id=kept.pk, merged_id=merged.pk)
     moment = clock.now()
     Member.objects.filter(merged_into=merged).update(merged_into=kept)
     forget_lives(member_ids=[merged.pk])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from crm.models import Member
+from crm.models import Member, TierRule
 
 _sources: list[Callable[[], Iterable[str]]] = []
 
@@ -14,6 +14,7 @@ def name_tiers(source: Callable[[], Iterable[str]]) -> None:
 
 
 def tier_words() -> list[str]:
-    """Every word in use, by an app or by a member, sorted."""
-    carried = Member.objects.exclude(tier="").order_by("tier").values_list("tier", flat=True).distinct()
-    return sorted({*carried, *(word for source in _sources for word in source())})
+    """Every word in use, by a level, an app or a member, sorted."""
+    carried = Member.objects.exclude(tier="").order_by().values_list("tier", flat=True)
+    words = carried.union(TierRule.objects.order_by().values_list("name", flat=True))
+    return sorted({*words, *(word for source in _sources for word in source())})

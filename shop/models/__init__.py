@@ -39,6 +39,7 @@ from shop.models.payments import (
     RefundLine,
     Shipment,
 )
+from shop.models.points import CategoryPoints
 from shop.models.presale import Presale, PresaleOrder
 from shop.models.pricing import CostPrice, MemberPrice, PointsPolicy, PricingVersion
 from shop.models.promotions import Promotion, PromotionExtra
@@ -78,6 +79,7 @@ __all__ = [
     "CartLine",
     "CatalogueFile",
     "Category",
+    "CategoryPoints",
     "CostPrice",
     "Coupon",
     "CouponGrant",

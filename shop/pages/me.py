@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from core.errors import NotFound
 from core.secrets import masked_phone
+from crm import queries as crm_queries
 from shop import queries, services
 from shop.errors import BadAddress
 from shop.forms import AddressForm
@@ -44,6 +45,7 @@ def me(request: HttpRequest) -> HttpResponse:
         tab="me",
         member=member,
         account_name=account.name if account else "",
+        glance=crm_queries.value_at_a_glance(member.pk),
         coupon_count=queries.usable_coupon_count(member.pk),
         ways=[
             way(_("Awaiting payment"), "wallet", "pending_payment"),

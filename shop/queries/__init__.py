@@ -92,6 +92,7 @@ from shop.queries.offers import FlashRow, LiveOffer, OfferRow, flash_offers, liv
 from shop.queries.order_money import OrderMoney, aftersale_money, order_money, saving_label
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
 from shop.queries.picture import bought_from, category_choices
+from shop.queries.points import order_numbers
 from shop.queries.presale import presale_of_order, presale_quoted, presales_of
 from shop.queries.pricing import (
     Badge,
@@ -274,6 +275,7 @@ __all__ = [
     "order_for",
     "order_message",
     "order_money",
+    "order_numbers",
     "orders_beside",
     "orders_of",
     "orders_to_ship_with",

@@ -95,6 +95,7 @@ from shop.services.payments_booked import confirm_payment, settle_free_order
 from shop.services.payments_ended import cancel_order, check_payment, expire_orders, query_lost_payments
 from shop.services.pickup import pickup_code, redeem_pickup, settle_uncollected
 from shop.services.placing import payment_time, place_order
+from shop.services.points import earn_from_order, follow_receipt, free_due_points
 from shop.services.presale import presale_choices, remind_of_balance, remind_of_balances
 from shop.services.pricing import quote
 from shop.services.promotions import switch_promotions
@@ -186,6 +187,7 @@ __all__ = [
     "delete_address",
     "drop_codes",
     "duplicate_product",
+    "earn_from_order",
     "expire_coupons",
     "expire_orders",
     "expire_vouchers",
@@ -193,6 +195,8 @@ __all__ = [
     "extend_vouchers",
     "fill_matrix",
     "finish_number",
+    "follow_receipt",
+    "free_due_points",
     "give_back",
     "grant_coupon",
     "grant_coupons",

@@ -31,6 +31,7 @@ from shop.services.messages import tell_buyer
 from shop.services.order_log import write_log
 from shop.services.orders import held_lines
 from shop.services.payments import notify_url
+from shop.services.points import take_back_points
 from shop.services.stock import Move, move_stock
 from shop.services.tenders import give_back
 from shop.services.virtual import free_returned_pieces, piece_lines, restore_pieces
@@ -205,6 +206,7 @@ def _reverse(order: Order, refunds: Sequence[Refund], at: datetime) -> None:
     order.save(update_fields=fields)
     for refund in refunds:
         _announce(order, refund, at, is_whole=is_whole and refund == refunds[-1])
+    take_back_points(order, refunds)
     for refund in refunds:
         return_points(order, cause=_cause(refund))
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core import clock
 from core.locks import advisory_lock
+from crm import services as crm_services
 from shop.errors import BadReview, NoSuchReview, NotReviewable
 from shop.models import Order, OrderLine, ProductRating, Review, ReviewPhoto
 from shop.services.catalogue import MAX_PIXELS, thumbnail_of
@@ -118,7 +119,8 @@ def write_review(
 def decide_review(*, review_id: int, shown: bool, by: str, reason: str = "") -> Review:
     """Show a review to shoppers, or keep it from them; the product's stars follow in the same transaction.
 
-    Locks: the review by conditional update, the product's rating. Idempotent. Raises NoSuchReview.
+    Her points for it come with it, once. Locks: the review by conditional update, the product's rating, ledger
+    accounts. Idempotent. Raises NoSuchReview.
     """
     state = Review.SHOWN if shown else Review.HIDDEN
     Review.objects.filter(pk=review_id).exclude(state=state).update(
@@ -128,6 +130,8 @@ def decide_review(*, review_id: int, shown: bool, by: str, reason: str = "") -> 
     if review is None:
         raise NoSuchReview(_("This review does not exist."))
     refresh_rating(product_id=review.product_id)
+    if shown and review.member_id:
+        crm_services.reward_review(member_id=review.member_id, review_id=review.pk)
     return review
 
 

@@ -363,7 +363,7 @@ EXEMPT = {
     "what people set up; its edits are kept as history": [
         *("category", "brand", "attribute", "attributevalue", "productimage", "memberprice", "costprice"),
         *("pointspolicy", "shippingrate", "servicerules", "ordermessage", "carrier", "bookableservice"),
-        *("serviceopening", "serviceday", "presale"),
+        *("serviceopening", "serviceday", "presale", "categorypoints"),
     ],
     "wishes of members; orders are priced and checked anew": [
         "cartline",

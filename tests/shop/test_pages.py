@@ -576,7 +576,7 @@ def test_no_page_needs_inline_script_or_style(phone: Client, shopper: Any) -> No
         ("/me/balance/", 6),
         ("/orders/", 4),
         ("/orders/{order}/", 7),
-        ("/me/", 5),
+        ("/me/", 6),
         ("/addresses/", 3),
     ],
 )
