@@ -57,8 +57,7 @@ COLUMNS = (
 )
 
 # What differs from the table. The scores of everybody drift from day to day with nothing happening: they are written
-# again when they moved by half a point, or by a fiftieth, so that a quiet night writes a small part of the rows. A
-# stage is always judged by the fresh score.
+# again when they moved by a point, or by a twentieth, so that a quiet night writes a part of the rows. A stage is always judged by the fresh score.
 CHANGES = f"""
 CREATE TEMP TABLE life_changes ON COMMIT DROP AS
 SELECT fresh.*, old.stage AS before FROM (
@@ -77,10 +76,10 @@ WHERE old.member_id IS NULL
    OR (old.frequency, old.first_day, old.last_day, old.spent_fen, old.repeat_fen, old.rfm, old.stage)
       IS DISTINCT FROM (fresh.frequency, fresh.first_day, fresh.last_day, fresh.spent_fen, fresh.repeat_fen,
                         fresh.rfm, fresh.stage)
-   OR abs(old.vigour_bps - fresh.vigour_bps) >= 50 OR abs(old.chance_bps - fresh.chance_bps) >= 50
-   OR abs(old.orders_milli - fresh.orders_milli) > GREATEST(5, old.orders_milli / 50)
+   OR abs(old.vigour_bps - fresh.vigour_bps) >= 100 OR abs(old.chance_bps - fresh.chance_bps) >= 100
+   OR abs(old.orders_milli - fresh.orders_milli) > GREATEST(10, old.orders_milli / 20)
    OR (old.value_fen IS NULL) <> (fresh.value_fen IS NULL)
-   OR abs(old.value_fen - fresh.value_fen) > GREATEST(100, old.value_fen / 50)
+   OR abs(old.value_fen - fresh.value_fen) > GREATEST(100, old.value_fen / 20)
 """  # noqa: S608  the sentences are ours
 
 WRITE = f"""
