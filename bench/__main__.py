@@ -9,7 +9,19 @@ from bench.report import Figure, print_line, print_table
 
 
 def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
-    from bench import checkout, finding, hot, imports, ledgers, messages, orders, pages, peers, segments
+    from bench import (
+        checkout,
+        finding,
+        hot,
+        imports,
+        ledgers,
+        lifecycle,
+        messages,
+        orders,
+        pages,
+        peers,
+        segments,
+    )
 
     return {
         "order-hot": orders.order_hot,
@@ -29,6 +41,7 @@ def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
         "segment-preview": segments.segment_preview,
         "segment-snapshot": segments.segment_snapshot,
         "segment-timeline": segments.segment_timeline,
+        "rfm": lifecycle.rfm,
     }
 
 

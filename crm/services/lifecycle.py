@@ -24,6 +24,9 @@ from crm.models import LifeDefinition, LifeFit, LifeMove, MemberStats
 
 NIGHT_HOUR = 3  # by the shop's clock: yesterday is complete and nobody is looking
 
+SORT_MEMORY = "64MB"
+"""A million members are sorted in memory with it, on disk with what a request may use."""
+
 # The shop's days on which something was paid that was not refunded in full, with what was kept of it.
 DAYS = """
 CREATE TEMP TABLE life_days ON COMMIT DROP AS
@@ -57,7 +60,8 @@ COLUMNS = (
 )
 
 # What differs from the table. The scores of everybody drift from day to day with nothing happening: they are written
-# again when they moved by a point, or by a twentieth, so that a quiet night writes a part of the rows. A stage is always judged by the fresh score.
+# again when they moved by a point, or by a twentieth: a quiet night was simulated to write a fifth of the rows. A
+# stage is always judged by the fresh score.
 CHANGES = f"""
 CREATE TEMP TABLE life_changes ON COMMIT DROP AS
 SELECT fresh.*, old.stage AS before FROM (
@@ -140,6 +144,7 @@ def refresh_lives() -> Refreshed:
     today = clock.today()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('crm.lifecycle', 0))")
+        cursor.execute(f"SET LOCAL work_mem = '{SORT_MEMORY}'")
         cursor.execute("DROP TABLE IF EXISTS life_days, life_now, life_scores, life_changes")
         cursor.execute(DAYS, [clock.zone().key, clock.day_start(today + dt.timedelta(days=1))])
         cursor.execute("ANALYZE life_days")
