@@ -22,11 +22,11 @@ from crm.models import Activity, Member, TagRule
 class Choices:
     """What an app offers for a kind of rule: its choices (value, label), and who fits one of them.
 
-    `fits(choice, since, times)` gives ids of members, as a subquery.
+    `fits(choice, since, times, member_ids)` gives ids of members, as a subquery; of these members only, if given.
     """
 
     offered: Callable[[], list[tuple[str, str]]]
-    fits: Callable[[str, dt.datetime | None, int], Any] | None = None
+    fits: Callable[[str, dt.datetime | None, int, list[int] | None], Any] | None = None
 
 
 MOST_DAYS = 3_650
@@ -65,8 +65,11 @@ def check(rule: TagRule) -> None:
         raise WrongTagRule(_("Say after how many days."))
 
 
-def condition_of(rule: TagRule) -> Q:
-    """The rule as a condition on Member, from the shop's calendar days: a window of 1 is today."""
+def condition_of(rule: TagRule, member_ids: list[int] | None = None) -> Q:
+    """The rule as a condition on Member, from the shop's calendar days: a window of 1 is today.
+
+    `member_ids`: it is asked about these only, so that one buyer does not cost a sum over all facts.
+    """
     since = clock.day_start(clock.today() - dt.timedelta(days=rule.days - 1)) if rule.days else None
     match rule.kind:
         case TagRule.SPEND if since is None:
@@ -77,15 +80,19 @@ def condition_of(rule: TagRule) -> Q:
                 default=F("amount_fen"),
                 output_field=BigIntegerField(),
             )
-            moved = _facts([Activity.PAID, Activity.REFUNDED], since).values("member").annotate(fen=Sum(back))
+            moved = (
+                _facts([Activity.PAID, Activity.REFUNDED], since, member_ids)
+                .values("member")
+                .annotate(fen=Sum(back))
+            )
             return Q(pk__in=moved.filter(fen__gte=rule.amount_fen).values("member"))
         case TagRule.PURCHASE:
             offered = _choices.get(TagRule.PURCHASE)
             if offered is None or offered.fits is None:
                 return Q(pk__in=[])
-            return Q(pk__in=offered.fits(rule.choice, since, rule.times))
+            return Q(pk__in=offered.fits(rule.choice, since, rule.times, member_ids))
         case TagRule.LINK:
-            opened = _facts([Activity.OPENED], since)
+            opened = _facts([Activity.OPENED], since, member_ids)
             if rule.choice:
                 opened = opened.filter(subject=rule.choice)
             return _often(opened, rule.times)
@@ -93,12 +100,14 @@ def condition_of(rule: TagRule) -> Q:
             said = Q()
             for word in words_of(rule):
                 said |= Q(data__text__icontains=word)
-            return _often(_facts([Activity.MESSAGE], since).filter(said), rule.times)
+            return _often(_facts([Activity.MESSAGE], since, member_ids).filter(said), rule.times)
     return _past(rule)
 
 
-def _facts(kinds: list[str], since: dt.datetime | None) -> QuerySet[Activity]:
+def _facts(kinds: list[str], since: dt.datetime | None, member_ids: list[int] | None) -> QuerySet[Activity]:
     facts = Activity.objects.filter(kind__in=kinds).order_by()
+    if member_ids is not None:
+        facts = facts.filter(member__in=member_ids)
     return facts.filter(at__gte=since) if since else facts
 
 
@@ -120,9 +129,10 @@ def _past(rule: TagRule) -> Q:
     return Q(stats__last_paid_at__lt=before)
 
 
-def members_of(rule: TagRule) -> QuerySet[Member]:
-    """The living members for whom it is true now."""
-    return Member.objects.living().filter(condition_of(rule)).order_by()
+def members_of(rule: TagRule, member_ids: list[int] | None = None) -> QuerySet[Member]:
+    """The living members (of these, if given) for whom it is true now."""
+    members = Member.objects.living().filter(condition_of(rule, member_ids)).order_by()
+    return members if member_ids is None else members.filter(pk__in=member_ids)
 
 
 def in_words(rule: TagRule) -> str:

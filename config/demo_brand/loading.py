@@ -58,6 +58,7 @@ def load(say: Callable[[str], None] = lambda line: None) -> None:
     told("today's errands and visits")
     with pgtrigger.ignore(), transaction.atomic():
         marketing.put_rules(wired["brand"])
+        marketing.put_knowledge()
         marketing.put_order_messages()
         marketing.put_broadcasts(wired["brand"])
         marketing.put_groups(wired["corp"])

@@ -19,12 +19,14 @@ from crm.models import (
     Activity,
     ChannelCode,
     Identity,
+    MemberField,
     MemberStats,
     Segment,
     Staff,
     Store,
     Tag,
     TagGroup,
+    TagRule,
     Touch,
     TouchPolicy,
 )
@@ -94,6 +96,32 @@ def put_codes(account: Account, stores: dict[str, Store]) -> None:
         )
         if is_new:
             code.tags.set(Tag.objects.filter(name=tag))
+
+
+# name, kind, choices
+FIELDS = [
+    ("肤质", "choice", ["干性", "油性", "混合", "敏感"]),
+    ("鞋码", "number", []),
+    ("纪念日", "date", []),
+]
+# name, tag, and what the kind needs; the first run is the worker's
+TAG_RULES: list[tuple[str, str, dict[str, Any]]] = [
+    ("近一年消费满三千", "轻奢", {"kind": "spend", "amount_fen": 3_000_00, "days": 365, "removes": True}),
+    ("聊天里问送礼", "礼盒", {"kind": "keyword", "words": "送礼，礼盒，礼物"}),
+]
+
+
+def put_knowledge() -> None:
+    """Fields of the brand's own, and rules that tag by themselves."""
+    for sort, (name, kind, choices) in enumerate(FIELDS):
+        MemberField.objects.get_or_create(
+            name=name, defaults={"kind": kind, "choices": choices, "sort": sort}
+        )
+    for name, tag, condition in TAG_RULES:
+        if not TagRule.objects.filter(name=name).exists():
+            crm_services.save_tag_rule(
+                rule=TagRule(name=name, tag=Tag.objects.filter(name=tag).earliest("pk"), **condition)
+            )
 
 
 def put_rules(account: Account) -> None:

@@ -86,6 +86,7 @@ def change_her_fields(admin: Any, request: HttpRequest, member_id: int) -> HttpR
         "opts": admin.opts,
         "title": member.name or str(member),
         "member": member,
+        "original": member,
         "error": error,
         "here": here,
         "fields": [

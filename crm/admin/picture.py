@@ -106,6 +106,7 @@ def picture_page(admin: Any, request: HttpRequest, member: Member) -> HttpRespon
         "opts": admin.opts,
         "media": admin.media,
         "member": member,
+        "original": member,
         "title": member.name or str(member),
         "subtitle": None,
         "cards": [

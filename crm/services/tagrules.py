@@ -85,16 +85,15 @@ def run_tag_rule(*, rule_id: int) -> int:
 def _run(rule: TagRule, member_ids: list[int] | None) -> int:
     """In pieces of some thousand members, each a transaction of its own."""
     carried = MemberTag.objects.filter(tag=rule.tag_id)
-    fits = tagrules.members_of(rule)
-    hers = carried.filter(origin=rule.origin)
     if member_ids is not None:
-        fits, hers = fits.filter(pk__in=member_ids), hers.filter(member__in=member_ids)
+        carried = carried.filter(member__in=member_ids)
+    fits, hers = tagrules.members_of(rule, member_ids), carried.filter(origin=rule.origin)
     missing = fits.exclude(pk__in=carried.values("member")).values_list("pk", flat=True)
     changed = 0
     for piece in _pieces(list(missing.order_by("pk"))):
         changed += add_tags(member_ids=piece, tag_ids=[rule.tag_id], origin=rule.origin)
     if rule.removes:
-        gone = hers.exclude(member__in=tagrules.members_of(rule).values("pk"))
+        gone = hers.exclude(member__in=fits.values("pk"))
         for piece in _pieces(list(gone.order_by("member").values_list("member_id", flat=True))):
             changed += _take_off(rule, piece)
     return changed
@@ -107,7 +106,7 @@ def _take_off(rule: TagRule, member_ids: list[int]) -> int:
     ids = list(still_its.values_list("member_id", flat=True))
     removed = remove_tags(member_ids=ids, tag_ids=[rule.tag_id], origin=rule.origin)
     for other in TagRule.objects.filter(tag=rule.tag_id, is_active=True).exclude(pk=rule.pk):
-        heirs = tagrules.members_of(other).filter(pk__in=ids).values_list("pk", flat=True)
+        heirs = tagrules.members_of(other, ids).values_list("pk", flat=True)
         add_tags(member_ids=list(heirs), tag_ids=[rule.tag_id], origin=other.origin)
     return removed
 

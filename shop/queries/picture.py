@@ -67,7 +67,9 @@ def category_choices() -> list[tuple[str, str]]:
     return [(str(row.pk), path(row)) for row in rows]
 
 
-def bought_from(category: str, since: datetime | None, times: int) -> QuerySet[Any, Any]:
+def bought_from(
+    category: str, since: datetime | None, times: int, member_ids: list[int] | None = None
+) -> QuerySet[Any, Any]:
     """Ids of members who paid for goods of this category or one below it, in so many orders; returned goods do not
     count. A subquery.
     """
@@ -86,6 +88,8 @@ def bought_from(category: str, since: datetime | None, times: int) -> QuerySet[A
         order__status__in=BOUGHT,
         refunded_quantity__lt=F("quantity"),
     ).order_by()
+    if member_ids is not None:
+        lines = lines.filter(order__member__in=member_ids)
     if since:
         lines = lines.filter(order__paid_at__gte=since)
     counted = lines.values("order__member").annotate(n=Count("order", distinct=True))
