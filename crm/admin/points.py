@@ -92,8 +92,11 @@ class PointsRulesAdmin(BaseAdmin):
             return HttpResponseRedirect(reverse("admin:crm_pointsrules_change", args=[1]))
         return HttpResponseRedirect(reverse("admin:crm_pointsrules_add"))
 
-    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        return bool(super().has_add_permission(request)) and not PointsRules.objects.exists()
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Here and not as a permission, which every page of the admin asks for its menu."""
+        if PointsRules.objects.filter(pk=1).exists():
+            raise PermissionDenied
+        return super().add_view(request, form_url, extra_context)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
