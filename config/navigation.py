@@ -15,6 +15,8 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str, str]]]] = [
             (_("Members"), "group", "crm_member", "crm.view_member"),
             (_("Segments"), "filter_alt", "crm_segment", "crm.view_segment"),
             (_("Lifecycle"), "ecg_heart", "crm_lifedefinition", "crm.view_lifedefinition"),
+            (_("Segment snapshots"), "photo_library", "crm_segmentsnapshot", "crm.view_segmentsnapshot"),
+            (_("Segment exports"), "file_download", "crm_segmentexport", "crm.view_segmentexport"),
             (_("Tags"), "sell", "crm_tag", "crm.view_tag"),
             (_("Tag groups"), "bookmarks", "crm_taggroup", "crm.view_taggroup"),
             (_("Tag rules"), "new_label", "crm_tagrule", "crm.view_tagrule"),

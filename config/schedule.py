@@ -61,6 +61,7 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         "mark tags in WeCom that no wake-up marked": every(max(sweep, 5), "crm.tasks.push_work_tags"),
         "close syncs whose worker died": every(300, "crm.tasks.settle_syncs"),
         "run the tag rules of the day": every(600, "crm.tasks.run_tag_rules", "bulk"),
+        "bring live segments up to date": every(60, "crm.tasks.refresh_segments", "bulk"),
         "count the segments again": every(3600, "crm.tasks.recount_segments", "bulk"),
         "see where members stand in their life": every(1800, "crm.tasks.refresh_lifecycle", "bulk"),
         "free points whose return window is over": every(

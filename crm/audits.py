@@ -10,6 +10,7 @@ from crm import bitmap_audits as bitmap_audits
 from crm import lifecycle_audits as lifecycle_audits
 from crm import picture_audits as picture_audits  # registers its checks
 from crm import points_audits as points_audits
+from crm import segments_audits as segments_audits
 
 
 @audit_check("crm.stats", gettext_lazy("Members' figures are the sums of their timeline"))

@@ -77,3 +77,13 @@ class SyncRunning(Conflict):
 
 class NoSuchSync(NotFound):
     code = "no_such_sync"
+
+
+class WrongSegmentFile(Refusal):
+    """A file is no segment of Pond, or names what this shop does not have; the message says which."""
+
+    code = "wrong_segment_file"
+
+
+class SegmentNameTaken(Conflict):
+    code = "segment_name_taken"

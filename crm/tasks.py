@@ -73,3 +73,8 @@ def review_due_tiers() -> int:
 @shared_task(name="crm.tasks.remind_of_expiring_points")
 def remind_of_expiring_points() -> int:
     return services.remind_of_expiring_points()
+
+
+@shared_task(name="crm.tasks.refresh_segments")
+def refresh_segments() -> int:
+    return services.refresh_live_segments()

@@ -93,6 +93,10 @@ CATALOGS: dict[str, tuple[str, ...]] = {
     "config": ("config/",),
     "core": ("core/", "templates/core/", "templates/admin/", "templates/unfold/", "templates/pghistory/"),
     "wechat": ("wechat/", "templates/wechat/"),
+    "crm_segments": (
+        *(f"crm/{layer}/segments" for layer in ("models", "services", "queries", "admin")),
+        *("crm/segments_audits", "templates/crm/admin/segment"),
+    ),
     "crm": ("crm/", "templates/crm/"),
     "shop": ("shop/",),
     "community": ("community/", "templates/community/"),

@@ -1,103 +1,119 @@
 """Segments: built by choosing, counted and sampled while one builds, saved only when they can be read."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import display
+from unfold.decorators import action, display
+from unfold.widgets import UnfoldBooleanSwitchWidget
 
 from core import clock
 from core.admin import BaseAdmin
 from core.errors import Refusal
-from crm import queries, segments, services
+from crm import segments, services
 from crm.admin.lists import ago
+from crm.admin.segments_pages import SegmentPages
 from crm.models import ChannelCode, Segment, Tag
+from crm.queries import segments_shown, segments_told
 from crm.queries.accounts import official_accounts
 
-OP_LABELS = {
-    "any": _("has any of"),
-    "all": _("has all of"),
-    "none": _("has none of"),
-    "between": _("between"),
-    "at_least": _("at least"),
-    "fewer": _("fewer than"),
-    "in": _("is one of"),
-    "not_in": _("is none of"),
-    "yes": _("yes"),
-    "no": _("no"),
-    "is": _("is"),
+MOST_TAGS, MOST_CODES = 500, 300
+WORDS = {
+    "all": _("all of these"),
+    "any": _("at least one of these"),
+    "none": _("none of these"),
+    "notall": _("not all of these"),
+    "match": _("Members who match"),
+    "condition": _("Condition"),
+    "field": _("What"),
+    "comparison": _("How"),
+    "add": _("Add a condition"),
+    "add_group": _("Add a group"),
+    "remove": _("Remove"),
+    "remove_group": _("Remove this group"),
+    "from": _("no less than"),
+    "to": _("no more than"),
+    "choose": _("Choose…"),
+    "close": _("Close the list"),
+    "search": _("Search"),
+    "nothing_found": _("Nothing found"),
+    "everybody": _("No condition yet: every member is in this segment."),
+    "nothing_to_choose": _("Nothing to choose from yet"),
+    "counting": _("Counting…"),
+    "failed": _("The preview did not come. Please try again."),
+    "again": _("Count again"),
+    "old": _("The numbers below are of the rules before."),
+    "incomplete": _("Not finished yet:"),
+    "times": _("times"),
+    "days": _("days"),
+    "within": _("within"),
+    "about": _("about (may stay empty): product:12"),
+    "give_times": _("say how many times, and in how many days; 1 or more."),
+    "choose_one": _("choose at least one."),
+    "give_end": _("give at least one end of the range."),
+    "give_number": _("give a whole number, 1 or more."),
+    "whole": _("give whole numbers, 0 or more."),
+    "amount": _("give amounts of yuan with at most two decimals."),
+    "order": _("the first number must not be larger than the second."),
 }
-UNITS = {
-    "last_order_days": _("days ago"),
-    "joined_days": _("days ago"),
-    "silent_days": _("days"),
-    "touched_days": _("days ago"),
-    "untouched_days": _("days"),
-    "net_fen": _("yuan"),
-    "orders": _("orders"),
-    "spend_fen": _("yuan"),
-    "visits": _("visits"),
-}
-BUILT = {
-    "tags",
-    "codes",
-    "range",
-    "yuan",
-    "number",
-    "account",
-    "nothing",
-    "consent",
-}  # what the builder can ask for
-CONSENT_LABELS = {"given": _("agreed"), "withdrawn": _("withdrawn"), "unasked": _("never asked")}
 
 
 def builder_words() -> dict[str, Any]:
-    """Everything the builder's selects offer, in the operator's language."""
-    tags = [[tag.pk, f"{tag.group.name} · {tag.name}"] for tag in Tag.objects.select_related("group")[:500]]
-    codes = [[pk, name] for pk, name in ChannelCode.objects.order_by("-pk").values_list("pk", "name")[:300]]
-    accounts = [["", str(_("any account"))], *[[pk, name] for pk, name in official_accounts()]]
-
+    """Everything the builder's inputs offer, in the operator's language: a few statements."""
+    fields = segments_told.fields()
+    kinds = {field.kind for field in fields}
     return {
         "fields": [
             {
-                "field": field,
-                "label": str(label),
-                "kind": segments.BY_NAME[field].value,
-                "unit": str(UNITS.get(field, "")),
-                "ops": [[op, str(OP_LABELS[op])] for op in segments.OPS[field]],
+                "field": field.name,
+                "label": field.label,
+                "group": field.group,
+                "kind": field.kind,
+                "unit": field.unit,
+                "ops": field.ops,
             }
-            for field, label in segments.FIELD_LABELS.items()
-            if segments.BY_NAME[field].value in BUILT
+            for field in fields
         ],
-        "choices": {
-            "tags": tags,
-            "codes": codes,
-            "account": accounts,
-            "consent": [[value, str(label)] for value, label in CONSENT_LABELS.items()],
-        },
-        "words": {
-            "all": str(_("all of these")),
-            "any": str(_("any of these")),
-            "none": str(_("none of these")),
-            "match": str(_("Members who match")),
-            "add": str(_("Add a condition")),
-            "add_group": str(_("Add a group")),
-            "remove": str(_("Remove")),
-            "from": str(_("no less than")),
-            "to": str(_("no more than")),
-            "everybody": str(_("No condition yet: every member is in this segment.")),
-            "nothing_to_choose": str(_("Nothing to choose from yet")),
-            "counting": str(_("Counting…")),
-            "failed": str(_("The preview did not come. Please try again.")),
-        },
+        "choices": {kind: offered() for kind, offered in CHOICES.items() if kind in kinds},
+        "words": {key: str(word) for key, word in WORDS.items()},
+        "deepest": segments.DEEPEST,
     }
+
+
+def _tags() -> list[list[Any]]:
+    tags = Tag.objects.select_related("group")[:MOST_TAGS]
+    return [[tag.pk, tag.name, tag.group.name] for tag in tags]
+
+
+def _codes() -> list[list[Any]]:
+    codes = ChannelCode.objects.order_by("-pk").values_list("pk", "name")[:MOST_CODES]
+    return [[pk, name, ""] for pk, name in codes]
+
+
+def _others() -> list[list[Any]]:
+    rows = Segment.objects.order_by("name").values_list("pk", "name")[:MOST_CODES]
+    return [[pk, name, ""] for pk, name in rows]
+
+
+# kind of a field → what its input offers: [value, label] or [value, label, heading]
+CHOICES: dict[str, Callable[[], list[list[Any]]]] = {
+    "tags": _tags,
+    "codes": _codes,
+    "segments": _others,
+    "tiers": lambda: [["", str(_("none")), ""], *[[word, word, ""] for word in services.tier_words()]],
+    "account": lambda: [["", str(_("any account"))], *[[pk, name] for pk, name in official_accounts()]],
+    "consent": lambda: [[value, str(label)] for value, label in segments_told.CONSENT_LABELS.items()],
+    "fact": lambda: [[kind, str(label)] for kind, label in segments_told.KIND_LABELS.items()],
+}
 
 
 class SegmentForm(forms.ModelForm):
@@ -105,7 +121,8 @@ class SegmentForm(forms.ModelForm):
 
     class Meta:
         model = Segment
-        fields = ["name", "note", "rules"]
+        fields = ["name", "note", "is_live", "rules"]
+        widgets = {"is_live": UnfoldBooleanSwitchWidget}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -114,24 +131,33 @@ class SegmentForm(forms.ModelForm):
     def clean_rules(self) -> dict[str, Any]:
         try:
             return segments.check(json.loads(self.cleaned_data["rules"] or "{}"))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise forms.ValidationError(_("The rules could not be read.")) from None
         except Refusal as refusal:
             raise forms.ValidationError(refusal.message) from refusal
 
 
 @admin.register(Segment)
-class SegmentAdmin(BaseAdmin):
+class SegmentAdmin(SegmentPages, BaseAdmin):
     form = SegmentForm
-    list_display = ["name", "note", "members_link", "counted", "summary"]
+    list_display = ["name", "kind", "members_link", "counted", "summary", "note", "board_link"]
+    list_filter = ["is_live"]
     search_fields = ["name", "note"]
     ordering = ["-pk"]
-    fields = ["name", "note", "rules"]
+    fields = ["name", "note", "is_live", "rules"]
     change_form_after_template = "crm/admin/segment.html"
+    actions_list = ["compare_them", "bring_in", "ask_why"]
+    actions_detail = ["look_at_it"]
+    empty_hint = _("Describe a group of members once, and send to them, give them coupons, watch them.")
 
     class Media:
-        css = {"all": ["crm/admin.css"]}
+        css = {"all": ["crm/admin.css", "crm/segments.css"]}
         js = ["crm/segments.js"]
+
+    # --- The list --------------------------------------------------------------------------------------------------
+    @display(description=_("kind"), label={"live": "success", "asked": "info"})
+    def kind(self, segment: Segment) -> tuple[str, Any]:
+        return ("live", _("live")) if segment.is_live else ("asked", _("computed when asked"))
 
     @display(description=_("members"), ordering="members_count")
     def members_link(self, segment: Segment) -> str:
@@ -148,6 +174,28 @@ class SegmentAdmin(BaseAdmin):
         labels = [str(segments.FIELD_LABELS[one["field"]]) for one in segments.conditions(segment.rules)]
         return "、".join(dict.fromkeys(labels)) or str(_("every member"))
 
+    @display(description="")
+    def board_link(self, segment: Segment) -> str:
+        address = reverse("admin:crm_segment_board", args=[segment.pk])
+        return format_html('<a class="crm-link" href="{}">{}</a>', address, _("Look inside"))
+
+    @action(description=_("Overlap and set operations"), url_path="compare", icon="join_inner")
+    def compare_them(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:crm_segment_overlap"))
+
+    @action(description=_("Bring in a file"), url_path="bring-in", icon="upload", permissions=["add"])
+    def bring_in(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:crm_segment_bring"))
+
+    @action(description=_("Why is she in, or not?"), url_path="ask-why", icon="help")
+    def ask_why(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:crm_segment_why"))
+
+    @action(description=_("Look inside"), url_path="look", icon="visibility")
+    def look_at_it(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:crm_segment_board", args=[int(object_id)]))
+
+    # --- Saving and deleting ---------------------------------------------------------------------------------------
     def save_model(self, request: HttpRequest, obj: Segment, form: Any, change: bool) -> None:
         saved = services.save_segment(
             name=obj.name,
@@ -155,26 +203,52 @@ class SegmentAdmin(BaseAdmin):
             rules=form.cleaned_data["rules"],
             segment_id=obj.pk,
             by_id=request.user.pk,
+            is_live=obj.is_live,
         )
         obj.pk, obj.created_at, obj.members_count = saved.pk, saved.created_at, saved.members_count
 
+    def delete_model(self, request: HttpRequest, obj: Segment) -> None:
+        services.delete_segment(segment_id=obj.pk)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Segment]) -> None:
+        for pk in queryset.order_by("pk").values_list("pk", flat=True):
+            services.delete_segment(segment_id=pk)
+
+    # --- While one builds ------------------------------------------------------------------------------------------
     def get_urls(self) -> list[Any]:
         preview = path("preview/", self.admin_site.admin_view(self.preview), name="crm_segment_preview")
-        return [preview, *super().get_urls()]
+        return [preview, *self.page_urls(), *super().get_urls()]
 
     def preview(self, request: HttpRequest) -> HttpResponse:
-        """POST the rules as JSON: how many members they find, and a few of them. Saves nothing."""
+        """POST the rules as JSON: how many members they find, a few of them, the rules in words. Saves nothing.
+
+        What cannot be read is answered by 400 with `message` and `number`, the condition to blame (from 1) or null.
+        """
         if not (self.has_view_permission(request) and request.user.has_perm("crm.view_member")):
             raise PermissionDenied
+        if request.method != "POST":
+            return JsonResponse({"message": str(_("The rules could not be read."))}, status=405)
+        rules: Any = None
         try:
-            rules = segments.check(json.loads(request.body or b"{}"))
-            count, sample = queries.segment_count(rules), queries.segment_sample(rules)
-        except ValueError:
+            rules = json.loads(request.body or b"{}")
+            checked = segments.check(rules)
+            count, sample = segments_shown.counted_sample(checked)
+            told = segments_told.sentence(checked)
+        except (ValueError, RecursionError):
             return JsonResponse({"message": str(_("The rules could not be read."))}, status=400)
         except Refusal as refusal:
-            return JsonResponse({"message": refusal.message}, status=refusal.status)
-        html = render_to_string("crm/admin/segment_sample.html", {"count": count, "sample": sample}, request)
-        return JsonResponse({"count": count, "html": html})
+            number = segments_shown.wrong_condition(rules)
+            return JsonResponse({"message": refusal.message, "number": number}, status=refusal.status)
+        context = {
+            "count": count,
+            "sample": sample,
+            "told": told,
+            "is_slow": segments_shown.is_slow(checked),
+            "at": clock.local(clock.now()),
+            "most": segments_shown.MOST_SAMPLED,
+        }
+        html = render_to_string("crm/admin/segment_sample.html", context, request)
+        return JsonResponse({"count": count, "html": html, "told": told})
 
     def _builder(self, segment: Segment | None) -> dict[str, Any]:
         return {
@@ -182,7 +256,6 @@ class SegmentAdmin(BaseAdmin):
             "saved_rules": segment.rules if segment else {},
             "preview_address": reverse("admin:crm_segment_preview"),
             "segment": segment,
-            "today": clock.today(),
         }
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:

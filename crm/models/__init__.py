@@ -7,7 +7,14 @@ from crm.models.fields import MemberField, MemberFieldValue
 from crm.models.lifecycle import LifeDefinition, LifeFit, LifeMove, MemberLife
 from crm.models.people import Contact, Identity, Member, Staff, Store
 from crm.models.points import Earning, EarningTake, PointsAdjustment, PointsRules, SignIn
-from crm.models.segments import Segment
+from crm.models.segments import (
+    Segment,
+    SegmentChange,
+    SegmentDay,
+    SegmentExport,
+    SegmentMember,
+    SegmentSnapshot,
+)
 from crm.models.stats import MemberStats
 from crm.models.syncs import SyncRun, WorkTag, WorkTagConflict, WorkTagMark
 from crm.models.tagrules import TagRule
@@ -41,6 +48,11 @@ __all__ = [
     "PointsRules",
     "Segment",
     "SegmentBitmap",
+    "SegmentChange",
+    "SegmentDay",
+    "SegmentExport",
+    "SegmentMember",
+    "SegmentSnapshot",
     "SignIn",
     "Staff",
     "Store",

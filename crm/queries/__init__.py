@@ -39,6 +39,7 @@ from crm.queries.points import (
     value_at_a_glance,
 )
 from crm.queries.segments import members_in, segment_count, segment_member_ids, segment_sample
+from crm.queries.segments_shown import segments_of
 from crm.queries.tiers import TierCard, current_plan, preview_tiers, tier_card
 from crm.queries.timeline import (
     ActivityRow,
@@ -104,6 +105,7 @@ __all__ = [
     "segment_count",
     "segment_member_ids",
     "segment_sample",
+    "segments_of",
     "silent_since",
     "staff_ids",
     "stage_counts",

@@ -35,7 +35,9 @@ from crm.services.points_daily import (
     reward_review,
     sign_in,
 )
-from crm.services.segments import recount_segments, save_segment
+from crm.services.segments import combined_rules, delete_segment, recount_segments, save_segment
+from crm.services.segments_kept import keep_combination, keep_snapshot, log_export, take_snapshot
+from crm.services.segments_live import refresh_live_segments, refresh_segment
 from crm.services.sessions import end_sessions
 from crm.services.stats import Purchases, book_purchase, book_purchases, book_refund, rebuild_stats
 from crm.services.syncs import (
@@ -96,8 +98,10 @@ __all__ = [
     "break_sync",
     "call_subjects",
     "cleaned_phone",
+    "combined_rules",
     "current_points_rules",
     "define_stages",
+    "delete_segment",
     "due_earnings",
     "earn",
     "end_sessions",
@@ -109,8 +113,11 @@ __all__ = [
     "give_consent",
     "give_phone",
     "judge_tag_rules",
+    "keep_combination",
     "keep_of_earning",
+    "keep_snapshot",
     "living_member",
+    "log_export",
     "look_up_due",
     "make_missing_qr_codes",
     "make_qr_code",
@@ -142,7 +149,9 @@ __all__ = [
     "record_visit",
     "recount_segments",
     "refresh_due",
+    "refresh_live_segments",
     "refresh_lives",
+    "refresh_segment",
     "register_panel",
     "register_sync",
     "release_touches",
@@ -166,6 +175,7 @@ __all__ = [
     "sign_in",
     "start_sync",
     "tag_rule_preview",
+    "take_snapshot",
     "tier_words",
     "undo_tag_change",
     "withdraw_consent",

@@ -114,3 +114,49 @@ def test_pages_run_without_a_fault_and_fits_a_phone(page: Any, boss: User) -> No
             wide.append(address)
     assert page.complaints == []
     assert wide == []
+
+
+def test_a_segment_is_built_counted_and_saved_in_the_browser(page: Any, boss: User) -> None:
+    """Nest, remove, mistype: what is missing is named at its condition, and what is saved is what was shown."""
+    from crm import services
+    from crm.models import Segment, Tag, TagGroup
+    from tests.shop import builders
+
+    rose, _other = builders.member(name="林小满"), builders.member(name="周一")
+    tag = Tag.objects.create(group=TagGroup.objects.create(name="香调"), name="玫瑰")
+    services.add_tags(member_ids=[rose.pk], tag_ids=[tag.pk], origin="staff:1")
+    page.goto(reverse("admin:crm_segment_add"))
+    count, said = page.locator(".crm-count strong"), page.locator(".seg-said:visible")
+    count.get_by_text("2", exact=True).wait_for()
+    page.fill("[name=name]", "玫瑰客")
+    page.click(".seg-foot .crm-button >> nth=0")
+    said.wait_for()  # a tag is still to be chosen
+    page.get_by_label("玫瑰").check()
+    count.get_by_text("1", exact=True).wait_for()
+    page.click(".seg-foot >> nth=-1 >> .crm-button >> nth=1")  # a group in the group
+    inner = page.locator(".seg-group .seg-group")
+    inner.locator("select >> nth=0").select_option("none")
+    inner.locator(".seg-condition select >> nth=0").select_option("spend_fen")
+    low, high = inner.locator("input >> nth=0"), inner.locator("input >> nth=1")
+    low.fill("9.999")
+    said.wait_for()
+    assert low.get_attribute("aria-invalid") == "true"
+    low.fill("10")
+    high.fill("8")
+    said.wait_for()
+    high.fill("99.5")
+    count.get_by_text("1", exact=True).wait_for()
+    page.wait_for_function("!document.querySelector('.seg-old')")
+    assert page.locator(".seg-sample tbody tr").count() == 1
+    assert page.evaluate(STICKS_OUT) <= 2
+    page.click(".seg-foot >> nth=-1 >> .crm-button >> nth=0")
+    page.locator(".seg-condition > .seg-remove").last.click()  # and away again
+    page.click("button[name=_save]")
+    page.wait_for_url("**/segment/")
+    assert Segment.objects.get().rules == {
+        "all": [
+            {"field": "tags", "op": "any", "value": [tag.pk]},
+            {"not": {"field": "spend_fen", "op": "between", "value": [1_000, 9_950]}},
+        ]
+    }
+    assert page.complaints == []

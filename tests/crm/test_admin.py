@@ -217,7 +217,7 @@ def test_a_segment_is_counted_before_and_after_it_is_saved(boss: Client, town: l
 
     answer = preview(rules).json()
     assert answer["count"] == PEOPLE
-    assert answer["html"].count("<li>") == 20
+    assert answer["html"].count("<tr>") == 21
     assert not Segment.objects.exists()
     wrong = preview({"all": [{"field": "orders", "op": "between", "value": [3, 1]}]})
     assert wrong.status_code == 400
