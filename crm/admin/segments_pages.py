@@ -347,20 +347,11 @@ def _overlap_context(chosen: list[Segment]) -> dict[str, Any]:
 
 
 def segments_panel(member_id: int) -> Panel:
-    """On a member's page: the live segments that she is in, and the door to "why?"."""
-    why = reverse("admin:crm_segment_why")
+    """On a member's page: the door to "why is she in, or not?". Asks no statement: that page judges every segment."""
     return Panel(
         title=_("Her segments"),
-        rows=[
-            [
-                Cell(segment.name, address=reverse("admin:crm_segment_board", args=[segment.pk])),
-                Cell(_("since %(day)s") % {"day": clock.local(since).date()}),
-                Cell(_("why?"), address=f"{why}?segment={segment.pk}&member={member_id}"),
-            ]
-            for segment, since in segments_shown.segments_of(member_id)
-        ],
-        empty=_("She is in no live segment."),
-        more=Cell(_("All segments"), address=f"{why}?member={member_id}"),
+        empty=_("In which segments she is, and why, condition by condition."),
+        more=Cell(_("Show"), address=f"{reverse('admin:crm_segment_why')}?member={member_id}"),
     )
 
 
