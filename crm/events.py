@@ -41,7 +41,11 @@ class MemberUnfollowed:
 class GrowthChanged:
     """A member earned growth, or a refund took some of it: her tier is looked at."""
 
+    member_id: int
+    at: datetime
 
+
+@dataclass(frozen=True)
 class SegmentEntered:
     """She is in a live segment since `at`. Not told of the members whom a new or changed rule finds at once."""
 
