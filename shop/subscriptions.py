@@ -149,7 +149,12 @@ def answer_chat(event: MessageReceived) -> None:
         )
 
 
-def tag_buyer(event: OrderPaid | OrderRefunded) -> None:
+def tag_buyer(event: OrderPaid) -> None:
+    crm_services.judge_tag_rules(member_id=event.member_id, kinds=crm_services.BY_PURCHASE)
+
+
+def untag_refunded(event: OrderRefunded) -> None:
+    """A handler of its own: a name stands for one kind of event."""
     crm_services.judge_tag_rules(member_id=event.member_id, kinds=crm_services.BY_PURCHASE)
 
 
@@ -173,7 +178,7 @@ subscribe(OrderRefunded, tell_refunded)
 subscribe(OrderReviewDue, ask_for_review)
 subscribe(MessageReceived, answer_chat, queue="fast")
 subscribe(OrderPaid, tag_buyer, queue="bulk")
-subscribe(OrderRefunded, tag_buyer, queue="bulk")
+subscribe(OrderRefunded, untag_refunded, queue="bulk")
 crm_services.name_tiers(queries.tier_words)
 crm_services.name_subjects("category", queries.products_as_subjects)
 crm_services.offer_tag_choices(
