@@ -7,6 +7,7 @@ import gc
 import os
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -23,7 +24,7 @@ everything = get_wsgi_application()
 # Settings must be loaded before these.
 from django.http import HttpRequest, HttpResponse  # noqa: E402
 from django.middleware.security import SecurityMiddleware  # noqa: E402
-from django.urls import ResolverMatch  # noqa: E402
+from django.urls import ResolverMatch, resolve  # noqa: E402
 from django.utils.module_loading import import_string  # noqa: E402
 
 from core.middleware import RequestLog  # noqa: E402
@@ -43,6 +44,12 @@ SHOPPING_LAYERS = (
     "crm.middleware.MemberSession",
 )
 SHOPPING = frozenset({"", "category", "search", "p", "cart", "checkout"})  # first words of addresses
+PLAIN = frozenset({"/", "/category/", "/search/", "/cart/", "/checkout/"})
+
+
+@cache
+def _where(path: str) -> ResolverMatch:
+    return resolve(path)
 
 
 class NoticeHandler(WSGIHandler):
@@ -70,6 +77,14 @@ class ShoppingHandler(WSGIHandler):
                 self._view_middleware.insert(0, made.process_view)
             handler = convert_exception_to_response(made)
         self._middleware_chain = handler
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        """Where addresses without a variable lead is looked up once, not among all addresses at each request."""
+        match = _where(request.path_info) if request.path_info in PLAIN else None
+        if match is None:
+            return super().resolve_request(request)
+        request.resolver_match = match
+        return match
 
 
 class HotHandler(WSGIHandler):

@@ -219,9 +219,6 @@ BEGIN
         INSERT INTO core_eventdelivery (event_id, handler, queue, status, attempts, next_attempt_at, last_error)
         SELECT event.id, l.handler, l.queue, 'pending', 0, p_at, ''
         FROM event, unnest(p_handlers, p_queues) AS l(handler, queue)
-    ), emptied AS (
-        DELETE FROM shop_cartline
-        WHERE p_from_cart AND member_id = v_member_id AND sku_id IN (SELECT sku_id FROM lines WHERE kind = 'goods')
     ), stocked AS (
         SELECT sku_id, store_id, sum(quantity)::int AS quantity
         FROM lines WHERE store_id IS NOT NULL GROUP BY sku_id, store_id
@@ -229,6 +226,9 @@ BEGIN
     SELECT s.*, g.* INTO v_skus, v_stores, v_quantities, v_goods_skus, v_goods_quantities
     FROM (SELECT array_agg(sku_id), array_agg(store_id), array_agg(quantity) FROM stocked) s,
          (SELECT array_agg(sku_id), array_agg(quantity) FROM lines WHERE kind = 'goods') g;
+    IF p_from_cart THEN
+        DELETE FROM shop_cartline WHERE member_id = v_member_id AND sku_id = ANY(v_goods_skus);
+    END IF;
     IF v_skus IS NOT NULL AND shop_move_stock(
         v_skus, v_stores, array_fill(0, ARRAY[cardinality(v_skus)]), v_quantities,
         'order:' || v_id || ':reserve', 'reserve', 'member', '', v_id, p_at

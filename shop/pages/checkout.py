@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import replace
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -116,7 +117,17 @@ def _placed(request: HttpRequest, address: services.AddressInput | None) -> Http
         if isinstance(refusal, CouponRefused):  # show what can be had without it
             again["choices"] = replace(choices, coupon_ids=None)
         return _shown(request, **again, key=key, status=refusal.status, refusal=refusal.message)
-    return HttpResponseRedirect(reverse("shop:pay", args=[order.number]))
+    return HttpResponseRedirect(_pay_address(order.number))
+
+
+def _pay_address(number: str) -> str:
+    """As `reverse` has it; a number is made of letters and digits."""
+    return _any_pay_address().replace("NUMBER", number)
+
+
+@cache
+def _any_pay_address() -> str:
+    return reverse("shop:pay", args=["NUMBER"])
 
 
 def _quote(member_id: int, lines: list[tuple[int, int]], address: Address | None, choices: Choices) -> Quote:
