@@ -39,7 +39,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     actions = ["retry"]
     list_before_template = "crm/syncs.html"
     empty_hint = _("Nothing was read from a platform yet. Start with a button above.")
-    fields = ["what", "account", "state", "figures", "cause", "failures_label", "started_at", "finished_at"]
+    fields = ["what", "account", "status", "figures", "cause", "failures_label", "started_at", "finished_at"]
     readonly_fields = fields
 
     class Media:

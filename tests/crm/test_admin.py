@@ -103,7 +103,7 @@ def test_every_list_and_page_opens_within_its_ceiling(
         (9, "crm_touch_change", (touch.pk,)),
         (12, "crm_touchpolicy_change", (1,)),
         (9, "crm_segment_changelist", ()),
-        (12, "crm_segment_change", (segment.pk,)),
+        (13, "crm_segment_change", (segment.pk,)),
         (10, "crm_segment_add", ()),
         (9, "crm_store_changelist", ()),
         (9, "crm_staff_changelist", ()),

@@ -137,7 +137,7 @@ def test_a_hot_offer_goes_through_the_checkout_when_a_tier_has_it_cheaper(dress:
 def test_the_operator_chooses_among_the_tiers_that_mean_something(dress: Sku, client: Client) -> None:
     client.force_login(User.objects.create_superuser("yunying"))
     buyer = builders.member()
-    page = reverse("admin:crm_member_change", args=[buyer.pk])
+    page = reverse("admin:crm_member_change", args=[buyer.pk]) + "?edit=1"
     shown = client.get(page).content.decode()
     assert all(f'value="{word}"' in shown for word in ("金卡", "银卡", "黑卡"))
     form = {"name": "小池", "birthday": "", "time_zone": "", "note": ""}
