@@ -588,7 +588,7 @@ def test_the_books_are_right_whatever_happens(monkeypatch: pytest.MonkeyPatch) -
     run_state_machine_as_test(
         Shop,
         settings=settings(
-            max_examples=LIVES or 6,
+            max_examples=LIVES or 4,
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
