@@ -259,6 +259,13 @@ def _options(*, legend: bool) -> str:
     return json.dumps(_base_options(legend=legend))
 
 
+def side_by_side() -> str:
+    """Of columns that stand beside each other."""
+    options = _base_options(legend=True)
+    options["scales"]["x"]["stacked"] = False
+    return json.dumps(options)
+
+
 def _base_options(*, legend: bool) -> dict[str, Any]:
     return {
         "responsive": True,

@@ -1,5 +1,6 @@
-"""Numbers per day, kept so that the home page need not count a year of facts."""
+"""Numbers per day and per origin of members, kept so that a page need not count years of facts."""
 
+from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -41,3 +42,78 @@ class Watermark(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.last_id}"
+
+
+class LifetimeRow(models.Model):
+    """What the members of one channel, store, guide or first product have brought and may bring. Amounts in fen.
+
+    All rows are written anew each night. `key` is "code:3", "via:follow", "store:2", "staff:5", "product:9", or "" for
+    whom none is known of; expectations are those of the lifecycle, 90 days ahead.
+    """
+
+    CHANNEL, STORE, GUIDE, PRODUCT = "channel", "store", "guide", "product"
+    DIMENSIONS = [
+        (CHANNEL, _("channel")),
+        (STORE, _("store")),
+        (GUIDE, _("guide")),
+        (PRODUCT, _("first product")),
+    ]
+
+    dimension = models.CharField(_("by"), max_length=8, choices=DIMENSIONS)
+    key = models.CharField(max_length=30, blank=True)
+    label = models.CharField(_("name"), max_length=120, blank=True)
+    members = models.PositiveIntegerField(_("members"))
+    buyers = models.PositiveIntegerField(_("buyers"))
+    orders = models.PositiveBigIntegerField(_("orders"))
+    kept_fen = models.BigIntegerField(_("paid and kept"))
+    alive = models.PositiveIntegerField(_("probably still customers"))
+    expected_orders_milli = models.PositiveBigIntegerField(_("thousandths of purchases expected in 90 days"))
+    expected_fen = models.BigIntegerField(_("expected in 90 days"))
+
+    class Meta:
+        verbose_name = _("customer lifetime")
+        verbose_name_plural = _("customer lifetimes")
+        permissions = [("export_lifetimerow", _("Can export customer lifetimes"))]
+        constraints = [
+            models.UniqueConstraint(fields=["dimension", "key"], name="lifetime_row_once"),
+            models.CheckConstraint(
+                condition=models.Q(buyers__lte=models.F("members"), alive__lte=models.F("buyers")),
+                name="lifetime_buyers_are_members",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dimension} {self.label or self.key}"
+
+
+class LifetimeCount(models.Model):
+    """The lifetimes were counted on this day."""
+
+    day = models.DateField(_("day"), unique=True)
+    counted_at = models.DateTimeField(_("counted at"))
+    members_count = models.PositiveIntegerField(_("members"))
+
+    class Meta:
+        verbose_name = _("count of lifetimes")
+        verbose_name_plural = _("counts of lifetimes")
+
+    def __str__(self) -> str:
+        return f"{self.day}"
+
+
+class LifetimeExport(models.Model):
+    """Somebody took the table out of the house. Append-only."""
+
+    dimension = models.CharField(_("by"), max_length=8, choices=LifetimeRow.DIMENSIONS)
+    rows_count = models.PositiveIntegerField(_("rows"))
+    at = models.DateTimeField(_("at"))
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", verbose_name=_("by whom")
+    )
+
+    class Meta:
+        verbose_name = _("export of lifetimes")
+        verbose_name_plural = _("exports of lifetimes")
+
+    def __str__(self) -> str:
+        return f"{self.dimension} {self.at:%Y-%m-%d}"

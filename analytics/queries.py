@@ -1,14 +1,17 @@
-"""What the home page shows: days, sums, the funnel, sleepers. Each of them one query."""
+"""What the home page shows: days, sums, the funnel, sleepers; customer lifetimes. Each of them one query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
 
 from django.db import connection
+from django.db.models import QuerySet
+from django.utils.translation import gettext, gettext_lazy
 
 from analytics import services
-from analytics.models import DayFigures
+from analytics.models import DayFigures, LifetimeCount, LifetimeRow
 from core import clock
+from crm import queries as crm_queries
 
 DORMANT_DAYS = (30, 60, 90)
 SUMMED = (
@@ -157,3 +160,34 @@ def first_steps() -> FirstSteps:
             """
         )
         return FirstSteps(*cursor.fetchone())
+
+
+# --- Customer lifetimes --------------------------------------------------------------------------------------------
+LIFETIME_SORTS = [
+    ("kept_fen", gettext_lazy("paid and kept")),
+    ("members", gettext_lazy("members")),
+    ("orders", gettext_lazy("orders")),
+    ("expected_fen", gettext_lazy("expected in 90 days")),
+]
+
+
+def lifetimes(*, dimension: str, sort: str, store_id: int | None = None) -> QuerySet[LifetimeRow]:
+    """One table, the largest first; who is bound to a store sees its row, and no others' guides or channels."""
+    rows = LifetimeRow.objects.filter(dimension=dimension).order_by(f"-{sort}", "key")
+    if store_id is None:
+        return rows
+    return rows.filter(key=f"store:{store_id}") if dimension == LifetimeRow.STORE else rows.none()
+
+
+def lifetimes_counted() -> LifetimeCount | None:
+    return LifetimeCount.objects.order_by("-day").first()
+
+
+def lifetime_name(row: LifetimeRow) -> str:
+    """What stands in the table for it, in the reader's language where it has no name of its own."""
+    if row.label:
+        return row.label
+    kind, _colon, word = row.key.partition(":")
+    if kind == "via":
+        return str(crm_queries.way_in(word))
+    return gettext("none known") if not row.key else row.key

@@ -12,10 +12,12 @@ def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
     from bench import (
         checkout,
         finding,
+        fresh,
         hot,
         imports,
         ledgers,
         lifecycle,
+        members,
         messages,
         orders,
         pages,
@@ -38,10 +40,14 @@ def benches() -> dict[str, Callable[[], Iterator[Figure]]]:
         "search": finding.search,
         "ledger": ledgers.ledger,
         "import-orders": imports.import_orders,
+        "import-members": imports.import_members,
         "segment-preview": segments.segment_preview,
         "segment-snapshot": segments.segment_snapshot,
         "segment-timeline": segments.segment_timeline,
+        "segment-fresh": fresh.segment_fresh,
         "rfm": lifecycle.rfm,
+        "lifecycle-fit": lifecycle.lifecycle_fit,
+        "member-page": members.member_page,
     }
 
 

@@ -21,6 +21,7 @@ from config.embedded.server import package_folder
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE = "pond_bench"
 EMPTY = "pond_bench_empty"
+KEPT = "pond_bench_kept"
 
 
 def prepare() -> None:
@@ -34,6 +35,7 @@ def prepare() -> None:
     os.environ["CELERY_KEY_PREFIX"] = "pond-bench:"
     os.environ["DATABASE_URL"] = urlunsplit(urlsplit(address)._replace(path=f"/{DATABASE}"))
     on_server(
+        f"DROP DATABASE IF EXISTS {KEPT} WITH (FORCE)",  # of a run that was killed
         f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)",
         f"CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING 'UTF8'",
     )
@@ -50,13 +52,34 @@ def prepare() -> None:
 
 def begin() -> None:
     """An empty database and cache: no bench finds what another has left, in whatever order they run."""
+    _begin_with(EMPTY, "WAL_LOG")
+
+
+def has_kept() -> bool:
+    return bool(execute("SELECT 1 FROM pg_database WHERE datname = %s", [KEPT]))
+
+
+def keep() -> None:
+    """What is in the laboratory's database now is where `begin_with_kept` begins, until the run ends."""
+    from django.db import connections
+
+    connections.close_all()
+    on_server(f"ALTER DATABASE {DATABASE} RENAME TO {KEPT}")
+
+
+def begin_with_kept() -> None:
+    _begin_with(KEPT, "FILE_COPY")  # too big to go through the log
+
+
+def _begin_with(template: str, strategy: str) -> None:
     from django.contrib.contenttypes.models import ContentType
     from django.core.cache import cache
     from django.db import connections
 
     connections.close_all()
     on_server(
-        f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", f"CREATE DATABASE {DATABASE} TEMPLATE {EMPTY}"
+        f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)",
+        f"CREATE DATABASE {DATABASE} TEMPLATE {template} STRATEGY {strategy}",
     )
     cache.clear()
     ContentType.objects.clear_cache()
@@ -67,7 +90,7 @@ def remove() -> None:
     from django.db import connections
 
     connections.close_all()
-    on_server(*(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (DATABASE, EMPTY)))
+    on_server(*(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (DATABASE, KEPT, EMPTY)))
 
 
 def on_server(*statements: str) -> None:
@@ -159,7 +182,7 @@ def web(
         yield port
 
 
-def wait_for(url: str, seconds: float = 30) -> None:
+def wait_for(url: str, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:

@@ -1,13 +1,13 @@
-"""RFM of a million buyers by thresholds: the ends of all bands, then everybody's score, in the database."""
+"""RFM of all members by thresholds; the nightly run of the lifecycle over everybody's purchases."""
 
-import os
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 
-from bench import lab
+from bench import crowd, lab
 from bench.report import Figure, figure
 
-MEMBERS = int(os.environ.get("POND_BENCH_MEMBERS", "1000000"))
+MEMBERS = crowd.MEMBERS
 ROUNDS = 5
 LIMIT_MS = 1_500.0
 
@@ -32,7 +32,8 @@ def rfm() -> Iterator[Figure]:
     from core import clock
     from crm.lifecycle import rfm_params, rfm_sql
     from crm.models import LifeDefinition
-    from crm.services.lifecycle import ENDS, SORT_MEMORY
+    from crm.services.lifecycle import SORT_MEMORY
+    from crm.services.lifecycle_sql import ends_sql
 
     lab.execute(SEED)
     lab.execute(f"SET work_mem = '{SORT_MEMORY}'")
@@ -41,7 +42,7 @@ def rfm() -> Iterator[Figure]:
     runs, ends_ms = [], []
     for _ in range(ROUNDS):
         started = time.perf_counter()
-        ((days, purchases, spend),) = lab.execute(ENDS.replace("life_now", "crm_memberlife"), [today])
+        ((days, purchases, spend),) = lab.execute(ends_sql("crm_memberlife"), [today])
         counted = time.perf_counter()
         rule = LifeDefinition(days_ends=days, purchases_ends=purchases, spend_ends_fen=spend)
         found = lab.execute(scores, rfm_params(rule, today))
@@ -56,4 +57,41 @@ def rfm() -> Iterator[Figure]:
         limit_is="1.5 s for the ends of all bands and the score of every member",
         members=MEMBERS,
         ends_ms=round(sorted(ends_ms)[ROUNDS // 2], 1),
+    )
+
+
+FIT_LIMIT_MS = 300_000.0
+
+
+def lifecycle_fit() -> Iterator[Figure]:
+    """The nightly run, first over members of whom nothing is known: read the orders, fit both models, write everybody's
+    stage and scores; then the next night's, after a day on which nothing happened, and once more in the same night.
+    """
+    from core import clock
+    from crm import services
+
+    crowd.seed()
+    times, runs = [], []
+    for days in (0, 1, 1):
+        started = time.perf_counter()
+        with clock.travel(timedelta(days=days)):
+            runs.append(services.refresh_lives(whole=False))
+        times.append((time.perf_counter() - started) * 1_000)
+    first, night, again = runs
+    yield figure(
+        "lifecycle-fit",
+        times[:1],
+        "ms",
+        limits=[FIT_LIMIT_MS],
+        limit_is="five minutes for a million members, from their orders to their stages",
+        members=crowd.MEMBERS,
+        buyers=first.written,
+        next_night_ms=round(times[1]),
+        next_night_judged=night.judged,
+        next_night_written=night.written,
+        again_ms=round(times[2]),
+        again_judged=again.judged,
+        fitted={
+            name: round(getattr(first.fit, name) or 0, 4) for name in ("r", "alpha", "a", "b", "p", "q", "v")
+        },
     )

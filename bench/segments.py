@@ -13,7 +13,6 @@ from bench.report import Figure, figure
 
 ROUNDS, REQUESTS = 7, 60
 HTTP_LIMIT_MS, SNAPSHOT_LIMIT_MS, TIMELINE_LIMIT_MS = 15.0, 150.0, 300.0
-RATE_SECONDS = 4
 SNAPSHOT_SHARE = 0.057  # of the members: 57,000 of a million
 
 
@@ -90,7 +89,7 @@ def _by_hand(tags: tuple[int, int], without: int, spend_fen: int) -> dict[str, A
 
 
 def segment_preview() -> Iterator[Figure]:
-    """The count by itself and through the admin's preview, beside the best of SQL; then what noting changes costs."""
+    """The count by itself and through the admin's preview, beside the best of SQL."""
     from crm import bitmap_rows, queries
 
     crowd.seed()
@@ -126,17 +125,16 @@ def segment_preview() -> Iterator[Figure]:
         large_ms=round(median(times["large"]), 2),
         large_members=counts[asks[4]],
         first_of_process_ms=round(cold, 1),
-        bitmaps_kept=len(bitmap_rows._kept),
+        bitmaps_kept=sum(map(len, bitmap_rows._kept.values())),
         sql_ms={name: round(median(times[name]), 1) for name in BY_HAND},
     )
     yield from _through_http([asked(*ask) for ask in asks[:4]], times[best], best)
-    yield from _what_noting_costs()
 
 
 def _through_http(rules: list[dict[str, Any]], sql_runs: list[float], best: str) -> Iterator[Figure]:
     from django.urls import reverse
 
-    headers = {**_operator(), "Content-Type": "application/json"}
+    headers = {**operator(), "Content-Type": "application/json"}
     path = reverse("admin:crm_segment_preview")
     requests = [load.request("POST", path, headers=headers, body=json.dumps(one).encode()) for one in rules]
     runs: list[float] = []
@@ -161,7 +159,7 @@ def _through_http(rules: list[dict[str, Any]], sql_runs: list[float], best: str)
     )
 
 
-def _operator() -> dict[str, str]:
+def operator() -> dict[str, str]:
     """The headers of a logged-in superuser who may post."""
     from django.conf import settings
     from django.contrib.auth import get_user_model
@@ -175,97 +173,72 @@ def _operator() -> dict[str, str]:
     return {"Cookie": f"{cookies}; csrftoken={token}", "X-CSRFToken": token}
 
 
-# An order as an expert would insert it, alone; then with her figures, which the triggers note for the bitmaps.
-INSERT_ONLY = """
-\\set buyer random(1, :members)
-INSERT INTO hand.bought (buyer, total) VALUES (:buyer, 9900);
-"""
-WITH_FIGURES = """
-\\set buyer random(1, :members)
-WITH bought AS (INSERT INTO hand.bought (buyer, total) VALUES (:buyer, 9900) RETURNING buyer, at)
-UPDATE crm_memberstats s SET orders_count = orders_count + 1, paid_fen = paid_fen + 9900,
-    last_paid_at = GREATEST(last_paid_at, at), last_active_at = GREATEST(last_active_at, at)
-FROM bought WHERE s.member_id = bought.buyer;
-"""
-
-
-def _what_noting_costs() -> Iterator[Figure]:
-    lab.execute(
-        """
-        CREATE TABLE hand.bought (id bigserial PRIMARY KEY, buyer int NOT NULL, total int NOT NULL,
-                                  at timestamptz NOT NULL DEFAULT now());
-        CREATE INDEX ON hand.bought (buyer);
-        """
-    )
-    members = {"members": crowd.MEMBERS}
-    rates, limits, unnoted = [], [], []
-    for _round in range(3):
-        limits.append(lab.pgbench(INSERT_ONLY, clients=8, seconds=RATE_SECONDS, variables=members))
-        lab.execute("ALTER TABLE crm_memberstats DISABLE TRIGGER USER")
-        unnoted.append(lab.pgbench(WITH_FIGURES, clients=8, seconds=RATE_SECONDS, variables=members))
-        lab.execute("ALTER TABLE crm_memberstats ENABLE TRIGGER USER")
-        rates.append(lab.pgbench(WITH_FIGURES, clients=8, seconds=RATE_SECONDS, variables=members))
-    from crm import services
-
-    started = time.perf_counter()
-    folded = services.fold_bitmaps()
-    yield figure(
-        "segment-noting",
-        rates,
-        "orders/s",
-        limits=limits,
-        limit_is="inserting the order alone, 8 clients; the promise is 0.5 of it",
-        without_triggers=round(median(unnoted), 1),
-        folded_members=folded,
-        folded_in_ms=round((time.perf_counter() - started) * 1000),
-    )
-
-
 def segment_snapshot() -> Iterator[Figure]:
-    """Who is in a segment of 57,000, found and stored: as a frozen list, and as a row for each member."""
-    from crm import queries
+    """Who is in a segment of 57,000, found and kept: as a snapshot by the button of the segment's page, and as the
+    stored members of a live segment, a row for each.
+    """
+    from crm import services
+    from crm.models import SegmentMember, SegmentSnapshot
 
     crowd.seed()
-    lab.execute(
-        "CREATE SCHEMA IF NOT EXISTS hand; CREATE TABLE hand.snapshot"
-        " (segment_id bigint, member_id bigint, PRIMARY KEY (segment_id, member_id));"
-        " CREATE TABLE hand.frozen (segment_id bigint PRIMARY KEY, members bytea NOT NULL)"
-    )
     spend = _spend_of(int(crowd.MEMBERS * SNAPSHOT_SHARE))
     rules = {
         "all": [condition("spend_fen", "between", [spend, None]), condition("untouched_days", "at_least", 7)]
     }
-    queries.segment_count(rules)
-    frozen, rows, found = [], [], 0
-    for number in range(ROUNDS):
-        started = time.perf_counter()
-        members = queries.segment_member_ids(rules)
-        lab.execute("INSERT INTO hand.frozen VALUES (%s, %s)", [number, members.serialize()])
-        frozen.append((time.perf_counter() - started) * 1000)
-        started = time.perf_counter()
-        members = queries.segment_member_ids(rules)
-        lab.execute(
-            "INSERT INTO hand.snapshot SELECT %s, unnest(%s::bigint[])",
-            [number, "{" + ",".join(map(str, members)) + "}"],
-        )
-        rows.append((time.perf_counter() - started) * 1000)
-        found = len(members)
+    segment = services.save_segment(name="big spenders", rules=rules)
+    pressed, shown = _press_snapshot(segment.pk)
+    counts = set(SegmentSnapshot.objects.values_list("members_count", flat=True))
+    if counts != {segment.members_count}:
+        raise RuntimeError(f"segment-snapshot: {counts} kept of {segment.members_count}")
     yield figure(
         "segment-snapshot",
-        frozen,
+        pressed,
         "ms",
         limits=[SNAPSHOT_LIMIT_MS],
-        limit_is="the promise for 57,000 members, stored as one bitmap",
-        members=found,
+        limit_is="the promise for 57,000 members, from the press of the button to the answer",
+        members=segment.members_count,
+        page_after_ms=round(median(shown), 1),
     )
+    filled = []
+    for number in range(ROUNDS):
+        live = services.save_segment(name=f"live {number}", rules={"all": []})
+        started = time.perf_counter()
+        services.save_segment(name=live.name, rules=rules, segment_id=live.pk, is_live=True)
+        filled.append((time.perf_counter() - started) * 1000)
+        if SegmentMember.objects.filter(segment=live).count() != segment.members_count:
+            raise RuntimeError("segment-snapshot-rows: some are missing")
     yield figure(
         "segment-snapshot-rows",
-        rows,
+        filled,
         "ms",
         limits=[SNAPSHOT_LIMIT_MS],
-        limit_is="the same promise, stored as a row for each member",
-        members=found,
+        limit_is="the same promise, of saving a live segment: a row for each member with the moment since when",
+        members=segment.members_count,
     )
+
+
+def _press_snapshot(segment_id: int) -> tuple[list[float], list[float]]:
+    """(ms until the snapshot is kept, ms of the page that is shown then), of each round."""
+    from django.urls import reverse
+
+    headers = {**operator(), "Content-Type": "application/x-www-form-urlencoded"}
+    press, board = (
+        reverse(name, args=[segment_id]) for name in ("admin:crm_segment_snapshot", "admin:crm_segment_board")
+    )
+    pressed, shown = [], []
+    with lab.web(threads=2) as port:
+        for number in range(-4, ROUNDS):  # each of the two processes reads its bitmaps first
+            asks = [
+                load.request("POST", press, headers=headers, body=f"name=round{number}".encode()),
+                load.request("GET", board, headers=headers),
+            ]
+            outcome = load.closed_loop(port, iter(asks), connections=1)
+            if outcome.statuses != {302: 1, 200: 1}:
+                raise RuntimeError(f"segment-snapshot: {outcome.statuses}")
+            if number >= 0:
+                pressed.append(outcome.latencies[0])
+                shown.append(outcome.latencies[1])
+    return pressed, shown
 
 
 def _spend_of(count: int) -> int:
@@ -281,7 +254,7 @@ def segment_timeline() -> Iterator[Figure]:
     """ "Viewed a product at least three times in 14 days and did not buy": one statement over twenty million facts."""
     from crm import queries
 
-    crowd.seed(facts=True)
+    crowd.seed()
     viewed = {"kind": "viewed_product", "times": 3, "days": 14}
     some = {**viewed, "times": 1, "subjects": [f"product:{number}" for number in range(40)]}
     asks: dict[str, dict[str, Any]] = {
@@ -308,7 +281,7 @@ def segment_timeline() -> Iterator[Figure]:
         times[slowest],
         "ms",
         limits=[TIMELINE_LIMIT_MS],
-        limit_is=f"the promise over {crowd.MEMBERS * crowd.FACTS_EACH:,} facts, of the slowest of its kind",
+        limit_is=f"the promise over {crowd.facts_count():,} facts, of the slowest of its kind",
         slowest=slowest,
         kinds_ms={name: round(median(runs), 1) for name, runs in times.items()},
         members=counts,

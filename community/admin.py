@@ -13,13 +13,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from community import queries, services
 from community.models import Group, GroupMember
 from core import clock
-from core.admin import ReadOnlyAdmin
+from core.admin import ReadOnlyAdmin, TabularInline
 from core.errors import Refusal
 from core.models import Job
 from crm.services import Cell, Panel, register_panel
@@ -248,7 +247,7 @@ def _person(row: GroupMember) -> str:
     )
 
 
-def groups_panel(member_id: int) -> Panel:
+def groups_panel(member_id: int, viewer: Any) -> Panel:
     """Her groups on the page of a member."""
     return Panel(
         title=_("Customer groups"),

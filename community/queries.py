@@ -24,6 +24,12 @@ class GrowthDay:
     customers: int
 
 
+def group_names() -> list[tuple[int, str]]:
+    """(id, name) of the groups there are now, by name."""
+    there = Group.objects.filter(status=Group.ACTIVE).order_by("name", "pk")
+    return [(group.pk, str(group)) for group in there.only("pk", "name", "chat_id")]
+
+
 def growth(group_ids: Iterable[int], *, days: int = SPARK_DAYS) -> dict[int, list[GrowthDay]]:
     """Group id → the last so many days, oldest first, every day filled. Two queries for any number of groups."""
     wanted = list(group_ids)
@@ -89,3 +95,12 @@ def stays_of(member_id: int, *, limit: int = 10) -> list[GroupMember]:
     """Her stays in groups, those that go on first. One statement."""
     stays = GroupMember.objects.filter(member=member_id).select_related("group")
     return list(stays.order_by(F("left_at").desc(nulls_first=True), "-joined_at", "pk")[:limit])
+
+
+def stays_to_take_along(member_id: int) -> list[dict[str, Any]]:
+    """The groups a member was in, for her export."""
+    stays = GroupMember.objects.filter(member=member_id).order_by("pk")
+    return [
+        {"group": name, "joined_at": joined.isoformat(), "left_at": left.isoformat() if left else None}
+        for name, joined, left in stays.values_list("group__name", "joined_at", "left_at")
+    ]

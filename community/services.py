@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from community import rules
 from community.errors import NothingFetched, NoWorkAccount, SyncRunning
@@ -72,6 +72,7 @@ def dismiss_group(*, account_id: int, chat_id: str, at: datetime) -> None:
     group.status, group.due_at = Group.DISMISSED, None
     group.customers_count = group.staff_count = 0
     group.save(update_fields=["status", "due_at", "customers_count", "staff_count"])
+    crm_services.set_group_members(group_id=group.pk, member_ids=[])
     _record_facts(group, left=stays, arrived=[], at=at)
     _count_days(group)
 
@@ -184,9 +185,18 @@ def store_group(*, account_id: int, fetched: WorkGroup, began_at: datetime) -> G
     group.customers_count = sum(person.kind == "customer" for person in present.values())
     group.staff_count = len(present) - group.customers_count
     group.save()
+    _tell_members(group)
     _record_facts(group, left=left, arrived=arrived, at=began_at)
     _count_days(group)
     return group
+
+
+def _tell_members(group: Group) -> None:
+    """Segments ask the member centre who is in which group."""
+    present = group.stays.filter(left_at__isnull=True, member__isnull=False)
+    crm_services.set_group_members(
+        group_id=group.pk, member_ids=present.order_by().values_list("member_id", flat=True)
+    )
 
 
 def _close_stays(stays: list[GroupMember], at: datetime) -> None:
@@ -251,6 +261,8 @@ def _record_facts(group: Group, *, left: list[GroupMember], arrived: list[GroupM
     ]
     if facts:
         crm_services.record_activities(facts)
+    came = [(stay.member_id, f"group:{group.pk}", stay.joined_at) for stay in arrived if stay.member_id]
+    crm_services.advance_tasks_of_many(came, kind="group")
 
 
 def _count_days(group: Group) -> None:
@@ -368,3 +380,19 @@ def _dismiss_missing(account_id: int, listed: set[str]) -> int:
 def repoint_member(*, kept_id: int, merged_id: int) -> None:
     """Two members became one: her stays follow her. Idempotent."""
     GroupMember.objects.filter(member_id=merged_id).update(member_id=kept_id)
+
+
+def rows_of_member(member_id: int) -> list[QuerySet[Any]]:
+    """What a reading of her groups may hold while it writes of her."""
+    stays = GroupMember.objects.filter(member_id=member_id)
+    return [Group.objects.filter(pk__in=stays.values("group")), stays]
+
+
+@transaction.atomic
+def forget_member(member_id: int) -> int:
+    """Her stays in groups name nobody; returns how many."""
+    groups = list(Group.objects.filter(stays__member=member_id).distinct())
+    forgotten = GroupMember.objects.filter(member_id=member_id).update(member=None, name="", unionid="")
+    for group in groups:
+        _tell_members(group)
+    return forgotten

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
 
 
 class HouseConfig(AppConfig):
@@ -10,3 +11,7 @@ class HouseConfig(AppConfig):
         from config.celery import app
 
         app.set_default()
+
+
+class SiteConfig(AdminConfig):
+    default_site = "core.site.Site"

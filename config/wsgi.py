@@ -80,11 +80,10 @@ class ShoppingHandler(WSGIHandler):
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         """Where addresses without a variable lead is looked up once, not among all addresses at each request."""
-        match = _where(request.path_info) if request.path_info in PLAIN else None
-        if match is None:
+        if request.path_info not in PLAIN:
             return super().resolve_request(request)
-        request.resolver_match = match
-        return match
+        request.resolver_match = _where(request.path_info)
+        return request.resolver_match
 
 
 class HotHandler(WSGIHandler):

@@ -27,7 +27,7 @@ from rest_framework.throttling import SimpleRateThrottle
 from core import clock, tokens
 from core.errors import Conflict, Refusal
 from core.models import ApiCall, ApiToken
-from core.scopes import SCOPES, scope_for_permission
+from core.scopes import SCOPES, WHOLE_PHONES, scope_for_permission
 
 log = structlog.get_logger(__name__)
 
@@ -184,10 +184,13 @@ def idempotent(handler: Handler) -> Handler:
                 is_new = cursor.rowcount == 1
             call = ApiCall.objects.filter(token_id=request.auth.pk, key=key)
             if not is_new:
-                return _replay(call.get(), fingerprint)
+                return _replay(request, call.get(), fingerprint)
             response = handler(view, request, *args, **kwargs)
             body = json.loads(JSONRenderer().render(response.data)) if response.data is not None else None
-            call.update(status=response.status_code, body=body)
+            # Rendering counts them: the stored answer is what was rendered.
+            call.update(
+                status=response.status_code, body=body, whole_phones=_carried(request).get(WHOLE_PHONES, 0)
+            )
             return response
 
     once.is_idempotent = True  # type: ignore[attr-defined]
@@ -199,9 +202,21 @@ def _fingerprint(request: Request) -> str:
     return hashlib.sha256(f"{request.method} {request.get_full_path()}\n{content}".encode()).hexdigest()
 
 
-def _replay(call: ApiCall, fingerprint: str) -> Response:
+def _carried(request: Request) -> dict[str, Any]:
+    found: dict[str, Any] = getattr(request, "_request", request).__dict__
+    return found
+
+
+def _replay(request: Request, call: ApiCall, fingerprint: str) -> Response:
+    """The same answer again. Whole phone numbers in it are a look of their own, and only for who may see them still."""
     if call.request_hash != fingerprint:
         raise IdempotencyKeyReused(_("This Idempotency-Key was used for another request."))
+    if call.whole_phones:
+        if not request.user.has_perm("crm.view_phone"):
+            raise exceptions.PermissionDenied(
+                _("This key lacks the scope %(scope)s.") % {"scope": "members:phone"}
+            )
+        _carried(request)[WHOLE_PHONES] = call.whole_phones
     return Response(call.body, status=call.status, headers={"Idempotent-Replay": "true"})
 
 

@@ -26,3 +26,21 @@ class NotFound(Refusal):
 
 class Conflict(Refusal):
     code, status = "conflict", 409
+
+
+class UnreadableFile(Refusal):
+    """Not a CSV or XLSX file, empty, or in an encoding that is neither UTF-8 nor GB18030."""
+
+    code = "unreadable_file"
+
+
+class WrongMapping(Refusal):
+    """The mapping of an import misses a needed column, or names one that the file does not have."""
+
+    code = "wrong_mapping"
+
+
+class ImportRunning(Conflict):
+    """The same file is being brought in right now."""
+
+    code = "import_running"

@@ -310,6 +310,19 @@ def balance_of(*, kind: str, owner_id: int) -> int:
     return int(sums["came"] - sums["went"])
 
 
+def owners_moved_since(moment: datetime, *, kinds: Sequence[str], most: int) -> list[int]:
+    """Customers whose accounts of these kinds were debited or credited since, at most so many."""
+    sql = """
+        SELECT DISTINCT a.owner_id FROM core_ledgertransfer t
+        CROSS JOIN LATERAL (VALUES (t.debit_id), (t.credit_id)) ends(id)
+        JOIN core_ledgeraccount a ON a.id = ends.id
+        WHERE t.posted_at >= %s AND a.owner_id > 0 AND a.kind = ANY(%s) LIMIT %s
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [moment, list(kinds), most])
+        return [owner_id for (owner_id,) in cursor]
+
+
 def spendable_of(account_id: int) -> int:
     """What of a customer's account is neither held nor expired. What is held was promised from what expires first."""
     account = LedgerAccount.objects.get(pk=account_id)

@@ -18,6 +18,9 @@ SCOPES: dict[str, tuple[Any, str]] = {
     "sales:write": (_("Report sales of stores"), ""),
 }
 
+WHOLE_PHONES = "whole_phones"
+"""The name under which a request carries how many whole phone numbers its answer shows."""
+
 
 def scope_for_permission(permission: str) -> str | None:
     """The scope that stands for a staff permission, so that queries can ask a key what they ask a colleague."""

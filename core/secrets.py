@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +24,19 @@ def encrypt(plain: str) -> str:
 
 def decrypt(stored: str) -> str:
     return _cipher(tuple(settings.FIELD_KEYS)).decrypt(stored.encode()).decode()
+
+
+def keyed_digest(plain: str) -> str:
+    """A hash by which a value is known again and cannot be guessed without our key; by the newest of FIELD_KEYS."""
+    return keyed_digests(plain)[0]
+
+
+def keyed_digests(plain: str) -> list[str]:
+    """By each key, the newest first: what was written before the keys changed is known still."""
+    return [
+        hmac.new(f"digest:{key}".encode(), plain.encode(), hashlib.sha256).hexdigest()
+        for key in settings.FIELD_KEYS
+    ]
 
 
 class SecretField(models.TextField):

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # its parts load when they are first used
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
-from scipy.special import gammaln, hyp2f1, psi
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +30,7 @@ NUDGE = 1e-6
 
 
 class TooLittle(ValueError):
-    """The history cannot say anything about the parameters: nobody bought again, or no time passed."""
+    """The history cannot say anything about the parameters: hardly anybody bought again, or no time passed."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +99,13 @@ def log_likelihood(rhythm: Rhythm, history: History) -> float:
     return float(history.count @ (_common(rhythm, x) + np.logaddexp(alive, dead)))
 
 
-def fit_rhythm(history: History, *, starts: Sequence[Rhythm] = ()) -> Rhythm:
-    """The parameters of greatest likelihood, without a penalty, sought from several starts (`starts` first).
+def fit_rhythm(history: History, *, starts: Sequence[Rhythm] = (), anew: bool = True) -> Rhythm:
+    """The parameters of greatest likelihood, without a penalty, sought from several starts (`starts` first; not `anew`:
+    from them alone).
 
-    Raises TooLittle when nobody bought again or no time passed.
+    Raises TooLittle when fewer than two bought again or no time passed.
     """
-    if history.repeaters == 0 or not (history.age > 0).any():
+    if history.repeaters < 2 or not (history.age > 0).any():
         raise TooLittle("nobody bought again")
     customers = history.count.sum()
     scale = float(history.count @ history.age / customers)
@@ -120,7 +120,8 @@ def fit_rhythm(history: History, *, starts: Sequence[Rhythm] = ()) -> Rhythm:
         return -total / customers, -gradient * np.exp(logs) / customers
 
     guesses = [(one.r, one.alpha, one.a, one.b) for one in starts]
-    guesses += [(r, alpha * scale, a, b) for r, alpha, a, b in RHYTHM_STARTS]
+    if anew:
+        guesses += [(r, alpha * scale, a, b) for r, alpha, a, b in RHYTHM_STARTS]
     unit = np.array([0.0, np.log(scale), 0.0, 0.0])
     logs, least, converged = _lowest(negative, guesses, unit)
     r, alpha, a, b = (float(value) for value in np.exp(logs))
@@ -130,8 +131,14 @@ def fit_rhythm(history: History, *, starts: Sequence[Rhythm] = ()) -> Rhythm:
 def _common(rhythm: Rhythm, x: Floats) -> Floats:
     """What both branches of the likelihood share: it depends on x alone."""
     r, alpha, a, b = rhythm.r, rhythm.alpha, rhythm.a, rhythm.b
-    shared = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
-    return np.asarray(shared + gammaln(a + b) + gammaln(b + x) - gammaln(b) - gammaln(a + b + x))
+    shared = scipy.special.gammaln(r + x) - scipy.special.gammaln(r) + r * np.log(alpha)
+    return np.asarray(
+        shared
+        + scipy.special.gammaln(a + b)
+        + scipy.special.gammaln(b + x)
+        - scipy.special.gammaln(b)
+        - scipy.special.gammaln(a + b + x)
+    )
 
 
 def _branches(rhythm: Rhythm, history: History) -> tuple[Floats, Floats]:
@@ -154,12 +161,12 @@ def _summed(
     total = float(weights @ _common(rhythm, repeats) + count @ both)
     gone = np.exp(dead - both)  # the chance that she has left, 0 where x = 0
     stays, goes = alpha + history.age, alpha + history.recency
-    by_r = weights @ (psi(r + repeats) - psi(r) + np.log(alpha))
+    by_r = weights @ (scipy.special.psi(r + repeats) - scipy.special.psi(r) + np.log(alpha))
     by_r -= count @ ((1 - gone) * np.log(stays) + gone * np.log(goes))
     by_alpha = weights.sum() * r / alpha - count @ ((r + x) * ((1 - gone) / stays + gone / goes))
-    pull = psi(a + b) - psi(a + b + repeats)
+    pull = scipy.special.psi(a + b) - scipy.special.psi(a + b + repeats)
     by_a = weights @ pull + count @ gone / a
-    by_b = weights @ (pull + psi(b + repeats) - psi(b))
+    by_b = weights @ (pull + scipy.special.psi(b + repeats) - scipy.special.psi(b))
     by_b -= count @ (gone / np.where(x > 0, b + x - 1, 1.0))
     return total, np.array([by_r, by_alpha, by_a, by_b])
 
@@ -172,7 +179,7 @@ def _lowest(
     best: Any = None
     for guess in guesses:
         start = np.clip(np.log(np.asarray(guess)), *np.array(bounds).T)
-        found = minimize(
+        found = scipy.optimize.minimize(
             negative,
             start,
             jac=True,
@@ -209,24 +216,27 @@ def expected_purchases(rhythm: Rhythm, history: History, time: float) -> Floats:
     c = np.where(np.abs(c) < NUDGE, NUDGE, c)
     z = time / (rhythm.alpha + history.age + time)
     with np.errstate(over="ignore", invalid="ignore"):
-        share = (1 - z) ** (a - 1) * hyp2f1(a + b - 1 - r, a - 1, c, z)
+        share = (1 - z) ** (a - 1) * scipy.special.hyp2f1(a + b - 1 - r, a - 1, c, z)
         plain = ~np.isfinite(share)
         if plain.any():
-            own = (1 - z) ** (r + x) * hyp2f1(r + x, b + x, c, z)
+            own = (1 - z) ** (r + x) * scipy.special.hyp2f1(r + x, b + x, c, z)
             share = np.where(plain, own, share)
     expected = c / (a - 1) * (1 - share) * chance_alive(rhythm, history)
     return np.maximum(np.asarray(expected, dtype=np.float64), 0.0)
 
 
-def vigour(rhythm: Rhythm, history: History, time: float) -> Floats:
+def vigour(rhythm: Rhythm, history: History, time: float, *, expected: Floats | None = None) -> Floats:
     """How much of a customer is left, 0 to 1, one number for each row: what stages are judged by.
 
     With repeat purchases it is P(alive), which knows her own rhythm. After a single purchase she has shown none, and
     P(alive) is 1 however long she is silent; there it is the purchases still expected in `time`, as a share of what
-    is expected of somebody who bought for the first time just now: the rhythm of the brand.
+    is expected of somebody who bought for the first time just now: the rhythm of the brand. `expected` are those
+    purchases where they are known already.
     """
     fresh = History.of([0.0], [0.0], [0.0])
-    left = expected_purchases(rhythm, history, time) / expected_purchases(rhythm, fresh, time)[0]
+    if expected is None:
+        expected = expected_purchases(rhythm, history, time)
+    left = expected / expected_purchases(rhythm, fresh, time)[0]
     return np.where(history.frequency > 0, chance_alive(rhythm, history), np.minimum(left, 1.0))
 
 
@@ -251,12 +261,19 @@ def calibration(
 def spend_log_likelihood(spend: Spend, frequency: Floats, mean: Floats) -> float:
     """The total log-likelihood of the paper; x > 0 purchases with a mean amount > 0 each."""
     q, v, px = spend.q, spend.v, spend.p * frequency
-    rows = gammaln(px + q) - gammaln(px) - gammaln(q) + q * np.log(v) + (px - 1) * np.log(mean)
+    rows = (
+        scipy.special.gammaln(px + q)
+        - scipy.special.gammaln(px)
+        - scipy.special.gammaln(q)
+        + q * np.log(v)
+        + (px - 1) * np.log(mean)
+    )
     return float(np.sum(rows + px * np.log(frequency) - (px + q) * np.log(v + frequency * mean)))
 
 
-def fit_spend(frequency: ArrayLike, mean: ArrayLike) -> Spend:
-    """The parameters of greatest likelihood for x > 0 purchases (of each customer) with a mean amount > 0.
+def fit_spend(frequency: ArrayLike, mean: ArrayLike, *, near: Spend | None = None) -> Spend:
+    """The parameters of greatest likelihood for x > 0 purchases (of each customer) with a mean amount > 0; sought from
+    several starts, or from `near` alone.
 
     Raises TooLittle for fewer than two customers.
     """
@@ -269,14 +286,16 @@ def fit_spend(frequency: ArrayLike, mean: ArrayLike) -> Spend:
     def negative(logs: Floats) -> tuple[float, Floats]:
         p, q, v = (float(value) for value in np.exp(logs))
         px, log_all = p * x, np.log(v + sums)
-        both = psi(px + q)
-        by_p = np.sum(x * (both - psi(px) + log_sums - log_all))
-        by_q = np.sum(both + np.log(v) - log_all) - len(x) * psi(q)
+        both = scipy.special.psi(px + q)
+        by_p = np.sum(x * (both - scipy.special.psi(px) + log_sums - log_all))
+        by_q = np.sum(both + np.log(v) - log_all) - len(x) * scipy.special.psi(q)
         by_v = np.sum(q / v - (px + q) / (v + sums))
         total = spend_log_likelihood(Spend(p, q, v), x, amount)
         return -total / len(x), -np.array([by_p * p, by_q * q, by_v * v]) / len(x)
 
-    guesses = [(p, q, scale * (q - 1) / p) for p, q in SPEND_STARTS]
+    guesses = (
+        [(p, q, scale * (q - 1) / p) for p, q in SPEND_STARTS] if near is None else [(near.p, near.q, near.v)]
+    )
     logs, least, converged = _lowest(negative, guesses, np.array([0.0, 0.0, np.log(scale)]))
     p, q, v = (float(value) for value in np.exp(logs))
     return Spend(p, q, v, float(-least * len(x)), converged)

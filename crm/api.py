@@ -4,6 +4,7 @@ from typing import Any
 
 import django_filters
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.http import Http404
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import generics, serializers
 from rest_framework.request import Request
@@ -11,9 +12,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core.api import idempotent
-from core.secrets import masked_phone
 from crm import queries, services
 from crm.models import Identity, Member, MemberStats, MemberTag, Segment, Tag
+from wechat import queries as wechat_queries
+from wechat import services as wechat
+from wechat.models import Account
 
 
 class IdentitySerializer(serializers.ModelSerializer[Identity]):
@@ -26,9 +29,9 @@ class IdentitySerializer(serializers.ModelSerializer[Identity]):
 
     def shown_value(self, identity: Identity) -> str:
         """Whole phone numbers only for keys with the scope members:phone."""
-        if identity.kind != Identity.PHONE or self.context["request"].user.has_perm("crm.view_phone"):
+        if identity.kind != Identity.PHONE:
             return identity.value
-        return masked_phone(identity.value)
+        return services.phone_for(self.context["request"], identity.value)
 
 
 class StatsSerializer(serializers.ModelSerializer[MemberStats]):
@@ -114,8 +117,13 @@ class MemberFilter(django_filters.FilterSet):
 
 def member_rows() -> QuerySet[Member]:
     tags = MemberTag.objects.select_related("tag__group").order_by("pk")
-    rows = Member.objects.living().select_related("stats", "source")
+    rows = Member.objects.known().select_related("stats", "source")
     return rows.prefetch_related(Prefetch("member_tags", queryset=tags))
+
+
+def member_details() -> QuerySet[Member]:
+    identities = Identity.objects.select_related("account").order_by("pk")
+    return member_rows().prefetch_related(Prefetch("identities", queryset=identities))
 
 
 class MemberList(generics.ListAPIView[Member]):
@@ -134,8 +142,34 @@ class MemberDetail(generics.RetrieveAPIView[Member]):
     serializer_class = MemberDetailSerializer
 
     def get_queryset(self) -> QuerySet[Member]:
-        identities = Identity.objects.select_related("account").order_by("pk")
-        return member_rows().prefetch_related(Prefetch("identities", queryset=identities))
+        return member_details()
+
+
+class MiniLoginSerializer(serializers.Serializer[Any]):
+    account = serializers.SlugField(max_length=40, help_text="Key of the mini program's account.")
+    code = serializers.CharField(max_length=128, help_text="What wx.login gave; works once.")
+
+
+class MiniLogin(APIView):
+    """Who uses the mini program: its backend hands over the code of `wx.login`. A member is born when nobody knows
+    her, and is one with the follower of an official account of the same Open Platform.
+    """
+
+    required_scopes = {"POST": "members:write"}
+
+    @extend_schema(request=MiniLoginSerializer, responses={200: MemberDetailSerializer})
+    def post(self, request: Request) -> Response:
+        asked = MiniLoginSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        account = wechat_queries.find_account(Account.MINI, asked.validated_data["account"])
+        if account is None:
+            raise Http404
+        person = wechat.mini_person(account_id=account.pk, code=asked.validated_data["code"])
+        member = services.member_for_openid(
+            account_id=account.pk, openid=person.openid, unionid=person.unionid, via=Member.LOGIN
+        )
+        shown = member_details().get(pk=member.pk)
+        return Response(MemberDetailSerializer(shown, context={"request": request}).data)
 
 
 class TagChangeSerializer(serializers.Serializer[Any]):

@@ -7,7 +7,9 @@ from django.utils.translation import gettext_lazy
 
 from core.audits import Finding, audit_check, rows
 from crm import bitmap_audits as bitmap_audits
+from crm import imports_audits as imports_audits
 from crm import lifecycle_audits as lifecycle_audits
+from crm import phones_audits as phones_audits
 from crm import picture_audits as picture_audits  # registers its checks
 from crm import points_audits as points_audits
 from crm import segments_audits as segments_audits
@@ -78,14 +80,23 @@ TABLES = (
     "crm_channelscan",
     "crm_memberstats",
     "crm_memberlife",
+    "crm_memberaipl",
+    "crm_rfmmember",
+    "crm_memberday",
+    "crm_membertraits",
     "crm_memberfieldvalue",
     "crm_activity",
     "crm_earning",
     "crm_pointsadjustment",
     "crm_signin",
+    "crm_pointstaskrun",
+    "crm_pointstaskstep",
     "crm_membertier",
     "crm_tierchange",
 )
+
+UNREFERENCED = ("crm_memberstats", "crm_identity", "crm_membertag", "crm_consent")
+"""Tables whose members no foreign key names (ADR 20)."""
 
 
 @audit_check(
@@ -119,6 +130,31 @@ def tombstones_hold_nothing() -> Iterator[Finding]:
             f"member {member_id}",
             _("merged into member %(other)d, who is merged") % {"other": other},
         )
+    for table in UNREFERENCED:
+        homeless = rows(
+            f"""
+            SELECT r.member_id, count(*) FROM {table} r LEFT JOIN crm_member m ON m.id = r.member_id
+            WHERE m.id IS NULL GROUP BY r.member_id LIMIT 100
+            """  # noqa: S608  the names stand above
+        )
+        for member_id, count in homeless:
+            yield Finding(
+                "crm.tombstones",
+                f"member {member_id}",
+                _("not there, but %(count)d rows of %(table)s are hers") % {"count": count, "table": table},
+            )
+    unnamed = rows(
+        """
+        SELECT r.tag_id, count(*) FROM crm_membertag r LEFT JOIN crm_tag t ON t.id = r.tag_id
+        WHERE t.id IS NULL GROUP BY r.tag_id LIMIT 100
+        """
+    )
+    for tag_id, count in unnamed:
+        yield Finding(
+            "crm.tombstones",
+            f"tag {tag_id}",
+            _("not there, but %(count)d members carry it") % {"count": count},
+        )
     bare = rows(
         """
         SELECT m.id FROM crm_member m LEFT JOIN crm_memberstats s ON s.member_id = m.id
@@ -127,3 +163,80 @@ def tombstones_hold_nothing() -> Iterator[Finding]:
     )
     for (member_id,) in bare:
         yield Finding("crm.tombstones", f"member {member_id}", _("has no figures"))
+
+
+@audit_check("crm.merges", gettext_lazy("Tombstones and the log of merges tell the same"))
+def merges_equal_tombstones() -> Iterator[Finding]:
+    """Every merge that stands has its tombstone, below the kept member or where she went, and the other way round."""
+    wrong = rows(
+        """
+        SELECT m.id, m.merged_id, t.merged_into_id FROM crm_membermerge m JOIN crm_member t ON t.id = m.merged_id
+        WHERE m.undone_at IS NULL AND t.merged_into_id IS NULL LIMIT 100
+        """
+    )
+    for merge_id, member_id, _living in wrong:
+        yield Finding("crm.merges", f"merge {merge_id}", _("member %(id)d is alive") % {"id": member_id})
+    unlogged = rows(
+        """
+        SELECT t.id, t.merged_into_id FROM crm_member t
+        WHERE t.merged_into_id IS NOT NULL
+          AND NOT EXISTS (SELECT FROM crm_membermerge m WHERE m.merged_id = t.id AND m.undone_at IS NULL) LIMIT 100
+        """
+    )
+    for member_id, living_id in unlogged:
+        yield Finding(
+            "crm.merges",
+            f"member {member_id}",
+            _("merged into %(id)d, and no merge says so") % {"id": living_id},
+        )
+
+
+@audit_check("crm.erasures", gettext_lazy("Who was erased has no name and no address left"))
+def erased_members_are_nameless() -> Iterator[Finding]:
+    left = rows(
+        """
+        SELECT m.id FROM crm_member m
+        WHERE m.erased_at IS NOT NULL AND (
+            m.name <> '' OR m.avatar_url <> '' OR m.note <> '' OR m.birthday IS NOT NULL
+            OR EXISTS (SELECT FROM crm_identity i WHERE i.member_id = m.id)
+            OR EXISTS (SELECT FROM crm_membertag t WHERE t.member_id = m.id)
+        ) LIMIT 1000
+        """
+    )
+    for (member_id,) in left:
+        yield Finding("crm.erasures", f"member {member_id}", _("something still names her"))
+    late = rows(
+        """
+        SELECT r.id, r.member_id FROM crm_datarequest r JOIN crm_member m ON m.id = r.member_id
+        WHERE r.kind = 'erase' AND r.state = 'done' AND m.erased_at IS NULL LIMIT 1000
+        """
+    )
+    for request_id, member_id in late:
+        yield Finding(
+            "crm.erasures", f"request {request_id}", _("member %(id)d was not erased") % {"id": member_id}
+        )
+
+
+@audit_check(
+    "crm.channel_consents", gettext_lazy("Who takes marketing on an account has not refused it there")
+)
+def channels_follow_their_latest_answer() -> Iterator[Finding]:
+    """Identity.takes_marketing is the latest answer for its account; without any answer it is welcome."""
+    wrong = rows(
+        """
+        SELECT i.member_id, i.account_id, i.takes_marketing
+        FROM crm_identity i LEFT JOIN (
+            SELECT DISTINCT ON (member_id, account_id) member_id, account_id, is_given FROM crm_consent
+            WHERE account_id IS NOT NULL ORDER BY member_id, account_id, at DESC, id DESC
+        ) c ON c.member_id = i.member_id AND c.account_id = i.account_id
+        WHERE i.kind IN ('openid', 'external_userid') AND i.takes_marketing <> COALESCE(c.is_given, true)
+        LIMIT 1000
+        """
+    )
+    for member_id, account_id, takes in wrong:
+        yield Finding(
+            "crm.channel_consents",
+            f"member {member_id}",
+            _("takes marketing on account %(id)d: %(takes)s, and she said otherwise")
+            % {"id": account_id, "takes": takes},
+        )

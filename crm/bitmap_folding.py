@@ -1,18 +1,26 @@
-"""Writing bitmaps: the changed members folded in, or all of them anew; and where stored ones are wrong."""
+"""Writing bitmaps: the changed members folded in, or all of them anew; who has changed since when; and where stored
+ones are wrong.
 
+Folding reads and writes every bitmap: it is a worker's, and no reader waits for it.
+"""
+
+import datetime as dt
 from collections.abc import Iterator
+from datetime import datetime
 
 from django.db import connection, transaction
 from pyroaring import BitMap
 
+from core import clock
 from core.locks import advisory_lock, in_batches, try_advisory_lock
 from crm import bitmap_rows, bitmaps
 from crm.bitmap_rows import Key
-from crm.models import BitmapDelta, Member
+from crm.models import BitmapFold, Member
 
 REBUILT_FROM = 100_000  # changed members from which it is cheaper to write all bitmaps anew
 FOLDED_AT_ONCE = 20_000
 LOCK = "segment-bitmaps"
+KEPT_FOLDS = dt.timedelta(days=1)
 
 WRITE = """
 INSERT INTO crm_segmentbitmap AS mine (dimension, value, bits, members_count, version)
@@ -21,16 +29,23 @@ FROM unnest(%s::text[], %s::bigint[], %s::bytea[], %s::integer[]) AS given(dimen
 ON CONFLICT (dimension, value) DO UPDATE
     SET bits = excluded.bits, members_count = excluded.members_count, version = excluded.version
 """
+# Whole notes, the oldest first: as many as it takes to name so many members.
 TAKE = """
 WITH taken AS (
-    DELETE FROM crm_bitmapdelta WHERE id IN (SELECT id FROM crm_bitmapdelta ORDER BY id LIMIT %s) RETURNING member_id
+    DELETE FROM crm_bitmapdelta WHERE id IN (
+        SELECT id FROM (
+            SELECT id, sum(cardinality(member_ids)) OVER (ORDER BY id) - cardinality(member_ids) AS named
+            FROM crm_bitmapdelta
+        ) counted WHERE named < %s
+    ) RETURNING member_ids
 )
-SELECT DISTINCT member_id FROM taken
+SELECT DISTINCT unnest(member_ids) FROM taken
 """
+NOTED = "SELECT count(DISTINCT one) FROM crm_bitmapdelta, unnest(member_ids) one"
 
 
 def fold() -> int:
-    """Write the changed members into the bitmaps; returns how many changes were worked off.
+    """Write the changed members into the bitmaps; returns how many were (of a rebuild: how many bitmaps there are).
 
     Who changes meanwhile stays noted. Locks: an advisory one; while another process folds, nothing is done.
     """
@@ -39,19 +54,28 @@ def fold() -> int:
         with transaction.atomic():
             if not try_advisory_lock(LOCK):
                 return folded
-            pending = BitmapDelta.objects.count()
+            pending = _pending()
             if pending >= REBUILT_FROM:
                 return folded + _rebuild()
-            taken = _fold_some() if pending else 0
+            is_last = pending <= FOLDED_AT_ONCE
+            taken = _fold_some(None if is_last else FOLDED_AT_ONCE) if pending else 0
         folded += taken
-        if taken == 0 or pending <= FOLDED_AT_ONCE:
+        if is_last:
             return folded
 
 
-def _fold_some() -> int:
+def _pending() -> int:
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, [FOLDED_AT_ONCE])
+        cursor.execute(NOTED)
+        return int(cursor.fetchone()[0])
+
+
+def _fold_some(most: int | None) -> int:
+    """Notes of about so many members, or all; returns how many members they named."""
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE, [bitmaps.HIGHEST if most is None else most])
         changed = BitMap([member_id for (member_id,) in cursor])
+    _note_fold(changed)
     joining: dict[Key, list[int]] = {}
     for member_id, state in bitmap_rows.states_of(changed):
         for key in bitmaps.bits_of(state):
@@ -84,11 +108,33 @@ def _rebuild() -> int:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM crm_bitmapdelta")
         cursor.execute("DELETE FROM crm_segmentbitmap")
+    _note_fold(None)
     count = 0
     for rows in _built():
         _write(rows)
         count += len(rows)
     return count
+
+
+def _note_fold(members: BitMap | None) -> None:
+    moment = clock.now()
+    BitmapFold.objects.filter(at__lt=moment - KEPT_FOLDS).delete()
+    BitmapFold.objects.create(at=moment, members=None if members is None else members.serialize())
+
+
+def changed_since(moment: datetime, *, most: int) -> BitMap | None:
+    """Members of whom something that bitmaps know has changed since the moment; None: more than `most`, or nobody can
+    say (everything was written anew, or it is too long ago).
+    """
+    if moment < clock.now() - KEPT_FOLDS:
+        return None
+    # The pending ones first: who is folded in between the two statements is found by both, and never by none.
+    changed = bitmap_rows.noted(most + 1)
+    for members in BitmapFold.objects.filter(at__gte=moment).values_list("members", flat=True):
+        if members is None:
+            return None
+        changed |= BitMap.deserialize(bytes(members))
+    return None if len(changed) > most else changed
 
 
 def _built() -> Iterator[dict[Key, BitMap]]:
@@ -114,10 +160,10 @@ def _built() -> Iterator[dict[Key, BitMap]]:
 
 def differences() -> Iterator[tuple[str, int, list[int]]]:
     """(dimension, value, members) of whom a stored bitmap says otherwise than the tables, the changed left out."""
-    changed = BitMap(BitmapDelta.objects.values_list("member_id", flat=True).distinct())
+    changed = bitmap_rows.noted()
     stored = bitmap_rows.everything()
     if not stored:  # nothing was ever written: everybody has changed since
-        living = BitMap(Member.objects.living().values_list("pk", flat=True))
+        living = BitMap(Member.objects.known().values_list("pk", flat=True))
         if wrong := living - changed:
             yield bitmaps.LIVING, 0, list(wrong)
         return

@@ -5,7 +5,8 @@ more. Both are read in one statement, so of one moment.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from django.db import connection
@@ -13,11 +14,13 @@ from pyroaring import BitMap
 
 from crm import bitmaps
 from crm.bitmaps import State, Within
+from crm.segments_values import STAGE_WORDS, WAY_WORDS
 
-KEPT_UNIONS = 400
+KEPT_UNIONS = 1_000
 
 Key = tuple[str, int]  # dimension, value
 Range = tuple[str, int, int]  # dimension, first value, last value
+Kept = tuple[int, BitMap]  # version, members
 
 
 class Union(NamedTuple):
@@ -31,7 +34,7 @@ class Union(NamedTuple):
 # Bitmaps by their row's version, and unions of ranges. Versions come from a sequence, and every change of the stored
 # bitmaps writes one at least: no two states share a newest version, whatever is rolled back. Kept bitmaps are shared
 # between threads and never changed.
-_kept: dict[Key, tuple[int, BitMap]] = {}
+_kept: dict[str, dict[int, Kept]] = {}
 _unions: OrderedDict[Range, Union] = OrderedDict()
 
 
@@ -43,7 +46,7 @@ def forget() -> None:
 
 # --- Members' own rows
 
-# Dimensions of which a member has one value or none, in the columns of her row `m` and her figures `s`.
+# Dimensions of which a member has one value or none, in the columns of her row `m`, her figures `s`, her life `l`.
 COLUMNS = {
     bitmaps.LIVING: "0",
     bitmaps.JOINED_DAY: "crm_shop_day(m.created_at)",
@@ -56,6 +59,10 @@ COLUMNS = {
     bitmaps.VISITS: "s.visits_count",
     bitmaps.CONSENT: "s.marketing_consent::integer",
     bitmaps.SOURCE: "m.source_id",
+    bitmaps.BIRTHDAY: "(EXTRACT(month FROM m.birthday) * 100 + EXTRACT(day FROM m.birthday))::integer",
+    bitmaps.WAY: f"array_position('{{{','.join(WAY_WORDS)}}}'::text[], m.joined_via::text)",
+    bitmaps.STAGE: f"array_position('{{{','.join(STAGE_WORDS)}}}'::text[], l.stage::text)",
+    bitmaps.RFM: "l.rfm",
 }
 # Dimensions of which she may have many: (value, table, condition), the table being `r`.
 TABLES = {
@@ -67,28 +74,37 @@ TABLES = {
         "r.is_following AND r.kind = 'external_userid'",
     ),
 }
-IS_LIVING = "m.merged_into_id IS NULL"
-LIVING = "crm_member m LEFT JOIN crm_memberstats s ON s.member_id = m.id"
-SEVERAL = ", ".join(
-    f"ARRAY(SELECT {value} FROM {table} r WHERE r.member_id = m.id AND {condition})"  # noqa: S608  named above
-    for value, table, condition in TABLES.values()
+IS_LIVING = "m.merged_into_id IS NULL AND m.erased_at IS NULL"
+LIVING = (
+    "crm_member m LEFT JOIN crm_memberstats s ON s.member_id = m.id"
+    " LEFT JOIN crm_memberlife l ON l.member_id = m.id"
 )
-STATES = f"""
-SELECT m.id, m.tier, {", ".join(COLUMNS.values())}, {SEVERAL}
-FROM {LIVING} WHERE {IS_LIVING} AND m.id = ANY(%s)
-"""  # noqa: S608  named above
+SEVERAL = {
+    dimension: f"ARRAY(SELECT {value} FROM {table} r WHERE r.member_id = m.id AND {condition})"  # noqa: S608  named above
+    for dimension, (value, table, condition) in TABLES.items()
+}
 
 
-def states_of(member_ids: Iterable[int]) -> Iterator[tuple[int, State]]:
-    """(id, values) of those of the members who live, from their own rows. One statement."""
+def states_of(
+    member_ids: Iterable[int], dimensions: Collection[str] | None = None
+) -> Iterator[tuple[int, State]]:
+    """(id, values) of those of the members who live, from their own rows: of these dimensions, or (None) of all. The
+    tier is always there. One statement.
+    """
+    one = [name for name in COLUMNS if dimensions is None or name in dimensions]
+    many = [name for name in TABLES if dimensions is None or name in dimensions]
+    values = [*(COLUMNS[name] for name in one), *(SEVERAL[name] for name in many)]
+    sql = (
+        f"SELECT {', '.join(['m.id', 'm.tier', *values])} FROM {LIVING} WHERE {IS_LIVING} AND m.id = ANY(%s)"  # noqa: S608  named above
+    )
     with connection.cursor() as cursor:
-        cursor.execute(STATES, [list(member_ids)])
-        for member_id, tier, *values in cursor:
+        cursor.execute(sql, [list(member_ids)])
+        for member_id, tier, *found in cursor:
             state: State = {bitmaps.tier_dimension(tier): (0,)}
-            for dimension, value in zip(COLUMNS, values, strict=False):
+            for dimension, value in zip(one, found, strict=False):
                 if value is not None:
                     state[dimension] = (value,)
-            for dimension, several in zip(TABLES, values[len(COLUMNS) :], strict=True):
+            for dimension, several in zip(many, found[len(one) :], strict=True):
                 if several:
                     state[dimension] = tuple(several)
             yield member_id, state
@@ -111,7 +127,8 @@ READ = """
 SELECT * FROM (
     SELECT 'version', 0::bigint, 0::bigint, COALESCE(max(version), 0), NULL::bytea FROM crm_segmentbitmap
     UNION ALL
-    SELECT 'changed', 0, member_id, 0, NULL FROM (SELECT DISTINCT member_id FROM crm_bitmapdelta LIMIT %s) changed
+    SELECT 'changed', 0, one, 0, NULL
+    FROM (SELECT DISTINCT unnest(member_ids) FROM crm_bitmapdelta LIMIT %s) changed(one)
     UNION ALL
     SELECT 'bits', w.place, b.value, b.version, CASE WHEN k.version IS NULL THEN b.bits END
     FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) WITH ORDINALITY AS w(dimension, low, high, place)
@@ -127,7 +144,8 @@ def read(ranges: Sequence[Range], *, most_changed: int | None) -> tuple[dict[Ran
 
     Of the changed at most so many are named; with None all of them. One statement while nothing was folded in.
     """
-    held = {span: _unions[span] for span in ranges if span in _unions}
+    # Other threads drop what is old meanwhile: each is looked up once.
+    held = {span: kept for span in ranges if (kept := _unions.get(span)) is not None}
     stale = [span for span in ranges if span not in held]
     while True:
         version, found, changed = _ask(stale, most_changed)
@@ -137,9 +155,18 @@ def read(ranges: Sequence[Range], *, most_changed: int | None) -> tuple[dict[Ran
         stale += moved  # asked for again with everything else, so that all is of one moment
     for span in stale:
         held[span] = _unions[span] = _union(version, found.get(span, {}), held.get(span))
-    while len(_unions) > KEPT_UNIONS:
-        _unions.popitem(last=False)
+    _drop_unused(ranges)
     return {span: held[span].members for span in ranges}, changed
+
+
+def _drop_unused(ranges: Sequence[Range]) -> None:
+    """Keep what was asked for lately."""
+    for span in ranges:
+        with suppress(KeyError):  # another thread dropped it
+            _unions.move_to_end(span)
+    while len(_unions) > KEPT_UNIONS:
+        with suppress(KeyError):
+            _unions.popitem(last=False)
 
 
 def _union(version: int, found: dict[int, tuple[int, BitMap]], before: Union | None) -> Union:
@@ -155,11 +182,13 @@ def _ask(
     stale: Sequence[Range], most_changed: int | None
 ) -> tuple[int, dict[Range, dict[int, tuple[int, BitMap]]], BitMap]:
     """One statement: the newest version of all, the bitmaps of the stale ranges by value, and who has changed."""
-    kept = dict(_kept) if stale else {}  # as it is now: another thread may come by a newer version meanwhile
+    # As it is now: another thread may come by a newer version meanwhile.
+    kept = {dimension: dict(_kept.get(dimension, ())) for dimension in {span[0] for span in stale}}
     known = [
-        (dimension, value, version)
-        for (dimension, value), (version, _bits) in kept.items()
-        if any(span[0] == dimension and span[1] <= value <= span[2] for span in stale)
+        (dimension, value, kept[dimension][value][0])
+        for dimension, value in {
+            (span[0], value) for span in stale for value in _values_within(kept[span[0]], span[1], span[2])
+        }
     ]
     newest = 0
     found: dict[Range, dict[int, tuple[int, BitMap]]] = {}
@@ -177,17 +206,36 @@ def _ask(
                 newest = version
             else:
                 span = stale[place - 1]
-                found.setdefault(span, {})[one] = (version, _keep((span[0], one), version, bits, kept))
+                found.setdefault(span, {})[one] = (version, _keep(span[0], one, version, bits, kept))
     return newest, found, BitMap(changed)
 
 
-def _keep(key: Key, version: int, bits: memoryview | None, kept: Mapping[Key, tuple[int, BitMap]]) -> BitMap:
+def _values_within(kept: Mapping[int, Kept], low: int, high: int) -> Iterable[int]:
+    if low == high:
+        return (low,) if low in kept else ()
+    return [value for value in kept if low <= value <= high]
+
+
+def _keep(
+    dimension: str,
+    value: int,
+    version: int,
+    bits: memoryview | None,
+    kept: Mapping[str, Mapping[int, Kept]],
+) -> BitMap:
     """The bitmap of a row; without its bits it is the one that was kept."""
     if bits is None:
-        return kept[key][1]
+        return kept[dimension][value][1]
     fresh = BitMap.deserialize(bytes(bits))
-    _kept[key] = (version, fresh)
+    _kept.setdefault(dimension, {})[value] = (version, fresh)
     return fresh
+
+
+def noted(most: int | None = None) -> BitMap:
+    """Whoever has changed since the bitmaps were written, at most so many of them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT unnest(member_ids) FROM crm_bitmapdelta LIMIT %s", [most])
+        return BitMap([member_id for (member_id,) in cursor])
 
 
 ALL = """
@@ -199,16 +247,26 @@ LEFT JOIN unnest(%s::text[], %s::bigint[], %s::bigint[]) AS k(dimension, value, 
 
 
 def everything() -> dict[Key, BitMap]:
-    kept = dict(_kept)
-    known = [(*key, version) for key, (version, _bits) in kept.items()]
+    """Every stored bitmap; what is stored no more is kept no longer."""
+    kept = {dimension: dict(several) for dimension, several in dict(_kept).items()}
+    known = [
+        (dimension, value, version)
+        for dimension, several in kept.items()
+        for value, (version, _bits) in several.items()
+    ]
     with connection.cursor() as cursor:
         cursor.execute(ALL, [[row[part] for row in known] for part in range(3)])
-        return {
-            (dimension, value): _keep((dimension, value), version, bits, kept)
+        found = {
+            (dimension, value): _keep(dimension, value, version, bits, kept)
             for dimension, value, version, bits in cursor
         }
+    for dimension, value, _version in known:
+        if (dimension, value) not in found:
+            _kept[dimension].pop(value, None)
+    return found
 
 
 def kept_as(rows: Mapping[Key, BitMap], version: int) -> None:
     """Keep what this process has just written."""
-    _kept.update({key: (version, members) for key, members in rows.items()})
+    for (dimension, value), members in rows.items():
+        _kept.setdefault(dimension, {})[value] = (version, members)

@@ -6,21 +6,27 @@ until her own numbers are read. Nothing here asks the database.
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterator
+from calendar import isleap
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pyroaring import BitMap
 
-from crm.segments import CONSENTS
+from crm.days import LUNAR, key_of, next_returns
+from crm.models.lifecycle import cell_scores
+from crm.segments_values import CONSENTS, STAGE_WORDS, WAY_WORDS
 
-# Dimension → what its values are. `tier:NAME` has the value 0 only.
+# Dimension → what its values are. `tier:NAME` has the value 0 only; a birthday is month * 100 + day; ways of joining
+# and stages are places in WAY_WORDS and STAGE_WORDS, from 1.
 LIVING, TAG, SOURCE, CONSENT, FOLLOWS, CONTACT = "living", "tag", "source", "consent", "follows", "contact"
 PAID_DAY, JOINED_DAY, SILENT_DAY, TOUCH_DAY = "paid_day", "joined_day", "silent_day", "touch_day"
 ORDERS, SPEND, NET, VISITS = "orders", "spend", "net", "visits"
+BIRTHDAY, WAY, STAGE, RFM = "birthday", "way", "stage", "rfm"
 BANDED = frozenset({ORDERS, SPEND, NET, VISITS})
 EPOCH = dt.date(1970, 1, 1)
 FARTHEST_DAYS = 36_500
+OLDEST_YEARS = 40
 LOWEST, HIGHEST = -(2**62), 2**62
 
 State = dict[str, tuple[int, ...]]
@@ -101,6 +107,14 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Members of whom a table says so: a question of `crm.bitmap_asks`, asked when the rule is."""
+
+    question: str
+    params: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
 class Every:
     parts: tuple["Plan", ...]
 
@@ -117,7 +131,8 @@ class Without:
     part: "Plan"
 
 
-Plan = Within | Facts | Every | Some | Without
+Asked = Facts | Rows
+Plan = Within | Facts | Rows | Every | Some | Without
 EVERYBODY = Within(LIVING, 0, 0)
 
 
@@ -158,10 +173,45 @@ def plan_of_condition(field: str, op: str, value: Any, today: dt.date) -> Plan:
             return _asked(Within(FOLLOWS, *ends), op == "yes")
         case "contact":
             return _asked(Within(CONTACT, LOWEST, HIGHEST), op == "yes")
-        case "fact":
+        case "fact" | "touches":
+            kind = value["kind"] if field == "fact" else "touched"
             first = today - dt.timedelta(days=value["days"] - 1)
             subjects = tuple(value.get("subjects", ()))
-            return _asked(Facts(value["kind"], subjects, value["times"], first, today), op == "at_least")
+            return _asked(Facts(kind, subjects, value["times"], first, today), op == "at_least")
+        case "joined_via":
+            return _asked(_one_of(WAY, [WAY_WORDS.index(one) + 1 for one in value]), op == "in")
+        case "stage":
+            chosen = _one_of(STAGE, [STAGE_WORDS.index(one) + 1 for one in value if one])
+            never = (Without(Within(STAGE, LOWEST, HIGHEST)),) if "" in value else ()
+            return _asked(Some((chosen, *never)), op == "in")
+        case "rfm":
+            return _asked(_one_of(RFM, cell_scores(value)), op == "in")
+        case "birthday_month":
+            months = tuple(Within(BIRTHDAY, month * 100, month * 100 + 99) for month in value)
+            return _asked(Some(months), op == "in")
+        case "birthday_days":
+            solar = Some(tuple(Within(BIRTHDAY, *ends) for ends in birthdays_within(value, today)))
+            lunar = Rows("day_returns", ("birthday", returning_keys(value, today, calendar=LUNAR)))
+            return Some((Every((solar, Without(LUNAR_BIRTHDAY))), lunar))
+        case "birthday_calendar":
+            born = Within(BIRTHDAY, LOWEST, HIGHEST)
+            parts: dict[str, Plan] = {
+                "lunar": LUNAR_BIRTHDAY,
+                "solar": Every((born, Without(LUNAR_BIRTHDAY))),
+                "": Every((Without(born), Without(LUNAR_BIRTHDAY))),
+            }
+            return _asked(Some(tuple(parts[one] for one in dict.fromkeys(value))), op == "in")
+        case "anniversary":
+            return _anniversary(value, today)
+        case "points" | "growth" | "stored_fen":
+            return _balance(BALANCES[field], *value)
+        case "chance_percent":
+            low, high = (None if end is None else min(end, 101) * 100 for end in value)
+            return Rows("chance", (low or 0, 10_000 if high is None else high))
+        case "aipl" | "guide" | "store" | "group" | "region" | "device":
+            return _asked(Rows(field, (tuple(value),) * QUESTIONS_TAKE[field]), op == "in")
+        case "custom":
+            return _custom(op, value)
         case "consent":
             answer = CONSENTS[value]
             return (
@@ -170,6 +220,121 @@ def plan_of_condition(field: str, op: str, value: Any, today: dt.date) -> Plan:
                 else Within(CONSENT, int(answer), int(answer))
             )
     raise ValueError(f"nothing is known about {field}")
+
+
+BALANCES = {
+    "points": ("points",),
+    "growth": ("growth",),
+    "stored_fen": ("stored_value", "stored_value.bonus"),
+}
+"""Field → the kinds of ledger accounts whose balances add up to it."""
+QUESTIONS_TAKE = {
+    "aipl": 1,
+    "guide": 1,
+    "store": 3,
+    "group": 1,
+    "region": 1,
+    "device": 1,
+}  # how often the chosen ones stand in the question
+
+
+def _balance(kinds: tuple[str, ...], low: int | None, high: int | None) -> Plan:
+    """Who has no account has nothing: a range with 0 in it is everybody but those above it."""
+    above = Rows("balance", (kinds, HIGHEST if high is None else high + 1, HIGHEST))
+    if not low:
+        return EVERYBODY if high is None else Without(above)
+    return Rows("balance", (kinds, low, HIGHEST if high is None else high))
+
+
+def _custom(op: str, value: dict[str, Any]) -> Plan:
+    field = value["field"]
+    match op:
+        case "in" | "not_in":
+            return _asked(Rows("field_words", (field, tuple(value["values"]))), op == "in")
+        case "known" | "unknown":
+            return _asked(Rows("field", (field,)), op == "known")
+    low, high = value["from"], value["to"]
+    if isinstance(low, str) or isinstance(high, str):
+        return Rows("field_days", (field, low or "0001-01-01", high or "9999-12-31"))
+    return Rows("field_numbers", (field, -(10**15) if low is None else low, 10**15 if high is None else high))
+
+
+LUNAR_BIRTHDAY = Rows("keeps_day", ("birthday",))
+
+
+def returning_keys(ends: list[int | None], today: dt.date, *, calendar: str = "") -> tuple[int, ...]:
+    """Keys (`crm.days.key_of`) of the days of the year whose next return is so many days away."""
+    low, high = ends[0] or 0, HIGHEST if ends[1] is None else ends[1]
+    return tuple(
+        sorted(
+            key_of(day)
+            for day, days in next_returns(today).items()
+            if low <= days <= high and calendar in ("", day.calendar)
+        )
+    )
+
+
+def _anniversary(value: dict[str, Any], today: dt.date) -> Plan:
+    ends = [value["from"], value["to"]]
+    if value["of"] == "joined":
+        return Some(tuple(Within(JOINED_DAY, *run) for run in joinings_within(ends, today)))
+    if value["of"] == "field":
+        dates = (one for first, last in birthdays_within(ends, today) for one in range(first, last + 1))
+        return Rows("field_returns", (value["field"], tuple(dates)))
+    return Rows("day_returns", (value["of"], returning_keys(ends, today)))
+
+
+def joinings_within(ends: list[int | None], today: dt.date) -> list[tuple[int, int]]:
+    """Days of joining (first and last, as `day_number`) before today whose next anniversary is so many days away;
+    of the last OLDEST_YEARS years.
+    """
+    days = sorted(
+        day_number(dt.date(year, month, day))
+        for year in range(today.year - OLDEST_YEARS, today.year + 1)
+        for first, last in birthdays_within(ends, today)
+        for month, day in (divmod(one, 100) for one in range(first, last + 1))
+        if (month, day) != (2, 29) or isleap(year)
+    )
+    runs: list[tuple[int, int]] = []
+    for one in days:
+        if one >= day_number(today):
+            break
+        if runs and runs[-1][1] == one - 1:
+            runs[-1] = (runs[-1][0], one)
+        else:
+            runs.append((one, one))
+    return runs
+
+
+def _one_of(dimension: str, values: Iterable[int]) -> Some:
+    return Some(tuple(Within(dimension, one, one) for one in values))
+
+
+def birthdays_within(ends: list[int | None], today: dt.date) -> list[tuple[int, int]]:
+    """Birthdays (month * 100 + day, first and last) whose next return is so many days away, today being 0.
+
+    The 29th of February is kept on the 28th in years without it.
+    """
+    low, high = ends[0] or 0, 366 if ends[1] is None else ends[1]
+    chosen = sorted(birthday for birthday, days in days_until(today).items() if low <= days <= high)
+    runs: list[tuple[int, int]] = []
+    for one in chosen:
+        if runs and runs[-1][1] == one - 1:
+            runs[-1] = (runs[-1][0], one)
+        else:
+            runs.append((one, one))
+    return runs
+
+
+def days_until(today: dt.date) -> dict[int, int]:
+    """Each birthday of a year → how many days until its next return."""
+    found: dict[int, int] = {}
+    for days in range(366):
+        day = today + dt.timedelta(days=days)
+        found.setdefault(day.month * 100 + day.day, days)
+        if (day.month, day.day) == (2, 28) and not isleap(day.year):
+            found.setdefault(229, days)
+    return found
 
 
 def _asked(plan: Plan, is_asked: bool) -> Plan:
@@ -194,9 +359,9 @@ def _number(dimension: str, ends: list[int | None]) -> Plan:
     return Within(dimension, LOWEST if low is None else low, HIGHEST if high is None else high)
 
 
-def leaves(plan: Plan) -> Iterator[Within | Facts]:
+def leaves(plan: Plan) -> Iterator[Within | Asked]:
     match plan:
-        case Within() | Facts():
+        case Within() | Facts() | Rows():
             yield plan
         case Every(parts) | Some(parts):
             for part in parts:
@@ -213,8 +378,8 @@ class Sets:
     """What the leaves of a plan need: the living, and for each leaf who is surely and who is possibly meant."""
 
     living: BitMap
-    sure: dict[Within | Facts, BitMap]
-    possible: dict[Within | Facts, BitMap]
+    sure: dict[Within | Asked, BitMap]
+    possible: dict[Within | Asked, BitMap]
 
 
 def evaluate(plan: Plan, sets: Sets) -> tuple[BitMap, BitMap]:
@@ -222,12 +387,12 @@ def evaluate(plan: Plan, sets: Sets) -> tuple[BitMap, BitMap]:
     is unsure. What is given is not changed.
     """
     match plan:
-        case Within() | Facts():
+        case Within() | Facts() | Rows():
             return sets.sure[plan], sets.possible[plan]
         case Every(parts):
             return _joined(_met, [evaluate(part, sets) for part in parts])
         case Some(parts):
-            return _joined(lambda several: BitMap.union(*several), [evaluate(part, sets) for part in parts])
+            return _joined(_any_of, [evaluate(part, sets) for part in parts])
         case Without(part):
             return _joined(lambda one: sets.living - one[0], [evaluate(part, sets)[::-1]])
 
@@ -241,6 +406,10 @@ def _joined(
     return sure, join([two for _one, two in pairs])
 
 
+def _any_of(parts: list[BitMap]) -> BitMap:
+    return BitMap.union(*parts) if parts else BitMap()
+
+
 def _met(parts: list[BitMap]) -> BitMap:
     """The members of all parts, the smallest first: every step is then at most as large."""
     ordered = sorted(parts, key=len)
@@ -250,12 +419,12 @@ def _met(parts: list[BitMap]) -> BitMap:
     return result
 
 
-def holds(plan: Plan, state: State, done: Collection[Facts]) -> bool:
-    """The plan for one living member whose values are known; `done` are the facts of the plan that are hers."""
+def holds(plan: Plan, state: State, done: Collection[Asked]) -> bool:
+    """The plan for one living member whose values are known; `done`: what of the plan is asked and so of her."""
     match plan:
         case Within(dimension, low, high):
             return any(low <= value <= high for value in state.get(dimension, ()))
-        case Facts():
+        case Facts() | Rows():
             return plan in done
         case Every(parts):
             return all(holds(part, state, done) for part in parts)

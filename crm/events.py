@@ -20,6 +20,18 @@ class MembersMerged:
     kept_id: int
     merged_id: int
     at: datetime
+    merge_id: int
+
+
+@dataclass(frozen=True)
+class MergeUndone:
+    """They are two persons after all. Whoever moved rows for the merge brings them back to `merged_id`."""
+
+    merge_id: int
+    kept_id: int
+    merged_id: int
+    merged_at: datetime
+    at: datetime
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from django.views.decorators.http import require_GET, require_http_methods
 from core import clock
 from crm import services, sessions
 from crm.models import Consent, Member
-from crm.queries.consent import consent_answers
+from crm.queries.consent import channels_of, consent_answers
+from crm.services import CONSENT_TEXT
 from wechat import queries as wechat_queries
 from wechat import services as wechat
 from wechat.errors import CodeRejected, PlatformError
@@ -32,7 +33,6 @@ STATE_COOKIE = "pond_login"
 STATE_SALT = "crm.login"
 STATE_SECONDS = 600  # WeChat's code lives 5 minutes; a slow consent page may take longer
 MOST_STATES = 5  # several pages opened at once each begin a login of their own
-CONSENT_TEXT = "2026-11"
 
 
 def login_required_member(page: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -178,17 +178,19 @@ def privacy(request: HttpRequest) -> HttpResponse:
     """What she agreed to, each with a switch: withdrawing is as easy as giving (personal information law, 15)."""
     member = request.member  # type: ignore[attr-defined]
     if request.method == "POST":
-        purpose = request.POST.get("purpose", "")
-        if purpose in dict(Consent.PURPOSES):
+        purpose, account = request.POST.get("purpose", ""), request.POST.get("account", "")
+        channels = {str(one.account_id): one.account_id for one in channels_of(member.pk)}
+        if purpose in dict(Consent.PURPOSES) and (not account or account in channels):
             change = (
                 services.give_consent if request.POST.get("answer") == "yes" else services.withdraw_consent
             )
             change(
                 member_id=member.pk,
-                purpose=purpose,
+                purpose=Consent.MARKETING if account else purpose,
                 channel="page",
                 text_version=CONSENT_TEXT,
                 proof=request.headers.get("User-Agent", "")[:200],
+                account_id=channels.get(account),
             )
         return HttpResponseRedirect(reverse("crm:privacy"))
     answers = consent_answers(member.pk)
@@ -198,6 +200,9 @@ def privacy(request: HttpRequest) -> HttpResponse:
             "label": label,
             "explanation": EXPLANATIONS[purpose](),
             "answer": answers.get(purpose),
+            "channels": channels_of(member.pk)
+            if purpose == Consent.MARKETING and answers.get(purpose) is not False
+            else [],
         }
         for purpose, label in Consent.PURPOSES
     ]

@@ -1,7 +1,8 @@
 """What other apps add to a member's page: panels of what they know of her, and the names behind "broadcast:3"."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.utils.functional import Promise
 
@@ -29,49 +30,78 @@ class Panel:
     more: Cell | None = None
 
 
+PanelOf = Callable[[int, Any], Panel | None]
+"""What an app shows of a member to a viewer, who may be bound to her own store's rows."""
+
+
 @dataclass(frozen=True)
 class _Source:
     name: str
-    panel: Callable[[int], Panel | None]
+    panel: PanelOf
     permission: str
     position: int
 
 
+@dataclass(frozen=True)
+class _Names:
+    sql: str
+    permission: str
+    narrow: Callable[[Any], tuple[str, list[Any]]] | None
+
+
 _panels: dict[str, _Source] = {}
-_names: dict[str, str] = {}
+_names: dict[str, _Names] = {}
 
 
-def register_panel(
-    name: str, panel: Callable[[int], Panel | None], *, permission: str = "", position: int = 100
-) -> None:
-    """Show `panel(member_id)` on every member's page to who has the permission; called once when an app starts.
+def register_panel(name: str, panel: PanelOf, *, permission: str = "", position: int = 100) -> None:
+    """Show `panel(member_id, viewer)` on every member's page to who has the permission; called once when an app starts.
 
     A panel asks at most one or two statements: the whole page has fifteen.
     """
     _panels[name] = _Source(name, panel, permission, position)
 
 
-def call_subjects(prefix: str, sql: str) -> None:
-    """Say how "prefix:ID" is called: a SELECT of id and name with one `%s` for the list of ids; code, never input."""
-    _names[prefix] = sql
+def call_subjects(
+    prefix: str,
+    sql: str,
+    *,
+    permission: str = "",
+    narrow: Callable[[Any], tuple[str, list[Any]]] | None = None,
+) -> None:
+    """Say how "prefix:ID" is called: a SELECT of id and name with one `%s` for the list of ids; code, never input.
+
+    Told to who has the permission. `narrow(viewer)` gives a condition to add, and its parameters: " AND store = %s"
+    for who may see her own store's rows only; ("", []) for who may see all.
+    """
+    _names[prefix] = _Names(sql, permission, narrow)
 
 
-def panels_of(member_id: int, *, allows: Callable[[str], bool]) -> list[Panel]:
-    """The panels that this viewer may see, in their order."""
-    shown = sorted(_panels.values(), key=lambda source: (source.position, source.name))
+def panels_of(member_id: int, *, viewer: Any, only: Collection[str] | None = None) -> list[Panel]:
+    """The panels that this viewer may see, in their order; `only` these, by name."""
+    wanted = [source for source in _panels.values() if only is None or source.name in only]
+    shown = sorted(wanted, key=lambda source: (source.position, source.name))
     found = (
-        source.panel(member_id) for source in shown if not source.permission or allows(source.permission)
+        source.panel(member_id, viewer)
+        for source in shown
+        if not source.permission or viewer.has_perm(source.permission)
     )
     return [panel for panel in found if panel is not None]
 
 
-def subject_sources() -> dict[str, str]:
-    """Prefix → the statement that names its ids."""
-    return dict(_names)
+def subject_sources(viewer: Any) -> dict[str, tuple[str, list[Any]]]:
+    """Prefix → the statement that names its ids for this viewer, and its parameters after the ids."""
+    found: dict[str, tuple[str, list[Any]]] = {}
+    for prefix, names in _names.items():
+        if not names.permission or viewer.has_perm(names.permission):
+            condition, params = names.narrow(viewer) if names.narrow else ("", [])
+            found[prefix] = (names.sql + condition, params)
+    return found
 
 
 call_subjects("code", "SELECT id, name FROM crm_channelcode WHERE id = ANY(%s)")
+call_subjects("guide", "SELECT id, name FROM crm_staff WHERE id = ANY(%s)")
 call_subjects("rule", "SELECT id, name FROM crm_tagrule WHERE id = ANY(%s)")
+call_subjects("official", "SELECT id, name FROM wechat_account WHERE id = ANY(%s)")
 call_subjects("tag", "SELECT id, name FROM crm_tag WHERE id = ANY(%s)")
 call_subjects(
     "user",

@@ -43,6 +43,30 @@ def values_fit_their_fields() -> Iterator[Finding]:
         )
 
 
+@audit_check(
+    "crm.official_tags", gettext_lazy("What official accounts shall carry is what the member carries")
+)
+def official_tags_follow_members() -> Iterator[Finding]:
+    """Of followers, and of tags that are shared with the account."""
+    found = rows(
+        """
+        SELECT address.member_id, mark.tag_id FROM crm_officialtagmark mark
+        JOIN crm_identity address ON address.id = mark.identity_id AND address.is_following
+        JOIN crm_officialtag shared ON shared.account_id = address.account_id AND shared.tag_id = mark.tag_id
+            AND shared.official_id IS NOT NULL AND shared.is_wanted
+        WHERE mark.wanted <> EXISTS (SELECT FROM crm_membertag carried
+            WHERE carried.member_id = address.member_id AND carried.tag_id = mark.tag_id)
+        ORDER BY 1 LIMIT 1000
+        """
+    )
+    for member_id, tag_id in found:
+        yield Finding(
+            "crm.official_tags",
+            f"member {member_id}",
+            _("tag %(tag)d is another one in an official account") % {"tag": tag_id},
+        )
+
+
 @audit_check("crm.work_tags", gettext_lazy("What WeCom shall carry is what the member carries"))
 def work_tags_follow_members() -> Iterator[Finding]:
     """Of open contacts; a settled mark is not due, a due one is not settled."""

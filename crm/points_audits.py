@@ -77,3 +77,20 @@ def tiers_have_their_history() -> Iterator[Finding]:
             f"member {member}",
             _("stands as %(tier)s, her last change says %(last)s") % {"tier": tier, "last": last or "–"},
         )
+
+
+@audit_check("crm.tasks_gave_their_points", gettext_lazy("Tasks that are fulfilled gave their points"))
+def tasks_gave_their_points() -> Iterator[Finding]:
+    for run, member, points, given in rows(
+        """
+        SELECT r.id, r.member_id, r.points, coalesce(e.given, 0) FROM crm_pointstaskrun r
+        LEFT JOIN crm_earning e ON e.cause = 'task:' || r.id AND e.kind = 'points'
+        WHERE r.done_at IS NOT NULL AND r.points <> coalesce(e.given, 0) LIMIT 1000
+        """
+    ):
+        yield Finding(
+            "crm.tasks_gave_their_points",
+            f"member {member}",
+            _("task %(run)d: says %(points)d points, gave %(given)d")
+            % {"run": run, "points": points, "given": given},
+        )

@@ -55,3 +55,13 @@ def streak_of(today: date, last: tuple[date, int] | None) -> int:
 def has_bonus(streak: int, streak_days: int) -> bool:
     """Every so many days in a row."""
     return streak_days > 0 and streak % streak_days == 0
+
+
+def period_of(period: str, day: date) -> str:
+    """The name of the period that a day lies in: "" (once), "2026-03-04", "2026-W10" (ISO 8601), "2026-03"."""
+    if period == "day":
+        return f"{day:%Y-%m-%d}"
+    if period == "week":
+        year, week, _weekday = day.isocalendar()
+        return f"{year}-W{week:02d}"
+    return f"{day:%Y-%m}" if period == "month" else ""

@@ -12,7 +12,7 @@ MARKETING, SERVICE = "marketing", "service"
 
 # Why not: reason codes, kept on the touch and shown with a label.
 MERGED, NO_CHANNEL, UNFOLLOWED = "merged", "no_channel", "unfollowed"
-NO_CONSENT, WITHDRAWN = "no_consent", "consent_withdrawn"
+NO_CONSENT, WITHDRAWN, NOT_HERE = "no_consent", "consent_withdrawn", "channel_refused"
 DAY_CAP, WEEK_CAP, MONTH_CAP = "day_cap", "week_cap", "month_cap"
 QUIET, HOLIDAY = "quiet_hours", "holiday"
 
@@ -42,6 +42,7 @@ class Facts:
     today: int
     week: int
     month: int
+    takes_marketing: bool = True  # on one of the channels that reach her
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def verdict(facts: Facts, policy: Policy, wait: Wait, purpose: str) -> Verdict:
         return Verdict(SEND)
     if facts.consent is False:
         return Verdict(SKIP, WITHDRAWN)
+    if not facts.takes_marketing:
+        return Verdict(SKIP, NOT_HERE)
     if facts.consent is None and policy.needs_explicit_consent:
         return Verdict(SKIP, NO_CONSENT)
     if facts.month >= policy.max_per_month:

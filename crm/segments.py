@@ -14,6 +14,29 @@
     spend_fen         between              [from, to], paid in all
     net_fen           between              [from, to], paid less what was refunded
     visits            between              [from, to]
+    points            between              [from, to], what she may spend
+    growth            between              [from, to]
+    stored_fen        between              [from, to], stored value with its bonus
+    stage             in | not_in          [stage, …] of the lifecycle, "" for members who never bought
+    aipl              in | not_in          [step, …]
+    rfm               in | not_in          [cell, …]
+    chance_percent    between              [from, to], the chance that she is still a customer
+    birthday_month    in | not_in          [1 to 12, …]
+    birthday_days     between              [from, to]: days until her next birthday; the lunar one, where she keeps it
+    birthday_calendar in | not_in          ["solar", "lunar", ""]: by which she keeps it, "" while it is unknown
+    anniversary       between              {"of": DAY, "from": …, "to": …}: days until it returns; DAY is "joined" (not
+                                           for who joined today), a kind of her days ("wedding", "child", "other"), or
+                                           "field" with "field": id, a date of the house's own fields
+    region            in | not_in          [province, …] that her newest order went to
+    device            in | not_in          [device, …] that she visited with last
+    joined_via        in | not_in          [way, …]
+    guide             in | not_in          [staff id, …] who have her in WeCom
+    store             in | not_in          [store id, …] of these guides, or of the code she came through
+    group             in | not_in          [customer group id, …] that she is in
+    touches           at_least | fewer     {"times": 3, "days": 14}
+    custom            in | not_in          {"field": id, "values": [text, …]}: the house's own fields
+                      between              {"field": id, "from": …, "to": …}: whole numbers, or days "2026-01-31"
+                      known | unknown      {"field": id}
     fact              at_least | fewer     {"kind": …, "times": 3, "days": 14, "subjects": [about, …]}
     source            in | not_in          [channel code id, …]
     following         yes | no             account id, null for any account
@@ -27,7 +50,7 @@ and `{"any": []}` mean every member. `schema()` says the same as a JSON schema. 
 `crm.bitmaps`, and slowly in `crm.segments_by_orm`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,65 +58,15 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from crm import segments_values
 from crm.errors import WrongRules
-from crm.models import Activity, Segment
+from crm.models import Segment
 from crm.subjects import spelled_out
 
 DEEPEST = 5
 DEEPEST_SEGMENTS = 5
 MOST_CONDITIONS = 40
 MOST_CONDITIONS_IN_ALL = 400
-MOST_CHOICES = 1_000
-LARGEST = 10**15
-MOST_DAYS = 3_650
-MOST_TIMES = 10_000
-
-NO_ZERO = r"^[^\u0000]*$"  # the database keeps no zero characters
-IDS: dict[str, Any] = {
-    "type": "array",
-    "items": {"type": "integer", "minimum": 1, "maximum": LARGEST},
-    "minItems": 1,
-    "maxItems": MOST_CHOICES,
-}
-RANGE: dict[str, Any] = {
-    "type": "array",
-    "items": {"type": ["integer", "null"], "minimum": 0, "maximum": LARGEST},
-    "minItems": 2,
-    "maxItems": 2,
-}
-VALUES: dict[str, dict[str, Any]] = {
-    "tags": IDS,
-    "codes": IDS,
-    "segments": IDS,
-    "tiers": {
-        "type": "array",
-        "items": {"type": "string", "maxLength": 40, "pattern": NO_ZERO},
-        "minItems": 1,
-        "maxItems": MOST_CHOICES,
-    },
-    "range": RANGE,
-    "yuan": RANGE,
-    "number": {"type": "integer", "minimum": 1, "maximum": LARGEST},
-    "account": {"type": ["integer", "null"], "minimum": 1, "maximum": LARGEST},
-    "nothing": {},
-    "consent": {"enum": ["given", "withdrawn", "unasked"]},
-    "fact": {
-        "type": "object",
-        "properties": {
-            "kind": {"enum": [kind for kind, _label in Activity.KINDS]},
-            "times": {"type": "integer", "minimum": 1, "maximum": MOST_TIMES},
-            "days": {"type": "integer", "minimum": 1, "maximum": MOST_DAYS},
-            "subjects": {
-                "type": "array",
-                "items": {"type": "string", "minLength": 1, "maxLength": 80, "pattern": NO_ZERO},
-                "maxItems": MOST_CHOICES,
-            },
-        },
-        "required": ["kind", "times", "days"],
-        "additionalProperties": False,
-    },
-}
-"""Kind of a condition's value → its JSON schema. Ranges of the kind "yuan" are integer fen that people type as yuan."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +80,10 @@ class Field:
 
 
 BETWEEN = ("between",)
+IN = ("in", "not_in")
 FIELDS = (
     Field("tags", gettext_lazy("tags"), ("any", "all", "none"), "tags"),
-    Field("tier", gettext_lazy("member tier"), ("in", "not_in"), "tiers"),
+    Field("tier", gettext_lazy("member tier"), IN, "tiers"),
     Field("last_order_days", gettext_lazy("days since the last order"), BETWEEN, "range"),
     Field("orders", gettext_lazy("number of orders"), BETWEEN, "range"),
     Field("spend_fen", gettext_lazy("amount paid in all"), BETWEEN, "yuan"),
@@ -120,16 +94,41 @@ FIELDS = (
     Field("untouched_days", gettext_lazy("days without a touch"), ("at_least",), "number"),
     Field("joined_days", gettext_lazy("days since joining"), BETWEEN, "range"),
     Field("visits", gettext_lazy("number of visits"), BETWEEN, "range"),
-    Field("source", gettext_lazy("source"), ("in", "not_in"), "codes"),
+    Field("source", gettext_lazy("source"), IN, "codes"),
     Field("following", gettext_lazy("follows an account"), ("yes", "no"), "account"),
     Field("contact", gettext_lazy("has a guide in WeCom"), ("yes", "no"), "nothing"),
     Field("consent", gettext_lazy("consent to marketing"), ("is",), "consent"),
-    Field("segment", gettext_lazy("segment"), ("in", "not_in"), "segments"),
+    Field("segment", gettext_lazy("segment"), IN, "segments"),
+    Field("points", gettext_lazy("points she has"), BETWEEN, "range"),
+    Field("growth", gettext_lazy("growth value"), BETWEEN, "range"),
+    Field("stored_fen", gettext_lazy("stored value"), BETWEEN, "yuan"),
+    Field("stage", gettext_lazy("lifecycle stage"), IN, "stages"),
+    Field("aipl", gettext_lazy("AIPL step"), IN, "steps"),
+    Field("rfm", gettext_lazy("RFM cell"), IN, "cells"),
+    Field("chance_percent", gettext_lazy("chance that she is still a customer"), BETWEEN, "range"),
+    Field("birthday_month", gettext_lazy("month of birth"), IN, "months"),
+    Field("birthday_days", gettext_lazy("days until her birthday"), BETWEEN, "range"),
+    Field("birthday_calendar", gettext_lazy("calendar of her birthday"), IN, "calendars"),
+    Field("anniversary", gettext_lazy("days until an anniversary"), BETWEEN, "anniversary"),
+    Field("region", gettext_lazy("region"), IN, "regions"),
+    Field("device", gettext_lazy("device"), IN, "devices"),
+    Field("joined_via", gettext_lazy("how she became a member"), IN, "ways"),
+    Field("guide", gettext_lazy("guide"), IN, "guides"),
+    Field("store", gettext_lazy("store"), IN, "stores"),
+    Field("group", gettext_lazy("customer group"), IN, "groups"),
+    Field("touches", gettext_lazy("touches she got"), ("at_least", "fewer"), "times"),
+    Field(
+        "custom",
+        gettext_lazy("field of our own"),
+        ("in", "not_in", "between", "known", "unknown"),
+        "custom",
+    ),
 )
+TOLD_BY_THE_LEDGER = frozenset({"points", "growth", "stored_fen"})
+"""Fields of which the ledger says who has changed; of all others the timeline and the bitmaps' log."""
 BY_NAME = {field.name: field for field in FIELDS}
 OPS = {field.name: field.ops for field in FIELDS}
 FIELD_LABELS = {field.name: field.label for field in FIELDS}
-CONSENTS = {"given": True, "withdrawn": False, "unasked": None}
 
 
 def schema() -> dict[str, Any]:
@@ -150,13 +149,14 @@ def schema() -> dict[str, Any]:
             "title": str(field.label),
             "properties": {
                 "field": {"const": field.name},
-                "op": {"enum": list(field.ops)},
-                "value": VALUES[field.value],
+                "op": {"enum": list(ops)},
+                "value": value,
             },
             "required": ["field", "op", "value"],
             "additionalProperties": False,
         }
         for field in FIELDS
+        for ops, value in segments_values.shapes_of(field.value, field.ops)
     ]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -167,16 +167,23 @@ def schema() -> dict[str, Any]:
 
 
 def check(rules: Any, segment_id: int | None = None) -> dict[str, Any]:
-    """The rules when they can be read; WrongRules says which condition is wrong and how.
+    """The rules when they can be read and the segments within are there; WrongRules says which condition is wrong and
+    how.
 
     `segment_id`: the segment that these rules are to be of, so that it does not come to contain itself.
     """
+    shaped = check_shape(rules)
+    expanded(shaped, segment_id)
+    return shaped
+
+
+def check_shape(rules: Any) -> dict[str, Any]:
+    """The rules when every condition can be read; nothing that they name is looked up. Raises WrongRules."""
     if rules == {}:
         return {"all": []}
     _check_node(rules, 1, count := _Count())
     if count.conditions > MOST_CONDITIONS:
         raise WrongRules(_("At most %(most)d conditions fit in one segment.") % {"most": MOST_CONDITIONS})
-    expanded(rules, segment_id)
     return dict(rules)
 
 
@@ -202,9 +209,6 @@ def _check_node(node: Any, depth: int, count: _Count) -> None:
         _check_condition(node, count.conditions)
 
 
-Wrong = Callable[[str], WrongRules]
-
-
 def _check_condition(node: dict[str, Any], number: int) -> None:
     def wrong(what: str) -> WrongRules:
         return WrongRules(_("Condition %(number)d: %(what)s") % {"number": number, "what": what})
@@ -219,83 +223,7 @@ def _check_condition(node: dict[str, Any], number: int) -> None:
             _("“%(field)s” cannot be compared by “%(op)s”.")
             % {"field": FIELD_LABELS[field], "op": str(op)[:40]}
         )
-    _check_value(BY_NAME[field].value, value, wrong)
-
-
-def _check_value(kind: str, value: Any, wrong: Wrong) -> None:
-    match kind:
-        case "tags" | "codes" | "segments":
-            _check_choices(value, _is_id, wrong)
-        case "tiers":
-            _check_choices(value, lambda one: _is_text(one, most=40), wrong)
-        case "range" | "yuan":
-            _check_range(value, wrong)
-        case "number":
-            if not _is_number(value) or value < 1:
-                raise wrong(_("give a number of days, 1 or more."))
-        case "account":
-            if value is not None and not _is_id(value):
-                raise wrong(_("choose an account, or any."))
-        case "consent":
-            if not isinstance(value, str) or value not in CONSENTS:
-                raise wrong(_("choose agreed, withdrawn or never asked."))
-        case "fact":
-            _check_fact(value, wrong)
-
-
-def _check_choices(value: Any, is_one: Callable[[Any], bool], wrong: Wrong) -> None:
-    if not isinstance(value, list) or not value or not all(is_one(one) for one in value):
-        raise wrong(_("choose at least one."))
-    if len(value) > MOST_CHOICES:
-        raise wrong(_("choose at most %(most)d.") % {"most": MOST_CHOICES})
-
-
-def _check_fact(value: Any, wrong: Wrong) -> None:
-    if not isinstance(value, dict) or not {"kind", "times", "days"} <= set(value) <= {
-        "kind",
-        "times",
-        "days",
-        "subjects",
-    }:
-        raise wrong(_("say what she did, how many times, and in how many days."))
-    if not isinstance(value["kind"], str) or value["kind"] not in dict(Activity.KINDS):
-        raise wrong(_("the timeline has no facts “%(kind)s”.") % {"kind": str(value["kind"])[:40]})
-    for name, most in (("times", MOST_TIMES), ("days", MOST_DAYS)):
-        if not _is_number(value[name]) or not 1 <= value[name] <= most:
-            raise wrong(
-                _("give whole numbers of times and days, 1 or more, at most %(times)d and %(days)d.")
-                % {"times": MOST_TIMES, "days": MOST_DAYS}
-            )
-    if subjects := value.get("subjects", []):
-        _check_choices(subjects, lambda one: one != "" and _is_text(one, most=80), wrong)
-    elif subjects != []:
-        raise wrong(_("what it is about must be a list."))
-
-
-def _check_range(value: Any, wrong: Wrong) -> None:
-    ends = value if isinstance(value, list) else []
-    if len(ends) != 2 or not all(end is None or _is_number(end) for end in ends):
-        raise wrong(_("give whole numbers, from and to; one of them may stay empty."))
-    low, high = ends
-    if low is None and high is None:
-        raise wrong(_("give at least one end of the range."))
-    if low is not None and high is not None and low > high:
-        raise wrong(_("the first number must not be larger than the second."))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
-
-
-def _is_id(value: Any) -> bool:
-    return _is_number(value) and value > 0
-
-
-def _is_text(value: Any, *, most: int) -> bool:
-    """What the database can hold: without the zero character and halves of pairs."""
-    if not isinstance(value, str) or len(value) > most or "\0" in value:
-        return False
-    return not any("\ud800" <= one <= "\udfff" for one in value)
+    segments_values.check_value(BY_NAME[field].value, op, value, wrong)
 
 
 def conditions(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -312,6 +240,26 @@ def conditions(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 # --- Segments within segments
 
 
+def naming(segment_id: int) -> list[Segment]:
+    """The segments whose own rules name this one, by name."""
+    return [row for row in Segment.objects.order_by("name") if segment_id in _named(row)]
+
+
+def containing(segment_id: int) -> list[Segment]:
+    """The segments that hold this one, at any depth, by id. One statement."""
+    named = {row: _named(row) for row in Segment.objects.order_by("pk")}
+    inside, grown = {segment_id}, True
+    while grown:
+        reached = inside | {row.pk for row, names in named.items() if names & inside}
+        inside, grown = reached, reached != inside
+    return [row for row in named if row.pk in inside and row.pk != segment_id]
+
+
+def _named(segment: Segment) -> set[int]:
+    mentions = [one["value"] for one in conditions(segment.rules) if one["field"] == "segment"]
+    return {pk for value in mentions for pk in value}
+
+
 def expanded(rules: dict[str, Any], segment_id: int | None = None) -> dict[str, Any]:
     """The rules with the stored rules of each segment in the place of its name, and subjects spelled out.
 
@@ -319,34 +267,55 @@ def expanded(rules: dict[str, Any], segment_id: int | None = None) -> dict[str, 
     """
     if not any(one["field"] in ("segment", "fact") for one in conditions(rules)):
         return rules
-    whole = _expanded(rules, () if segment_id is None else (segment_id,))
-    if sum(1 for _one in conditions(whole)) > MOST_CONDITIONS_IN_ALL:
-        raise WrongRules(
-            _("With the segments within it, this segment has more than %(most)d conditions.")
-            % {"most": MOST_CONDITIONS_IN_ALL}
-        )
-    return whole
+    return _expanded(rules, () if segment_id is None else (segment_id,), _Budget())
 
 
-def _expanded(node: dict[str, Any], inside: tuple[int, ...]) -> dict[str, Any]:
+class _Budget:
+    """How much a tree may still grow while it is spelled out, and the segments that were read for it already."""
+
+    def __init__(self) -> None:
+        self.left = MOST_CONDITIONS_IN_ALL
+        self.read: dict[int, Segment | None] = {}
+
+    def spend(self) -> None:
+        """One condition, or one mention of a segment: an empty one costs work, too."""
+        self.left -= 1
+        if self.left < 0:
+            raise WrongRules(
+                _("With the segments within it, this segment has more than %(most)d conditions.")
+                % {"most": MOST_CONDITIONS_IN_ALL}
+            )
+
+    def segment(self, pk: int) -> Segment | None:
+        if pk not in self.read:
+            self.read[pk] = Segment.objects.filter(pk=pk).first()
+        return self.read[pk]
+
+
+def _expanded(node: dict[str, Any], inside: tuple[int, ...], budget: _Budget) -> dict[str, Any]:
     if "not" in node:
-        return {"not": _expanded(node["not"], inside)}
+        return {"not": _expanded(node["not"], inside, budget)}
     if "field" not in node:
-        return {join: [_expanded(child, inside) for child in children] for join, children in node.items()}
+        return {
+            join: [_expanded(child, inside, budget) for child in children] for join, children in node.items()
+        }
+    if node["field"] != "segment":
+        budget.spend()
     if node["field"] == "fact" and node["value"].get("subjects"):
         return {**node, "value": {**node["value"], "subjects": spelled_out(node["value"]["subjects"])}}
     if node["field"] != "segment":
         return node
-    asked = {"any": [_rules_of(pk, inside) for pk in node["value"]]}
+    asked = {"any": [_rules_of(pk, inside, budget) for pk in dict.fromkeys(node["value"])]}
     return asked if node["op"] == "in" else {"not": asked}
 
 
-def _rules_of(pk: int, inside: tuple[int, ...]) -> dict[str, Any]:
-    segment = Segment.objects.filter(pk=pk).first()
+def _rules_of(pk: int, inside: tuple[int, ...], budget: _Budget) -> dict[str, Any]:
+    budget.spend()
+    segment = budget.segment(pk)
     if segment is None:
         raise WrongRules(_("There is no segment %(pk)d any more.") % {"pk": pk})
     if pk in inside:
         raise WrongRules(_("Segment “%(name)s” would contain itself.") % {"name": segment.name})
     if len(inside) >= DEEPEST_SEGMENTS:
         raise WrongRules(_("Segments are nested too deeply (at most %(most)d).") % {"most": DEEPEST_SEGMENTS})
-    return _expanded(segment.rules or {"all": []}, (*inside, pk))
+    return _expanded(segment.rules or {"all": []}, (*inside, pk), budget)

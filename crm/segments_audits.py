@@ -22,20 +22,20 @@ def stored_members_are_counted() -> Iterator[Finding]:
     """
     for segment_id, count, stored in rows(
         """
-        SELECT s.id, COALESCE(s.members_count, 0), count(m.id) FROM crm_segment s
+        SELECT s.id, COALESCE(s.members_count, 0), count(m.member_id) FROM crm_segment s
         LEFT JOIN crm_segmentmember m ON m.segment_id = s.id WHERE s.is_live AND s.filled_at IS NOT NULL
-        GROUP BY s.id HAVING COALESCE(s.members_count, 0) <> count(m.id)
+        GROUP BY s.id HAVING COALESCE(s.members_count, 0) <> count(m.member_id)
         """
     ):
         problem = _("counts %(count)d members, stores %(stored)d") % {"count": count, "stored": stored}
         yield Finding(NAME, f"segment {segment_id}", problem)
     for (segment_id,) in rows(
         """
-        SELECT DISTINCT m.segment_id FROM crm_segmentmember m JOIN crm_segment s ON s.id = m.segment_id
-        WHERE NOT s.is_live
+        SELECT DISTINCT m.segment_id FROM crm_segmentmember m LEFT JOIN crm_segment s ON s.id = m.segment_id
+        WHERE s.is_live IS NOT TRUE
         """
     ):
-        yield Finding(NAME, f"segment {segment_id}", _("is not live, but stores members"))
+        yield Finding(NAME, f"segment {segment_id}", _("is not live or gone, but stores members"))
     # A merge just now is found by the next refreshing.
     for segment_id, member_id in rows(
         """

@@ -1,6 +1,6 @@
 """The member's login as a signed cookie: who, which session version, since when. Nothing is kept on the server."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
@@ -77,17 +77,20 @@ def member_of(request: HttpRequest) -> Member | None:
 
 
 def member_with(
-    request: HttpRequest, also: str = "", params: Sequence[Any] = ()
+    request: HttpRequest, also: str = "", params: Sequence[Any] | Mapping[str, Any] = ()
 ) -> tuple[Member | None, tuple[Any, ...]]:
     """The same with what a page wants to know of her besides, in one statement: every page of the shop asks this.
 
-    `also` are SQL expressions, with the living member's id as `m.living` and `%s` for `params`. Their values are
-    empty when nobody is logged in.
+    `also` are SQL expressions, with the living member's id as `m.living` and `%s` for `params`, or `%(name)s` when
+    these have names. Their values are empty when nobody is logged in.
     """
     carried = read(request)
     if carried is None:
         return None, ()
-    found = statements.rows(_member_sql(also), [*params, carried[0]])
+    if isinstance(params, Mapping):
+        found = statements.named(_member_sql(also, "%(login)s"), {**params, "login": carried[0]})
+    else:
+        found = statements.rows(_member_sql(also), [*params, carried[0]])
     if not found:
         return None, ()
     names = _columns()
@@ -104,11 +107,14 @@ def _columns() -> tuple[str, ...]:
 
 
 @cache
-def _member_sql(also: str) -> str:
+def _member_sql(also: str, login: str = "%s") -> str:
     columns = ", ".join(f"m.{name}" for name in _columns())
+    # Through a subquery: of each execution of a prepared statement Postgres copies the list of what it answers.
     return f"""
-    SELECT {columns}{also and ", "}{also}
-    FROM (SELECT *, coalesce(merged_into_id, id) AS living FROM crm_member WHERE id = %s) m
+    SELECT found.* FROM (
+        SELECT {columns}{also and ", "}{also}
+        FROM (SELECT *, coalesce(merged_into_id, id) AS living FROM crm_member WHERE id = {login}) m OFFSET 0
+    ) found
     """  # noqa: S608  our own words only
 
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from core import clock
 from core.money import yuan
 from crm.errors import WrongTagRule
-from crm.models import Activity, Member, TagRule
+from crm.models import Activity, ChannelCode, Member, TagRule
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Choices:
 
 
 MOST_DAYS = 3_650
+MOST_CHOICES = 2_000
 
 _choices: dict[str, Choices] = {}
 
@@ -37,6 +38,15 @@ _choices: dict[str, Choices] = {}
 def offer_choices(kind: str, choices: Choices) -> None:
     """An app says what a kind of rule can be about; called once when it starts."""
     _choices[kind] = choices
+
+
+def _codes() -> list[tuple[str, str]]:
+    """Every channel code by its subject, the newest first."""
+    rows = ChannelCode.objects.order_by("-pk").values_list("pk", "name")
+    return [(f"code:{pk}", name) for pk, name in rows[:MOST_CHOICES]]
+
+
+offer_choices(TagRule.SCAN, Choices(_codes))
 
 
 def choices_of(kind: str) -> list[tuple[str, str]]:
@@ -55,6 +65,8 @@ def check(rule: TagRule) -> None:
         raise WrongTagRule(_("Days and times are numbers from 1 to %(most)d.") % {"most": MOST_DAYS})
     if rule.kind == TagRule.SPEND and rule.amount_fen < 1:
         raise WrongTagRule(_("Say from which amount on."))
+    if rule.kind == TagRule.SCAN and rule.choice and rule.choice not in dict(choices_of(TagRule.SCAN)):
+        raise WrongTagRule(_("Choose which code, or any."))
     if rule.kind == TagRule.PURCHASE and rule.choice not in dict(choices_of(TagRule.PURCHASE)):
         raise WrongTagRule(_("Choose the category."))
     if rule.kind == TagRule.LINK and rule.choice and rule.choice not in dict(choices_of(TagRule.LINK)):
@@ -91,11 +103,10 @@ def condition_of(rule: TagRule, member_ids: list[int] | None = None) -> Q:
             if offered is None or offered.fits is None:
                 return Q(pk__in=[])
             return Q(pk__in=offered.fits(rule.choice, since, rule.times, member_ids))
-        case TagRule.LINK:
-            opened = _facts([Activity.OPENED], since, member_ids)
-            if rule.choice:
-                opened = opened.filter(subject=rule.choice)
-            return _often(opened, rule.times)
+        case TagRule.LINK | TagRule.SCAN:
+            kind = Activity.OPENED if rule.kind == TagRule.LINK else Activity.SCANNED
+            facts = _facts([kind], since, member_ids)
+            return _often(facts.filter(subject=rule.choice) if rule.choice else facts, rule.times)
         case TagRule.KEYWORD:
             said = Q()
             for word in words_of(rule):
@@ -130,8 +141,9 @@ def _past(rule: TagRule) -> Q:
 
 
 def members_of(rule: TagRule, member_ids: list[int] | None = None) -> QuerySet[Member]:
-    """The living members (of these, if given) for whom it is true now."""
-    members = Member.objects.living().filter(condition_of(rule, member_ids)).order_by()
+    """The living members (of these, if given) for whom it is true now; of who was erased nothing is judged any more."""
+    known = Member.objects.known()
+    members = known.filter(condition_of(rule, member_ids)).order_by()
     return members if member_ids is None else members.filter(pk__in=member_ids)
 
 
@@ -146,6 +158,9 @@ def in_words(rule: TagRule) -> str:
     elif rule.kind == TagRule.LINK:
         name = dict(choices_of(TagRule.LINK)).get(rule.choice, rule.choice)
         text = _("opened a link of “%(name)s”") % {"name": name} if name else _("opened a link")
+    elif rule.kind == TagRule.SCAN:
+        name = dict(choices_of(TagRule.SCAN)).get(rule.choice, rule.choice)
+        text = _("scanned the code “%(name)s”") % {"name": name} if name else _("scanned a code")
     elif rule.kind == TagRule.KEYWORD:
         text = _("wrote “%(words)s”") % {"words": "” / “".join(words_of(rule))}
     else:

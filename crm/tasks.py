@@ -45,6 +45,21 @@ def refresh_lifecycle_now() -> int:
         return 0
 
 
+@shared_task(name="crm.tasks.refresh_aipl")
+def refresh_aipl() -> int:
+    return services.refresh_aipl().written
+
+
+@shared_task(name="crm.tasks.count_rfm_months")
+def count_rfm_months() -> int:
+    return services.count_rfm_months()
+
+
+@shared_task(name="crm.tasks.fold_devices")
+def fold_devices() -> int:
+    return services.fold_devices()
+
+
 @shared_task(name="crm.tasks.fold_bitmaps")
 def fold_bitmaps() -> int:
     return services.fold_bitmaps()
@@ -58,6 +73,21 @@ def run_tag_rules() -> int:
 @shared_task(name="crm.tasks.push_work_tags")
 def push_work_tags() -> int:
     return services.push_work_tags()
+
+
+@shared_task(name="crm.tasks.push_official_tags")
+def push_official_tags() -> int:
+    return services.push_official_tags()
+
+
+@shared_task(name="crm.tasks.want_official_readings")
+def want_official_readings() -> int:
+    return services.want_official_readings()
+
+
+@shared_task(name="crm.tasks.start_due_syncs")
+def start_due_syncs() -> int:
+    return services.start_due_syncs()
 
 
 @shared_task(name="crm.tasks.settle_syncs")
@@ -78,3 +108,38 @@ def remind_of_expiring_points() -> int:
 @shared_task(name="crm.tasks.refresh_segments")
 def refresh_segments() -> int:
     return services.refresh_live_segments()
+
+
+@shared_task(name="crm.tasks.find_merge_proposals")
+def find_merge_proposals() -> int:
+    return services.find_merge_proposals()
+
+
+@shared_task(name="crm.tasks.seal_merges")
+def seal_merges() -> int:
+    return services.seal_merges()
+
+
+@shared_task(name="crm.tasks.erase_due")
+def erase_due() -> int:
+    return services.erase_due()
+
+
+@shared_task(name="crm.tasks.take_off_erased_tags")
+def take_off_erased_tags() -> int:
+    return services.take_off_erased_tags()
+
+
+@shared_task(name="crm.tasks.keep_retention")
+def keep_retention() -> dict[str, int]:
+    return services.keep_retention()
+
+
+@shared_task(name="crm.tasks.send_phone_codes")
+def send_phone_codes() -> int:
+    return services.send_phone_codes()
+
+
+@shared_task(name="crm.tasks.close_phone_claims")
+def close_phone_claims() -> int:
+    return services.close_phone_claims()

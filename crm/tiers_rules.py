@@ -17,14 +17,18 @@ class Level:
 
 @dataclass(frozen=True)
 class Standing:
-    """A member's tier now; `known`: the rules put her there; `is_over`: its protection has ended; `merit`: how many
-    levels her value reaches (0: none, 1: the lowest …).
+    """The tier that a member earned; `known`: the rules put her there; `is_over`: its protection has ended; `merit`:
+    how many levels her value reaches (0: none, 1: the lowest …). `worn`: the tier that she carries (None: the earned
+    one); `paid`: how many levels a paid membership reaches now; `noted`: the tier that one gave her when last seen.
     """
 
     tier: str
     known: bool
     is_over: bool
     merit: int
+    worn: str | None = None
+    paid: int = 0
+    noted: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,32 @@ class Verdict:
 
     step: str
     tier: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What becomes of her: `earned` by value, `paid` by membership ("": none), and `worn`, the higher of both."""
+
+    step: str
+    earned: str
+    paid: str
+    worn: str
+    changes: bool
+
+
+def outcome(standing: Standing, levels: Sequence[Level]) -> Outcome:
+    """The verdict by her value, with a paid membership on top: it lifts her while it lasts and protects nothing after.
+
+    A tier of another scheme, given by hand, is left alone, paid or not. Without a membership: `judge`.
+    """
+    verdict, names = judge(standing, levels), [level.name for level in levels]
+    paid = names[standing.paid - 1] if standing.paid else ""
+    rank = names.index(verdict.tier) + 1 if verdict.tier in names else 0
+    is_foreign = bool(verdict.tier) and not rank
+    worn = paid if standing.paid > rank and not is_foreign else verdict.tier
+    before = standing.tier if standing.worn is None else standing.worn
+    changes = verdict.step != STAY or worn != before or (paid != standing.noted and not is_foreign)
+    return Outcome(verdict.step, verdict.tier, "" if is_foreign else paid, worn, changes)
 
 
 def judge(standing: Standing, levels: Sequence[Level]) -> Verdict:
@@ -56,8 +86,24 @@ def judge(standing: Standing, levels: Sequence[Level]) -> Verdict:
     return Verdict(RENEW, standing.tier) if rank and standing.is_over else Verdict(STAY, standing.tier)
 
 
-def waits(standing: Standing, levels: Sequence[Level]) -> str | None:
-    """The tier she falls to when her protection ends, if nothing changes; None: she does not fall."""
-    verdict = judge(Standing(standing.tier, True, True, standing.merit), levels)
-    is_hers = any(level.name == standing.tier for level in levels)
-    return verdict.tier if verdict.step == DOWN and is_hers else None
+@dataclass(frozen=True)
+class Fall:
+    """What she falls to when nothing keeps her any more; `paid`: her membership has to end for it, not only her
+    protection.
+    """
+
+    tier: str
+    paid: bool
+
+
+def waits(standing: Standing, levels: Sequence[Level]) -> Fall | None:
+    """Where she ends when her protection and her paid membership are over, if nothing else changes; None: she does not
+    fall. A tier of another scheme stays.
+    """
+    names = [level.name for level in levels]
+    if standing.tier and standing.tier not in names:
+        return None
+    tier = judge(Standing(standing.tier, True, True, standing.merit), levels).tier
+    if tier == outcome(standing, levels).worn:
+        return None
+    return Fall(tier, paid=standing.paid > (names.index(tier) + 1 if tier else 0))

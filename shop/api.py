@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core.api import idempotent
-from core.secrets import masked_phone
+from crm import services as crm_services
 from shop import services
 from shop.models import Order, OrderLine, PresaleOrder, Product, ProductImage, Shipment, Sku, Stock
 from shop.queries import rest
@@ -193,9 +193,7 @@ class OrderSerializer(serializers.ModelSerializer[Order]):
 
     @extend_schema_field(str)
     def get_phone(self, order: Order) -> str:
-        if not order.phone or self.context["request"].user.has_perm("crm.view_phone"):
-            return order.phone
-        return masked_phone(order.phone)
+        return crm_services.phone_for(self.context["request"], order.phone)
 
 
 class ProductFilter(django_filters.FilterSet):

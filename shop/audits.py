@@ -13,10 +13,13 @@ from shop import fulfilment_audits as fulfilment_audits
 from shop import goods_audits as goods_audits
 from shop import limits_audits as limits_audits
 from shop import logistics_audits as logistics_audits
+from shop import mall_audits as mall_audits
+from shop import memberships_audits as memberships_audits
 from shop import offers_audits as offers_audits
 from shop import points_audits as points_audits
 from shop import presale_audits as presale_audits
 from shop import pricing_audits as pricing_audits
+from shop import recharge_audits as recharge_audits
 from shop import reviews_audits as reviews_audits
 from shop import tenders_audits as tenders_audits
 
@@ -66,7 +69,7 @@ def reserved_is_what_open_orders_hold() -> Iterator[Finding]:
                     WHERE f.order_id = o.id AND f.store_id = l.store_id AND f.state IN ('shipped', 'handed_over')
                 )
                 UNION ALL
-                SELECT e.new_sku_id, l.store_id, e.quantity
+                SELECT e.new_sku_id, coalesce(e.new_store_id, l.store_id), e.quantity
                 FROM shop_aftersaleline e JOIN shop_aftersale a ON a.id = e.aftersale_id
                 JOIN shop_orderline l ON l.id = e.line_id
                 WHERE a.kind = 'exchange' AND a.status IN ('approved', 'returned', 'received')
@@ -97,7 +100,9 @@ def order_lines_sum_to_the_order() -> Iterator[Finding]:
 
 @audit_check("shop.paid_orders_have_their_payment", gettext_lazy("Paid orders have exactly their payment"))
 def paid_orders_have_their_payment() -> Iterator[Finding]:
-    """A paid order of the mall: one payment of its amount that was not given back as late or duplicate."""
+    """A paid order of the mall: one payment of its amount. What came late or twice is none of its money, also while
+    WeChat refuses to take it back and it waits for staff in the list of refunds.
+    """
     return _findings(
         "shop.paid_orders_have_their_payment",
         """
@@ -106,7 +111,7 @@ def paid_orders_have_their_payment() -> Iterator[Finding]:
         FROM shop_order o LEFT JOIN (
             SELECT p.order_id, sum(p.paid_fen) AS kept FROM shop_payment p
             WHERE p.status = 'paid' AND NOT EXISTS (
-                SELECT 1 FROM shop_refund r WHERE r.payment_id = p.id AND r.kind <> 'order' AND r.status <> 'closed'
+                SELECT 1 FROM shop_refund r WHERE r.payment_id = p.id AND r.kind <> 'order'
             ) GROUP BY p.order_id
         ) p ON p.order_id = o.id
         WHERE o.channel = 'mall' AND (
@@ -152,6 +157,7 @@ def paid_orders_are_on_the_timeline() -> Iterator[Finding]:
 
 @audit_check("shop.refunds_reversed_their_order", gettext_lazy("Refunds reversed their order"))
 def refunds_reversed_their_order() -> Iterator[Finding]:
+    """Refunded is an order of which all money and all pieces are back: a voucher that cost nothing may be used."""
     return _findings(
         "shop.refunds_reversed_their_order",
         """
@@ -163,7 +169,9 @@ def refunds_reversed_their_order() -> Iterator[Finding]:
         ) r ON r.order_id = o.id
         WHERE o.channel = 'mall' AND (
             o.refunded_fen <> coalesce(r.back, 0)
-            OR (o.status = 'refunded') <> (r.back IS NOT NULL AND r.back = o.paid_fen)
+            OR (o.status = 'refunded') <> (r.back IS NOT NULL AND r.back = o.paid_fen AND NOT EXISTS (
+                SELECT FROM shop_orderline l WHERE l.order_id = o.id AND l.refunded_quantity < l.quantity
+            ))
         )
         """,
         _("the order and its refunds do not agree"),
@@ -205,4 +213,20 @@ def price_ranges_are_those_of_the_skus() -> Iterator[Finding]:
         WHERE (p.min_price_fen, p.max_price_fen) IS DISTINCT FROM (coalesce(s.least, 0), coalesce(s.most, 0))
         """,
         _("the price range is not that of the SKUs"),
+    )
+
+
+@audit_check(
+    "shop.waiting_invoices_are_over_what_is_left",
+    gettext_lazy("Invoices that wait are over what was paid and did not go back"),
+)
+def waiting_invoices_are_over_what_is_left() -> Iterator[Finding]:
+    return _findings(
+        "shop.waiting_invoices_are_over_what_is_left",
+        """
+        SELECT 'order ' || o.number, format('invoice %s, left %s', i.amount_fen, o.paid_fen - o.refunded_fen)
+        FROM shop_invoice i JOIN shop_order o ON o.id = i.order_id
+        WHERE i.status = 'requested' AND i.amount_fen <> o.paid_fen - o.refunded_fen
+        """,
+        _("the invoice is not over what is left of the order"),
     )

@@ -38,6 +38,12 @@ class NotForSale(Conflict):
     code = "not_for_sale"
 
 
+class UnknownGuest(NotFound):
+    """A colleague named a member whom nobody knows."""
+
+    code = "unknown_guest"
+
+
 class PriceChanged(Conflict):
     """The order costs something else than what the shopper was shown; nothing was ordered."""
 
@@ -168,6 +174,14 @@ class BadTracking(Refusal):
     """What was typed about a parcel cannot be kept."""
 
     code = "bad_tracking"
+
+
+class MallRefused(Conflict):
+    code = "mall_refused"
+
+
+class RechargeRefused(Conflict):
+    code = "recharge_refused"
 
 
 class NoSuchService(NotFound):

@@ -44,6 +44,7 @@ class Filters:
     low_fen: int | None = None
     high_fen: int | None = None
     in_stock: bool = False
+    any_category: tuple[int, ...] = ()  # of one of these and all below it, where no one category is the place
 
     @property
     def count(self) -> int:
@@ -59,7 +60,15 @@ class Filters:
     def key(self) -> tuple[object, ...]:
         """Equal for equal filters, for caches."""
         values = tuple(sorted((attribute, tuple(sorted(ids))) for attribute, ids in self.values.items()))
-        return (self.category_id, self.brand_ids, values, self.low_fen, self.high_fen, self.in_stock)
+        return (
+            self.category_id,
+            self.brand_ids,
+            values,
+            self.low_fen,
+            self.high_fen,
+            self.in_stock,
+            self.any_category,
+        )
 
 
 ALL = Filters()
@@ -166,6 +175,8 @@ def mark_groups(filters: Filters) -> dict[str, str]:
     groups = {}
     if filters.category_id is not None:
         groups[""] = f"'=c{filters.category_id}'"
+    elif filters.any_category:
+        groups[""] = _either(f"'=c{pk}'" for pk in filters.any_category)
     if filters.brand_ids:
         groups["brand"] = _either(f"'=b{pk}'" for pk in filters.brand_ids[:MAX_CHOICES])
     for attribute_id, chosen in filters.values.items():

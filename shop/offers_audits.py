@@ -175,7 +175,7 @@ def points_used_are_held_or_spent() -> Iterator[Finding]:
 )
 def refunds_gave_their_effects_back() -> Iterator[Finding]:
     """Pieces that went back with a refund have its reversal, with the same pieces; its points are in the ledger, and
-    what was taken of an offer is free again.
+    what was taken of an offer is free again as far as she keeps fewer pieces.
     """
     return _findings(
         "shop.refunds_gave_their_effects_back",
@@ -199,16 +199,19 @@ def refunds_gave_their_effects_back() -> Iterator[Finding]:
         JOIN shop_order o ON o.id = coalesce(b.order_id, e.order_id)
         WHERE coalesce(b.pieces, 0) <> coalesce(e.pieces, 0) OR coalesce(e.points, 0) <> coalesce(e.posted, 0)
         UNION ALL
-        SELECT 'order ' || o.number, format('offer %s: %s of %s pieces kept, %s given back', t.offer_id, t.quantity,
-                                            t.taken_quantity, coalesce(gone.pieces, 0))
+        SELECT 'order ' || o.number, format('offer %s: %s of %s pieces are out, she keeps %s', t.offer_id, t.quantity,
+                                            t.taken_quantity, coalesce(kept.pieces, 0))
         FROM shop_offertake t JOIN shop_order o ON o.id = t.order_id LEFT JOIN LATERAL (
-            SELECT sum(b.quantity) AS pieces FROM shop_refundline b JOIN shop_refund r ON r.id = b.refund_id
-            WHERE r.order_id = t.order_id AND r.kind = 'order' AND r.status = 'success' AND EXISTS (
+            SELECT sum(l.quantity - coalesce((
+                SELECT sum(b.quantity) FROM shop_refundline b JOIN shop_refund r ON r.id = b.refund_id
+                WHERE b.line_id = l.id AND r.kind = 'order' AND r.status = 'success'
+            ), 0)) AS pieces
+            FROM shop_orderline l WHERE l.order_id = t.order_id AND EXISTS (
                 SELECT FROM shop_orderdiscount d
-                WHERE d.order_id = t.order_id AND d.line_id = b.line_id AND d.source = 'offer:' || t.offer_id
+                WHERE d.order_id = t.order_id AND d.line_id = l.id AND d.source = 'offer:' || t.offer_id
             )
-        ) gone ON true
-        WHERE o.status <> 'cancelled' AND t.quantity <> greatest(t.taken_quantity - coalesce(gone.pieces, 0), 0)
+        ) kept ON true
+        WHERE o.status <> 'cancelled' AND t.quantity <> least(t.taken_quantity, coalesce(kept.pieces, 0))
         """,
         _("what a refund took back is not what it gave back"),
     )

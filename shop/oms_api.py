@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from core import clock
 from core.api import idempotent
-from core.secrets import masked_phone
+from crm import services as crm_services
 from shop import queries, services
 from shop.api import OrderSerializer, ShipmentSerializer, StockSerializer
 from shop.models import Fulfilment, Order, Sku, StockMovement
@@ -96,10 +96,7 @@ class FulfilmentSerializer(serializers.ModelSerializer[Fulfilment]):
         ]
 
     def get_phone(self, part: Fulfilment) -> str:
-        phone = part.order.phone
-        if not phone or self.context["request"].user.has_perm("crm.view_phone"):
-            return phone
-        return masked_phone(phone)
+        return crm_services.phone_for(self.context["request"], part.order.phone)
 
     def get_is_held(self, part: Fulfilment) -> bool:
         return part.order.is_refunding

@@ -12,10 +12,13 @@ from core.audits import Finding, audit_check, rows
     "shop.orders_earned_what_they_kept", gettext_lazy("Orders earned the points of what was not given back")
 )
 def orders_earned_what_they_kept() -> Iterator[Finding]:
-    """Given less taken back, by the rates kept with the earning, over what was paid and not refunded line by line."""
+    """Given less taken back, by the rates kept with the earning, over what was paid and not refunded line by line.
+
+    What staff lowered of growth is not the order's; what they had lowered before a refund, other growth gave for it.
+    """
     for number, kind, left, worth in rows(
         """
-        SELECT o.number, e.kind, e.given - e.taken, w.worth
+        SELECT o.number, e.kind, kept.amount, w.worth
         FROM crm_earning e JOIN shop_order o ON e.cause = 'order:' || o.id
         CROSS JOIN LATERAL (
             SELECT floor(coalesce(sum((l.total_fen - coalesce((
@@ -28,7 +31,18 @@ def orders_earned_what_they_kept() -> Iterator[Finding]:
                 ELSE (e.basis->>'growth')::numeric * 1000000000000 END), 0) / 10000000000000000) AS worth
             FROM shop_orderline l WHERE l.order_id = o.id
         ) w
-        WHERE e.source = 'order' AND e.given - e.taken <> w.worth
+        LEFT JOIN (
+            SELECT earning_id, sum(from_frozen + from_balance + left_owed) AS amount FROM crm_earningtake
+            WHERE cause LIKE 'adjust:%' OR cause LIKE 'moved:%' GROUP BY 1
+        ) staff ON staff.earning_id = e.id
+        LEFT JOIN (
+            SELECT split_part(cause, ':', 2) AS earning, sum(from_balance) AS amount FROM crm_earningtake
+            WHERE cause LIKE 'moved:%' GROUP BY 1
+        ) moved ON moved.earning = e.id::text
+        CROSS JOIN LATERAL (
+            SELECT e.given - e.taken + coalesce(staff.amount, 0) - coalesce(moved.amount, 0) AS amount
+        ) kept
+        WHERE e.source = 'order' AND kept.amount NOT BETWEEN w.worth AND w.worth + coalesce(staff.amount, 0)
         """
     ):
         problem = _("%(kind)s left %(left)s, its kept goods are worth %(worth)s") % {

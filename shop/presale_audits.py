@@ -28,7 +28,7 @@ def presales_are_paid_in_their_stages() -> Iterator[Finding]:
                    count(*) FILTER (WHERE p.stage = '') AS others
             FROM shop_payment p
             WHERE p.status = 'paid' AND NOT EXISTS (
-                SELECT FROM shop_refund r WHERE r.payment_id = p.id AND r.kind <> 'order' AND r.status <> 'closed'
+                SELECT FROM shop_refund r WHERE r.payment_id = p.id AND r.kind <> 'order'
             ) GROUP BY p.order_id
         ) p ON p.order_id = o.id
         WHERE (o.deposit_fen > 0 OR z.id IS NOT NULL OR p.deposit IS NOT NULL OR p.balance IS NOT NULL) AND (

@@ -13,7 +13,9 @@ from core.audits import Finding, audit_check, rows
     gettext_lazy("Promotions that are switched on have all that they need"),
 )
 def running_promotions_are_whole() -> Iterator[Finding]:
-    """A gift or add-on names an SKU, a bundle at least two pieces; the database cannot ask that of one row."""
+    """A gift or add-on names an SKU, a bundle at least two pieces, a level takes off what its kind says; the database
+    cannot ask that of one row.
+    """
     for subject, detail in rows(
         """
         SELECT 'promotion ' || p.id, format('%s, %s', p.kind, coalesce(e.pieces, 0))
@@ -23,6 +25,10 @@ def running_promotions_are_whole() -> Iterator[Finding]:
         WHERE p.is_active AND (
             (p.kind IN ('gift', 'add_on') AND coalesce(e.pieces, 0) < 1)
             OR (p.kind = 'bundle' AND coalesce(e.pieces, 0) < 2)
+            OR EXISTS (
+                SELECT FROM shop_promotionlevel l WHERE l.promotion_id = p.id
+                AND CASE p.kind WHEN 'amount_off' THEN l.amount_fen WHEN 'percent_off' THEN l.off_bps ELSE 0 END = 0
+            )
         )
         """
     ):

@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 from core import jobs
 from core.events import subscribe
 from crm import services as crm_services
-from crm.events import MembersMerged
+from crm.events import MembersMerged, MergeUndone
 from shop import logistics, queries, services
 from shop.events import (
     OfferFreed,
@@ -28,8 +28,9 @@ from wechat.events import MessageReceived, PaymentNotified, RefundNotified
 
 def book_payment(event: PaymentNotified) -> None:
     """A notice that names a number of another system is not ours to judge: the delivery shows it to the operator."""
+    confirm = services.confirm_direct if services.is_direct(event.out_trade_no) else services.confirm_payment
     if event.trade_state == "SUCCESS":
-        services.confirm_payment(
+        confirm(
             out_trade_no=event.out_trade_no,
             transaction_id=event.transaction_id,
             paid_fen=event.paid_fen,
@@ -39,7 +40,9 @@ def book_payment(event: PaymentNotified) -> None:
 
 
 def book_refund(event: RefundNotified) -> None:
-    services.confirm_refund(
+    is_direct = services.is_direct(event.out_refund_no)
+    confirm = services.confirm_direct_refund if is_direct else services.confirm_refund
+    confirm(
         out_refund_no=event.out_refund_no,
         refund_id=event.refund_id,
         status=event.status,
@@ -50,7 +53,20 @@ def book_refund(event: RefundNotified) -> None:
 
 
 def follow_merge(event: MembersMerged) -> None:
-    services.move_member(kept_id=event.kept_id, merged_id=event.merged_id)
+    """Nothing to settle when the merge was undone meanwhile."""
+    if services.follow_merge(merge_id=event.merge_id):
+        crm_services.settle_owed(member_id=event.kept_id, by=f"merge:{event.merged_id}")
+
+
+def follow_undo(event: MergeUndone) -> None:
+    services.follow_undo(
+        merge_id=event.merge_id,
+        kept_id=event.kept_id,
+        merged_id=event.merged_id,
+        merged_at=event.merged_at,
+    )
+    for member_id in (event.kept_id, event.merged_id):
+        crm_services.settle_owed(member_id=member_id, by=f"unmerge:{event.merge_id}")
 
 
 def note_placed(event: OrderPlaced) -> None:
@@ -77,6 +93,9 @@ def note_shipped(event: OrderShipped) -> None:
     crm_services.record_activity(
         member_id=event.member_id, kind="shipped", at=event.at, subject=f"order:{event.order_id}"
     )
+    order = queries.find_order(event.order_id)
+    if order is not None and order.delivery == order.SHIP:
+        crm_services.note_region(member_id=event.member_id, address=order.region, at=event.at)
 
 
 def note_voucher_used(event: VoucherRedeemed) -> None:
@@ -118,7 +137,8 @@ def tell_ready(event: PickupReady) -> None:
 
 
 def tell_refunded(event: OrderRefunded) -> None:
-    services.tell_order(order_id=event.order_id, kind=logistics.REFUNDED)
+    if event.refund_fen:  # a gift that came back alone brings nothing
+        services.tell_order(order_id=event.order_id, kind=logistics.REFUNDED, refund_id=event.refund_id)
 
 
 def ask_for_review(event: OrderReviewDue) -> None:
@@ -136,6 +156,12 @@ def look_at_tier(event: OrderPaid) -> None:
 
 def points_after_receipt(event: OrderReceived) -> None:
     services.follow_receipt(order_id=event.order_id)
+
+
+def count_received(event: OrderReceived) -> None:
+    crm_services.advance_tasks(
+        member_id=event.member_id, kind="order", key=f"order:{event.order_id}", at=event.at
+    )
 
 
 def answer_chat(event: MessageReceived) -> None:
@@ -158,9 +184,19 @@ def untag_refunded(event: OrderRefunded) -> None:
     crm_services.judge_tag_rules(member_id=event.member_id, kinds=crm_services.BY_PURCHASE)
 
 
+def settle_after_refund(event: OrderRefunded) -> None:
+    """Points that she had spent on it are back: what she owes comes first."""
+    crm_services.settle_owed(member_id=event.member_id, by=f"refund:{event.refund_id}")
+
+
+def settle_after_cancelling(event: OrderCancelled) -> None:
+    crm_services.settle_owed(member_id=event.member_id, by=f"cancel:{event.order_id}")
+
+
 subscribe(PaymentNotified, book_payment, queue="fast")
 subscribe(RefundNotified, book_refund, queue="fast")
 subscribe(MembersMerged, follow_merge)
+subscribe(MergeUndone, follow_undo)
 subscribe(OrderPlaced, note_placed)
 subscribe(OrderCancelled, note_cancelled)
 subscribe(OrderShipped, note_shipped)
@@ -171,6 +207,7 @@ subscribe(OrderPaid, tell_paid)
 subscribe(OrderPaid, earn_points)
 subscribe(OrderPaid, look_at_tier)
 subscribe(OrderReceived, points_after_receipt)
+subscribe(OrderReceived, count_received)
 subscribe(OrderShipped, tell_shipped)
 subscribe(ParcelSigned, tell_signed)
 subscribe(PickupReady, tell_ready)
@@ -179,15 +216,27 @@ subscribe(OrderReviewDue, ask_for_review)
 subscribe(MessageReceived, answer_chat, queue="fast")
 subscribe(OrderPaid, tag_buyer, queue="bulk")
 subscribe(OrderRefunded, untag_refunded, queue="bulk")
+subscribe(OrderRefunded, settle_after_refund)
+subscribe(OrderCancelled, settle_after_cancelling)
 crm_services.name_tiers(queries.tier_words)
-crm_services.name_subjects("category", queries.products_as_subjects)
+crm_services.name_subjects(
+    "category", queries.products_as_subjects, label=_("category"), choices=queries.shelf_names
+)
+crm_services.name_in_files("category", queries.shelf_paths, queries.shelves_by_path, label=_("category"))
+crm_services.name_in_files("product", queries.product_codes, queries.products_by_code, label=_("product"))
 crm_services.offer_tag_choices(
     "purchase", crm_services.TagChoices(queries.category_choices, queries.bought_from)
 )
 crm_services.call_subjects("product", "SELECT id, name FROM shop_product WHERE id = ANY(%s)")
-crm_services.call_subjects("order", "SELECT id, number FROM shop_order WHERE id = ANY(%s)")
+crm_services.call_subjects(
+    "order",
+    "SELECT id, number FROM shop_order WHERE id = ANY(%s)",
+    permission="shop.view_order",
+    narrow=queries.own_orders_only,
+)
 jobs.register(coupons_in_batches.KIND, coupons_in_batches.work, label=_("giving out of coupons"))
 jobs.register(catalogue_files.LOOK, catalogue_files.look, label=_("Compare a catalogue file"))
 jobs.register(catalogue_files.APPLY, catalogue_files.apply, label=_("Apply a catalogue file"))
 jobs.register(imports.KIND, imports.work, label=_("order import"))
 jobs.register(rehearsals.KIND, rehearsals.work, label=_("rehearsal of a promotion"))
+services.name_holdings()

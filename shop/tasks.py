@@ -12,12 +12,12 @@ def expire_orders() -> int:
 
 @shared_task(name="shop.tasks.query_lost_payments")
 def query_lost_payments() -> int:
-    return services.query_lost_payments()
+    return services.query_lost_payments() + services.query_lost_direct()
 
 
 @shared_task(name="shop.tasks.send_refunds")
 def send_refunds() -> int:
-    return services.send_refunds()
+    return services.send_refunds() + services.send_direct_refunds()
 
 
 @shared_task(name="shop.tasks.receive_due_orders")
@@ -113,3 +113,8 @@ def ask_for_reviews() -> int:
 @shared_task(name="shop.tasks.free_due_points")
 def free_due_points() -> int:
     return services.free_due_points()
+
+
+@shared_task(name="shop.tasks.tell_waiting_again")
+def tell_waiting_again() -> int:
+    return services.tell_waiting_again()

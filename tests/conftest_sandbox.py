@@ -61,7 +61,7 @@ def _relay_handler(relay: Relay) -> type[BaseHTTPRequestHandler]:
             if relay.target:
                 headers = {name: value for name, value in delivered.headers.items() if name.lower() != "host"}
                 response = requests.request(
-                    self.command, relay.target + self.path, data=body, headers=headers, timeout=10
+                    self.command, relay.target + self.path, data=body, headers=headers, timeout=60
                 )
                 status, answer = response.status_code, response.content
             else:
@@ -88,13 +88,13 @@ class Sandbox:
         self.session.trust_env = False
 
     def get(self, place: str, /, **query: Any) -> Any:
-        return self._answer(self.session.get(f"{self.base}/sandbox/api/{place}", params=query, timeout=15))
+        return self._answer(self.session.get(f"{self.base}/sandbox/api/{place}", params=query, timeout=60))
 
     def post(self, place: str, /, **body: Any) -> Any:
-        return self._answer(self.session.post(f"{self.base}/sandbox/api/{place}", json=body, timeout=15))
+        return self._answer(self.session.post(f"{self.base}/sandbox/api/{place}", json=body, timeout=60))
 
     def delete(self, path: str) -> Any:
-        return self._answer(self.session.delete(f"{self.base}/sandbox/api/{path}", timeout=15))
+        return self._answer(self.session.delete(f"{self.base}/sandbox/api/{path}", timeout=60))
 
     @staticmethod
     def _answer(response: requests.Response) -> Any:
@@ -127,7 +127,7 @@ class Sandbox:
         )
         fields = {name: given[name] for name in names if given.get(name)}
         if given["kind"] in ("work", "pay"):
-            fields.pop("mode", None), fields.pop("jssdk_url", None)
+            fields.pop("mode", None)
         return set_account(kind=given["kind"], key=key, fields=fields)[0]
 
     def person(self, name: str = "小满") -> dict[str, Any]:
@@ -197,7 +197,7 @@ def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbo
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "wechat.sandbox", "--port", str(port), "--state-dir", ":memory:"),
-                *("--clock-file", str(clock_file), "--shop-base", relay.base),
+                *("--clock-file", str(clock_file), "--shop-base", relay.base, "--answer-seconds", "60"),
             ],
             cwd=ROOT,
             env={name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
@@ -206,12 +206,12 @@ def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbo
         )
     running = Sandbox(f"http://127.0.0.1:{port}", relay, clock_file)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while True:
             try:
                 running.get("clock")
                 break
-            except requests.ConnectionError:
+            except requests.RequestException:
                 log = (folder / "sandbox.log").read_text(errors="replace")
                 assert process.poll() is None, f"the sandbox ended:\n{log[-3000:]}"
                 assert time.monotonic() < deadline, f"no sandbox:\n{log[-3000:]}"

@@ -23,8 +23,6 @@ from tests import databases
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ("sandbox", "web", "worker", "worker-bulk", "beat")
-FEWER_PROGRAMS = ("sandbox", "web", "worker-of-all", "beat")
-"""The same with one worker, for stories in which none dies alone: each process costs seconds to load."""
 
 
 # One Django process for everything that a test asks of the house: each start of one costs two seconds of work.
@@ -56,7 +54,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], Any], *, seconds: float = 60, what: str = "it") -> Any:
+def wait_until(condition: Callable[[], Any], *, seconds: float = 120, what: str = "it") -> Any:
     """Poll until the condition answers something true; an assertion with `what` when it does not in time."""
     deadline = time.monotonic() + seconds
     while True:
@@ -94,13 +92,14 @@ class House:
             "SWEEP_SECONDS": "2",
             "HASHED_STATIC": "0",
             "SERVE_MEDIA": "1",
+            "CELERY_SKIP_CHECKS": "1",
             "PYTHONUNBUFFERED": "1",
         }
 
     # Life
 
     @contextlib.contextmanager
-    def open(self, *, programs: tuple[str, ...] = PROGRAMS) -> Iterator["House"]:
+    def open(self) -> Iterator["House"]:
         """Services, migrations, accounts of the sandbox, then the programs; all ended afterwards."""
         databases.lay_out_house(self.var, settings.DATABASE_URL)
         self.bring_back_services()
@@ -109,7 +108,7 @@ class House:
                 self.supervisor.start(self.program("sandbox"))
                 wait_until(lambda: self.answers(self.sandbox + "/sandbox/api/state"), what="the sandbox")
                 self.connect_accounts()
-                for name in programs:
+                for name in PROGRAMS:
                     if name != "sandbox":
                         self.supervisor.start(self.program(name))
                 stopping = threading.Event()
@@ -120,7 +119,7 @@ class House:
                     yield self
                 finally:
                     stopping.set()
-                    watcher.join(5)
+                    watcher.join(60)
         finally:
             self._end_console()
             with databases.own_servers():
@@ -131,7 +130,6 @@ class House:
             "sandbox": lambda: processes.sandbox(port=self.sandbox_port, var=self.var, shop_base=self.shop),
             "web": lambda: processes.web(port=self.port, workers=1),
             "worker": lambda: processes.worker("worker", queues="fast,default", concurrency=2),
-            "worker-of-all": lambda: processes.worker("worker", queues="fast,default,bulk", concurrency=2),
             "worker-bulk": lambda: processes.worker("worker-bulk", queues="bulk", concurrency=1),
             "beat": lambda: processes.beat(var=self.var),
         }[name]()
@@ -180,7 +178,7 @@ class House:
         self.kill(name)
         wait_until(lambda: self.supervisor.pid(name) not in (None, before), what=f"a new {name}")
         if name == "web":
-            wait_until(lambda: self.answers(self.shop + "/readyz"), seconds=90, what="the web server")
+            wait_until(lambda: self.answers(self.shop + "/readyz"), what="the web server")
 
     # Handles
 
@@ -215,7 +213,7 @@ class House:
     def _end_console(self) -> None:
         if self._console is not None and self._console.stdin:
             self._console.stdin.close()
-            self._console.wait(10)
+            self._console.wait(60)
 
     def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         with contextlib.closing(psycopg2.connect(self.services.database_url)) as connection:
@@ -251,7 +249,7 @@ class House:
             self.api("callbacks?status=sending&limit=5000")
         )
 
-    def settle(self, *, seconds: float = 120) -> None:
+    def settle(self, *, seconds: float = 240) -> None:
         """Until the sandbox has delivered everything and no row of Pond waits; minutes pass in moments meanwhile."""
 
         step = 15.0
@@ -291,9 +289,9 @@ class House:
 
 
 @contextlib.contextmanager
-def whole_house(*, programs: tuple[str, ...] = PROGRAMS) -> Iterator[House]:
+def whole_house() -> Iterator[House]:
     with (
         tempfile.TemporaryDirectory(prefix="pond-house-") as folder,
-        House(Path(folder)).open(programs=programs) as house,
+        House(Path(folder)).open() as house,
     ):
         yield house

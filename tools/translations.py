@@ -61,7 +61,8 @@ CATALOGS: dict[str, tuple[str, ...]] = {
     "shop_fulfilment": of_nouns(
         "fulfilment", "routing", "rerouting", "pickup", "stocktaking", "transfers", "oms"
     ),
-    "shop_money": of_nouns("tenders", "stored_value", "gift_cards", "reconciliation"),
+    "shop_value": of_nouns("recharge", "direct", "tallies", "mall", "memberships"),
+    "shop_money": of_nouns("money", "tenders", "stored_value", "gift_cards", "reconciliation"),
     "shop_aftersales": of_nouns("aftersales", "invoices", "desk"),
     "shop_goods": of_nouns("bundles", "vouchers", "virtual", "goods"),
     "shop_finding": of_nouns("brands", "attributes", "finding", "catalogue_files"),
@@ -78,8 +79,18 @@ CATALOGS: dict[str, tuple[str, ...]] = {
         "templates/shop_data/",
     ),
     "crm_lifecycle": (
-        *(f"crm/{layer}lifecycle" for layer in ("", "models/", "services/", "queries/", "admin/")),
+        *(
+            f"crm/{layer}{noun}"
+            for noun in ("lifecycle", "aipl", "rfm", "days")
+            for layer in ("", "models/", "services/", "queries/", "admin/")
+        ),
         *("crm/management/commands/lifecycle", "templates/crm/admin/lifecycle"),
+        *(
+            "templates/crm/admin/aipl",
+            "templates/crm/admin/rfm",
+            "templates/crm/admin/life_",
+            "templates/crm/days",
+        ),
     ),
     "crm_picture": tuple(
         f"{place}{noun}"
@@ -89,7 +100,11 @@ CATALOGS: dict[str, tuple[str, ...]] = {
             "templates/crm/",
         )
     ),
-    "crm_value": of_crm_nouns("points", "tiers"),
+    "crm_imports": (*of_crm_nouns("imports"), "crm/management/commands/import"),
+    "crm_value": of_crm_nouns("points", "tiers", "memberships"),
+    "crm_identity": of_crm_nouns(
+        "merg", "mydata", "retention", "looks", "sidebar", "erased", "guide", "phones", "sms"
+    ),
     "config": ("config/",),
     "core": ("core/", "templates/core/", "templates/admin/", "templates/unfold/", "templates/pghistory/"),
     "wechat": ("wechat/", "templates/wechat/"),

@@ -122,8 +122,8 @@ class AccountForm(forms.ModelForm):
 @admin.register(Account)
 class AccountAdmin(BaseAdmin):
     form = AccountForm
-    list_display = ["name_or_key", "kind", "key", "identity", "mode", "is_active"]
-    list_filter = ["kind", "is_active"]
+    list_display = ["name_or_key", "kind", "role", "key", "identity", "mode", "is_active"]
+    list_filter = ["kind", "role", "is_active"]
     search_fields = ["name", "key", "appid", "corpid", "mchid"]
     ordering = ["kind", "key"]
     actions_detail = ["test_connection"]
@@ -142,6 +142,8 @@ class AccountAdmin(BaseAdmin):
         """To be copied into the platform's page."""
         if not account.pk:
             return str(_("Shown when the account is saved."))
+        if account.kind == Account.MINI:
+            return str(_("A mini program calls nobody here: its backend uses the REST interface."))
         name = {"work": "wechat:work", "pay": "wechat:pay_notify"}.get(account.kind, "wechat:oa")
         address = settings.PUBLIC_URL + reverse(name, args=[account.key])
         return format_html(
@@ -153,7 +155,8 @@ class AccountAdmin(BaseAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Account | None = None) -> Any:
         """Only what the account's kind has; a new one shows all until its kind is chosen and saved."""
-        head = (None, {"fields": [("kind", "key"), ("name", "is_active"), "webhook"]})
+        kept_for = () if obj and obj.kind == Account.PAY else ("role",)
+        head = (None, {"fields": [("kind", "key"), ("name", "is_active"), *kept_for, "webhook"]})
         callback = _("The callback token and EncodingAESKey are chosen on the platform's page.")
         official = {"fields": ["appid", "secret", ("token", "aes_key"), "mode"], "description": callback}
         work = {
@@ -173,11 +176,13 @@ class AccountAdmin(BaseAdmin):
                 (_("WeChat Pay"), {"fields": money, "classes": ["collapse"]}),
                 (_("Addresses and limits"), {"fields": more, "classes": ["collapse"]}),
             ]
-        if obj.kind == Account.PAY:
-            own: Any = (_("WeChat Pay"), {"fields": ["appid", *money]})
+        if obj.kind == Account.MINI:
+            own: Any = (_("Keys"), {"fields": ["appid", "secret"]})
+        elif obj.kind == Account.PAY:
+            own = (_("WeChat Pay"), {"fields": ["appid", *money]})
         else:
             own = (_("Keys"), work if obj.kind == Account.WORK else official)
-        if not obj.is_official:
+        if obj.kind in (Account.PAY, Account.MINI):
             more = [name for name in more if name != "jssdk_url"]
         return [head, own, (_("Addresses and limits"), {"fields": more, "classes": ["collapse"]})]
 

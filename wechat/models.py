@@ -7,6 +7,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from core.secrets import SecretField
 
@@ -15,21 +16,38 @@ from core.secrets import SecretField
 class Account(models.Model):
     """One official account, WeCom app or Pay merchant of the brand."""
 
-    SERVICE, SUBSCRIPTION, WORK, PAY = "service", "subscription", "work", "pay"
+    SERVICE, SUBSCRIPTION, WORK, PAY, MINI = "service", "subscription", "work", "pay", "mini"
     KINDS = [
         (SERVICE, _("service account")),
         (SUBSCRIPTION, _("subscription account")),
         (WORK, _("WeCom")),
         (PAY, _("WeChat Pay")),
+        (MINI, _("mini program")),
     ]
     PLAIN, COMPATIBLE, SAFE = "plain", "compatible", "safe"
     MODES = [(PLAIN, _("plain text")), (COMPATIBLE, _("compatible")), (SAFE, _("safe (AES)"))]
     OFFICIAL = (SERVICE, SUBSCRIPTION)
+    # What the brand keeps an account for; in the order of the account matrix.
+    BRAND, EVENT, EXECUTIVE, STORE = "official", "event", "executive", "store"
+    ROLES = [
+        (BRAND, pgettext_lazy("role of an account", "official")),
+        (EVENT, pgettext_lazy("role of an account", "event")),
+        (EXECUTIVE, pgettext_lazy("role of an account", "executive")),
+        (STORE, pgettext_lazy("role of an account", "store")),
+    ]
     SECRET_FIELDS = ("secret", "token", "aes_key", "apiv3_key", "merchant_key")
 
     kind = models.CharField(_("kind"), max_length=12, choices=KINDS)
     key = models.SlugField(_("key"), max_length=40, help_text=_("Part of the webhook address."))
     name = models.CharField(_("name"), max_length=80, blank=True)
+    role = models.CharField(
+        _("role"),
+        max_length=12,
+        choices=ROLES,
+        default=BRAND,
+        db_default=BRAND,
+        help_text=_("What members follow it for; the account matrix groups by it."),
+    )
     is_active = models.BooleanField(_("active"), default=True)
     appid = models.CharField(
         _("appid"), max_length=64, blank=True, help_text=_("Pay: the account that takes payments.")
@@ -67,6 +85,11 @@ class Account(models.Model):
                 condition=Q(kind__in=["service", "subscription"]),
                 name="official_account_key_names_one_webhook",
             ),
+            # Nobody follows a merchant: it has no role of its own.
+            models.CheckConstraint(
+                condition=Q(role="official") | Q(role__in=["event", "executive", "store"]) & ~Q(kind="pay"),
+                name="account_role_is_known_and_followed",
+            ),
         ]
 
     # Raised by every save in this process, so that what webhooks remember of accounts is forgotten at once.
@@ -92,7 +115,7 @@ class Account(models.Model):
 class AccessToken(models.Model):
     """An access token or JS ticket shared by all processes. The lease lets one of them fetch the next one."""
 
-    ACCESS, JSAPI = "access", "jsapi"
+    ACCESS, JSAPI, AGENT = "access", "jsapi", "agent"
 
     account = models.ForeignKey(Account, models.CASCADE, verbose_name=_("WeChat account"))
     kind = models.CharField(max_length=8)

@@ -16,7 +16,14 @@ from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
 from campaigns import queries, services
-from campaigns.admin.forms import BroadcastForm, PreviewForm, ScheduleForm, shown_when
+from campaigns.admin.forms import (
+    MESSAGE_CONDITIONS,
+    MESSAGE_FIELDSETS,
+    BroadcastForm,
+    PreviewForm,
+    ScheduleForm,
+    shown_when,
+)
 from campaigns.errors import NotNow
 from campaigns.models import Broadcast
 from campaigns.queries import preview as preview_queries
@@ -50,25 +57,11 @@ class BroadcastAdmin(BaseAdmin):
     change_form_outer_before_template = "campaigns/broadcast_outer.html"
     conditional_fields = {
         "segment": shown_when("audience", "segment"),
-        "text": shown_when("kind", "text"),
-        "title": shown_when("kind", "link"),
-        "description": shown_when("kind", "link"),
-        "image_url": shown_when("kind", "link"),
+        **MESSAGE_CONDITIONS,
     }
     fieldsets = [
         (None, {"fields": ["name", ("audience", "segment")]}),
-        (gettext_lazy("Message"), {"fields": ["kind", "text", "title", "description", "url", "image_url"]}),
-        (
-            gettext_lazy("For subscribers"),
-            {
-                "classes": ["collapse"],
-                "fields": ["template_id", "template_fields"],
-                "description": gettext_lazy(
-                    "A subscription notice reaches those who accepted one, also outside the reply window. Leave this "
-                    "empty when you have no template."
-                ),
-            },
-        ),
+        *MESSAGE_FIELDSETS,
         (
             gettext_lazy("Sending"),
             {"fields": [("account", "channel"), ("purpose", "patience_hours")]},

@@ -25,6 +25,31 @@ def shown_when(field: str, value: str) -> str:
     return f"typeof {field} == 'undefined' || {field} == '{value}'"
 
 
+MESSAGE_CONDITIONS = {
+    "text": shown_when("kind", "text"),
+    "title": shown_when("kind", "link"),
+    "description": shown_when("kind", "link"),
+    "image_url": shown_when("kind", "link"),
+}
+"""Which fields of a message are shown for which kind of it."""
+
+MESSAGE_FIELDSETS: list[Any] = [
+    (_("Message"), {"fields": ["kind", "text", "title", "description", "url", "image_url"]}),
+    (
+        _("For subscribers"),
+        {
+            "classes": ["collapse"],
+            "fields": ["template_id", "template_fields"],
+            "description": _(
+                "A subscription notice reaches those who accepted one, also outside the reply window. Leave this "
+                "empty when you have no template."
+            ),
+        },
+    ),
+]
+"""What is said, in all that says something to many."""
+
+
 class BroadcastForm(forms.ModelForm):
     class Meta:
         model = Broadcast

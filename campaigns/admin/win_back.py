@@ -11,17 +11,16 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from campaigns import queries, services
 from campaigns.admin.broadcasts import OFFICIAL
-from campaigns.admin.forms import WinBackRuleForm, shown_when
+from campaigns.admin.forms import MESSAGE_CONDITIONS, MESSAGE_FIELDSETS, WinBackRuleForm
 from campaigns.models import WinBackDecision, WinBackRule, WinBackSpell
 from campaigns.queries import preview as preview_queries
 from campaigns.queries import reason_label
 from core import clock
-from core.admin import BaseAdmin, ReadOnlyAdmin
+from core.admin import BaseAdmin, ReadOnlyAdmin, TabularInline
 from core.errors import Refusal
 from core.money import yuan
 from wechat import queries as wechat_queries
@@ -43,29 +42,13 @@ class WinBackRuleAdmin(BaseAdmin):
     list_filter = ["is_active"]
     search_fields = ["name", "title", "text"]
     change_form_outer_before_template = "campaigns/win_back_outer.html"
-    conditional_fields = {
-        "text": shown_when("kind", "text"),
-        "title": shown_when("kind", "link"),
-        "description": shown_when("kind", "link"),
-        "image_url": shown_when("kind", "link"),
-    }
+    conditional_fields = MESSAGE_CONDITIONS
     fieldsets = [
         (
             None,
             {"fields": ["name", ("silent_days", "return_days"), ("account", "daily_limit"), "channels"]},
         ),
-        (gettext_lazy("Message"), {"fields": ["kind", "text", "title", "description", "url", "image_url"]}),
-        (
-            gettext_lazy("For subscribers"),
-            {
-                "classes": ["collapse"],
-                "fields": ["template_id", "template_fields"],
-                "description": gettext_lazy(
-                    "A subscription notice reaches those who accepted one, also outside the reply window. Leave this "
-                    "empty when you have no template."
-                ),
-            },
-        ),
+        *MESSAGE_FIELDSETS,
     ]
 
     class Media:

@@ -1,6 +1,7 @@
 """Everything that is read in this room, split by noun; import it from here."""
 
 from campaigns.queries.labels import link_senders, reason_label
+from campaigns.queries.reach import messages_of, messages_to
 from campaigns.queries.results import (
     BroadcastFigures,
     broadcast_figures,
@@ -24,6 +25,8 @@ __all__ = [
     "export_rows",
     "last_broadcasts",
     "link_senders",
+    "messages_of",
+    "messages_to",
     "reach_by_broadcast",
     "reason_label",
     "returns_by_rule",

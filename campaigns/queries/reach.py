@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Greatest
 
 from campaigns import rules
+from campaigns.models import BroadcastRecipient
 from crm import queries as crm_queries
 from wechat import queries as wechat_queries
 
@@ -24,19 +25,36 @@ def followers(account_id: int) -> QuerySet[Any]:
     )
 
 
-def contacts() -> QuerySet[Any]:
-    """(member id, external_userid) of the WeCom account's customers whom some guide still has."""
+def openids(account_id: int, purpose: str) -> QuerySet[Any]:
+    """(member id, openid) of the account's followers to whom a message of this purpose may go by it."""
+    return crm_queries.openids_of(account_id, welcome=purpose == rules.MARKETING)
+
+
+def contacts(purpose: str) -> QuerySet[Any]:
+    """(member id, external_userid) of the WeCom account's customers whom some guide still has, and to whom a message
+    of this purpose may go by it.
+    """
+    return openids(work_account_id(), purpose)
+
+
+def work_account_id() -> int:
+    """The WeCom account by which guides write; 0 when there is none."""
     account = wechat_queries.find_account("work")
-    return crm_queries.openids_of(account.pk if account else 0)
+    return account.pk if account else 0
 
 
 def verdicts(
     audience: QuerySet[Any], *, purpose: str, at: datetime, account_id: int, rungs: Sequence[str]
 ) -> QuerySet[Any]:
-    """(member id, answer, reason, until) of each; she must follow the account unless a guide can write to her."""
+    """(member id, answer, reason, until) of each; she must follow the account unless a guide can write to her, and
+    take marketing by the one or the other.
+    """
     # Typed as Any: the annotations are not in the model's own field names.
     verdicts: Any = crm_queries.with_touch_verdict(
-        audience, purpose=purpose, at=at, account_id=None if rules.WORK_MASS in rungs else account_id
+        audience,
+        purpose=purpose,
+        at=at,
+        account_id=[account_id, work_account_id()] if rules.WORK_MASS in rungs else account_id,
     )
     return verdicts.order_by().values_list("pk", "touch_answer", "touch_reason", "touch_until")
 
@@ -51,14 +69,22 @@ def silent(at: datetime) -> QuerySet[Any]:
 
 
 def reach_of(
-    member_ids: Collection[int], *, account_id: int, template_id: str, rungs: Sequence[str], at: datetime
+    member_ids: Collection[int],
+    *,
+    account_id: int,
+    template_id: str,
+    rungs: Sequence[str],
+    at: datetime,
+    purpose: str = rules.SERVICE,
 ) -> dict[int, rules.Reach]:
-    """What the ladder needs to know of each member, in at most five queries for all of them."""
-    openids = dict(crm_queries.openids_of(account_id).filter(member_id__in=member_ids))
+    """What the ladder needs to know of each member, in at most five queries for all of them. Where marketing is not
+    welcome, she has no address for it.
+    """
+    followers_of = dict(openids(account_id, purpose).filter(member_id__in=member_ids))
     contact_ids: dict[int, str] = {}
     if rules.WORK_MASS in rungs:
-        contact_ids = dict(contacts().filter(member_id__in=member_ids))
-    known = list(openids.values())
+        contact_ids = dict(contacts(purpose).filter(member_id__in=member_ids))
+    known = list(followers_of.values())
     open_windows: set[str] = set()
     if rules.CUSTOM in rungs and known:
         open_windows = set(wechat_queries.open_reply_windows(account_id, at).filter(openid__in=known))
@@ -70,7 +96,7 @@ def reach_of(
         mass_left = wechat_queries.mass_left(account_id, known, at)
     return {
         member_id: rules.Reach(
-            openid=(openid := openids.get(member_id, "")),
+            openid=(openid := followers_of.get(member_id, "")),
             external_userid=contact_ids.get(member_id, ""),
             window_open=openid in open_windows,
             subscription_left=int(openid in subscribed),
@@ -113,3 +139,18 @@ def choice_sql(
         elif rung == rules.WORK_MASS:
             branches.append("WHEN c.value IS NOT NULL THEN 'work_mass'")
     return (f"CASE {' '.join(branches)} ELSE '' END" if branches else "''"), params
+
+
+def messages_of(member_id: int) -> list[dict[str, Any]]:
+    """What campaigns handed over to a member, for her export: newest first."""
+    rows = BroadcastRecipient.objects.filter(member=member_id, status=BroadcastRecipient.RELEASED)
+    return [
+        {"broadcast": name, "at": at.isoformat() if at else None, "channel": channel}
+        for name, at, channel in rows.order_by("-pk").values_list(
+            "broadcast__name", "released_at", "channel"
+        )[:1_000]
+    ]
+
+
+def messages_to(member_id: int) -> int:
+    return BroadcastRecipient.objects.filter(member=member_id, status=BroadcastRecipient.RELEASED).count()

@@ -16,7 +16,7 @@ from campaigns.services.broadcasts import (
     unschedule_broadcast,
 )
 from campaigns.services.links import link_address, open_link
-from campaigns.services.merging import repoint_member
+from campaigns.services.merging import forget_member, repoint_member, rows_of_member
 from campaigns.services.release import release_broadcast, release_chunk, sweep_broadcasts
 from campaigns.services.win_back import decide_spells, find_spells, preview, run_win_back, switch_rule
 
@@ -27,6 +27,7 @@ __all__ = [
     "decide_spells",
     "find_spells",
     "finish_broadcast",
+    "forget_member",
     "link_address",
     "open_link",
     "pause_broadcast",
@@ -36,6 +37,7 @@ __all__ = [
     "release_chunk",
     "repoint_member",
     "resume_broadcast",
+    "rows_of_member",
     "run_win_back",
     "save_broadcast",
     "schedule_broadcast",

@@ -123,11 +123,11 @@ def plan_sql(broadcast: Broadcast, *, at: datetime) -> tuple[str, list[Any]]:
             audience, purpose=broadcast.purpose, at=at, account_id=broadcast.account_id, rungs=rungs
         )
     )
-    openid_sql, openid_params = reach.compiled(crm_queries.openids_of(broadcast.account_id))
+    openid_sql, openid_params = reach.compiled(reach.openids(broadcast.account_id, broadcast.purpose))
     joins = f"LEFT JOIN ({openid_sql}) o (member_id, value) ON o.member_id = v.member_id"
     join_params = [*openid_params]
     if rules.WORK_MASS in rungs:
-        contact_sql, contact_params = reach.compiled(reach.contacts())
+        contact_sql, contact_params = reach.compiled(reach.contacts(broadcast.purpose))
         joins += f" LEFT JOIN ({contact_sql}) c (member_id, value) ON c.member_id = v.member_id"
         join_params += contact_params
     choice, choice_params = reach.choice_sql(

@@ -1,6 +1,9 @@
-"""Two members turned out to be one person: her rows follow her, and no unique key breaks."""
+"""Two members turned out to be one person: her rows follow her, and no unique key breaks. And who is forgotten."""
+
+from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from campaigns.models import BroadcastRecipient, WinBackSpell
 
@@ -43,3 +46,19 @@ def repoint_member(*, kept_id: int, merged_id: int) -> None:
     WinBackSpell.objects.filter(member_id=merged_id, status=WinBackSpell.WAITING).update(
         status=WinBackSpell.ENDED, reason="merged", next_try_at=None
     )
+
+
+def rows_of_member(member_id: int) -> list[QuerySet[Any]]:
+    """What a release may hold while it books her touch."""
+    return [
+        BroadcastRecipient.objects.filter(member_id=member_id),
+        WinBackSpell.objects.filter(member_id=member_id),
+    ]
+
+
+@transaction.atomic
+def forget_member(member_id: int) -> int:
+    """The addresses under which campaigns reached her are forgotten, that they did stays; returns how many rows."""
+    forgotten = f"erased:{member_id}"  # of one member: no two rows of a broadcast share it
+    reached = BroadcastRecipient.objects.filter(member_id=member_id).exclude(to="").update(to=forgotten)
+    return reached + WinBackSpell.objects.filter(member_id=member_id).exclude(to="").update(to=forgotten)

@@ -12,7 +12,6 @@ from campaigns.services.broadcasts import finish_broadcast, start_due
 from core import clock
 from crm import queries as crm_queries
 from crm import services as crm_services
-from wechat import queries as wechat_queries
 from wechat import services as wechat_services
 
 GROUPED_CHUNK = 10_000  # receivers of one mass call; small chunks would use up the account's calls of the day
@@ -66,6 +65,7 @@ def release_chunk(*, broadcast_id: int, limit: int | None = None) -> int:
         template_id=broadcast.template_id,
         rungs=rungs,
         at=moment,
+        purpose=broadcast.purpose,
     )
     choices = {member_id: rules.choose_channel(rungs, facts[member_id]) for member_id in members}
     choices = rules.without_lone_mass(choices, rungs, facts)
@@ -148,16 +148,16 @@ def _hand_over(
     Booking asks the touch policy once more, so nobody goes whom it does not allow at this moment.
     """
     everybody: set[int] = set()
-    work_account = wechat_queries.find_account("work")
     for channel in {choice.channel for choice in going.values()}:
         wanted = [member_id for member_id, choice in going.items() if choice.channel == channel]
+        account_id = reach.work_account_id() if channel == rules.WORK_MASS else broadcast.account_id
         crm_services.book_touches(
             member_ids=wanted,
             purpose=broadcast.purpose,
             channel=channel,
             origin=broadcast.origin,
             at=moment,
-            account_id=None if channel == rules.WORK_MASS else broadcast.account_id,
+            account_id=account_id,
         )
         booked = set(crm_queries.touched_member_ids(broadcast.origin).filter(member_id__in=wanted))
         everybody |= booked
@@ -179,7 +179,6 @@ def _hand_over(
                     [going[member_id].to for member_id in wanted if member_id in booked],
                 ],
             )
-        account_id = work_account.pk if channel == rules.WORK_MASS and work_account else broadcast.account_id
         personal = channel not in rules.GROUPED
         wechat_services.enqueue_from_select(
             account_id=account_id,

@@ -16,7 +16,6 @@ from core import clock
 from core.locks import try_advisory_lock
 from crm import queries as crm_queries
 from crm import services as crm_services
-from wechat import queries as wechat_queries
 from wechat import services as wechat_services
 
 BATCH = 500
@@ -96,7 +95,12 @@ def decide_spells(*, rule_id: int) -> tuple[int, int]:
         )
     }
     facts = reach.reach_of(
-        list(spells), account_id=rule.account_id, template_id=rule.template_id, rungs=rungs, at=moment
+        list(spells),
+        account_id=rule.account_id,
+        template_id=rule.template_id,
+        rungs=rungs,
+        at=moment,
+        purpose=rules.MARKETING,
     )
     decisions: list[WinBackDecision] = []
     going: dict[int, rules.Choice] = {}
@@ -170,15 +174,20 @@ def _hand_over(
     if not going:
         return 0
     bodies = _bodies(rule, {choice.channel for choice in going.values()})
-    work_account = wechat_queries.find_account("work")
     names = crm_queries.names_of(list(going))
     sent = 0
     for channel in sorted(bodies):
         wanted = [member_id for member_id, choice in going.items() if choice.channel == channel]
         # The moment makes the origin unique per round: a second spell of the same member is a second touch.
         round_origin = f"{rule.origin}:{int(moment.timestamp())}"
+        account_id = reach.work_account_id() if channel == rules.WORK_MASS else rule.account_id
         crm_services.book_touches(
-            member_ids=wanted, purpose=rules.MARKETING, channel=channel, origin=round_origin, at=moment
+            member_ids=wanted,
+            purpose=rules.MARKETING,
+            channel=channel,
+            origin=round_origin,
+            at=moment,
+            account_id=account_id,
         )
         booked = set(crm_queries.touched_member_ids(round_origin).filter(member_id__in=wanted))
         rows: list[tuple[str, int, dict[str, str] | None]] = []
@@ -195,7 +204,6 @@ def _hand_over(
                 filled = {"name": names.get(member_id, ""), "url": links.link_address(links.SPELL, spell.pk)}
             rows.append((choice.to, spell.pk, filled))
         if rows:
-            account_id = work_account.pk if channel == rules.WORK_MASS and work_account else rule.account_id
             wechat_services.enqueue_messages(
                 account_id=account_id, channel=channel, body_id=bodies[channel], rows=rows, origin=rule.origin
             )
@@ -253,8 +261,8 @@ def preview(rule: WinBackRule) -> dict[str, int]:
     choice, choice_params = reach.choice_sql(
         rungs, account_id=rule.account_id, template_id=rule.template_id, at=moment
     )
-    openids, openid_params = reach.compiled(crm_queries.openids_of(rule.account_id))
-    contacts, contact_params = reach.compiled(reach.contacts())
+    openids, openid_params = reach.compiled(reach.openids(rule.account_id, rules.MARKETING))
+    contacts, contact_params = reach.compiled(reach.contacts(rules.MARKETING))
     with connection.cursor() as cursor:
         cursor.execute(
             f"""

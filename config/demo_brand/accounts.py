@@ -19,6 +19,7 @@ NAMES = {
     ("work", "corp"): "池塘香氛",
     ("pay", "pay"): "池塘香氛",
 }
+ROLES = {("service", "event"): Account.EVENT}
 
 
 def wire_accounts() -> dict[str, Account]:
@@ -32,9 +33,12 @@ def wire_accounts() -> dict[str, Account]:
                 for name, value in given.items()
                 if name in (*ALLOWED[kind], *COMMON) and value not in (None, "")
             }
+            if (kind, key) in ROLES:
+                fields["role"] = ROLES[kind, key]
             set_account(kind=kind, key=key, fields=fields)
     for (kind, key), name in NAMES.items():
-        Account.objects.get_or_create(kind=kind, key=key, defaults={"name": name})
+        role = ROLES.get((kind, key), Account.BRAND)
+        Account.objects.get_or_create(kind=kind, key=key, defaults={"name": name, "role": role})
     return {key: Account.objects.get(kind=kind, key=key) for kind, key in NAMES}
 
 

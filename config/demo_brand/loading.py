@@ -6,10 +6,23 @@ from collections.abc import Callable
 import pgtrigger
 from django.db import connection, transaction
 
+from analytics import lifetimes
 from analytics import services as analytics
-from config.demo_brand import accounts, goods, logins, marketing, phones, prices, shelves, visits, voices
+from config.demo_brand import (
+    accounts,
+    goods,
+    logins,
+    marketing,
+    phones,
+    prices,
+    shelves,
+    value,
+    visits,
+    voices,
+)
 from config.demo_brand.errands import Errands
 from config.demo_brand.people import Year
+from crm import services as crm
 from crm.models import Identity
 from shop import services as shop
 
@@ -62,8 +75,13 @@ def load(say: Callable[[str], None] = lambda line: None) -> None:
         marketing.put_order_messages()
         marketing.put_broadcasts(wired["brand"])
         marketing.put_groups(wired["corp"])
+    with transaction.atomic():
+        value.put_value()
     if is_new:
         analytics.rebuild_figures()
+        crm.refresh_aipl()
+        crm.count_rfm_months()
+        lifetimes.count_lifetimes()
     told("marketing and figures")
     if accounts.put_menu(wired["brand"]):
         told("menu")

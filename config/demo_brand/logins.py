@@ -32,6 +32,8 @@ ROLES: dict[str, tuple[list[str], list[str]]] = {
             *("shop.view_transfer", "shop.add_transfer"),
             *("shop.change_order", "shop.view_shipment", "shop.add_shipment", "shop.view_stockmovement"),
             *("crm.view_member", "crm.view_staff", "crm.view_store", "community.view_group"),
+            *("crm.add_membertag", "crm.delete_membertag", "crm.change_memberfieldvalue", "crm.view_phone"),
+            "crm.add_consent",
         ],
     ),
     "客服": (

@@ -368,6 +368,10 @@ def put_groups(account: Account) -> None:
                 )
             )
         copy_rows(stays)
+        crm_services.set_group_members(
+            group_id=group.pk,
+            member_ids=[stay.member_id for stay in stays if stay.member_id and stay.left_at is None],
+        )
         customers, days = 0, []
         for day in range(90):
             customers += joined.get(day, 0) - left.get(day, 0)

@@ -27,6 +27,8 @@ SETTINGS = {
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",
     "max_wal_size": "2GB",
+    # What an import writes between two rounds of the WAL writer; with less its own statements write to the disk.
+    "wal_buffers": "32MB",
     "random_page_cost": "1.1",
     "shared_preload_libraries": "pg_stat_statements",
     "fsync": "on",

@@ -30,9 +30,10 @@ class TableFilter(admin.SimpleListFilter):
         return sorted((model._meta.label_lower, str(model._meta.verbose_name)) for model in tracked if model)
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if not self.value():
+        asked = self.value()
+        if asked not in {name for name, _label in self.lookup_choices}:
             return queryset
-        return queryset.across(*pghistory.core.event_models(tracks_model=apps.get_model(self.value() or "")))
+        return queryset.across(*pghistory.core.event_models(tracks_model=apps.get_model(asked or "")))
 
 
 Events._meta.verbose_name = _("edit")

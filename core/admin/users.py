@@ -3,6 +3,7 @@
 from typing import Any
 
 import pghistory.core
+from axes.models import AccessAttempt
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
@@ -14,6 +15,10 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
+
+from core.admin.base import BaseAdmin
+from core.admin.edits import Edited
+from core.admin.forged import Guarded
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -65,12 +70,29 @@ class Chooser:
 
 
 @admin.register(User)
-class UserAdmin(Chooser, DjangoUserAdmin, ModelAdmin):
+class UserAdmin(Chooser, Edited, Guarded, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
 
 @admin.register(Group)
-class GroupAdmin(Chooser, DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(Chooser, Edited, Guarded, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
     pass
+
+
+@admin.register(AccessAttempt)
+class AccessAttemptAdmin(BaseAdmin):
+    """Wrong passwords of a name and an address. Deleting a row lets its person try again at once."""
+
+    empty_hint = _("Names and addresses that gave a wrong password appear here.")
+    list_display = ["username", "ip_address", "failures_since_start", "attempt_time"]
+    search_fields = ["username", "ip_address"]
+    ordering = ["-attempt_time"]
+    fields = readonly_fields = [*list_display, "user_agent", "path_info"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

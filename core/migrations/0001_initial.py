@@ -1,3 +1,4 @@
+import django.contrib.postgres.indexes
 import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
@@ -99,7 +100,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'ledger transfer',
                 'verbose_name_plural': 'ledger transfers',
-                'indexes': [models.Index(condition=models.Q(('reverses__isnull', False)), fields=['reverses'], name='ledger_transfer_reversals')],
+                'indexes': [models.Index(condition=models.Q(('reverses__isnull', False)), fields=['reverses'], name='ledger_transfer_reversals'), django.contrib.postgres.indexes.BrinIndex(autosummarize=True, fields=['posted_at'], name='ledger_transfer_by_time', pages_per_range=32)],
                 'constraints': [models.UniqueConstraint(fields=('cause',), name='ledger_transfer_happens_once_per_cause', opclasses=['varchar_pattern_ops']), models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='ledger_transfer_is_positive'), models.CheckConstraint(condition=models.Q(('debit', models.F('credit')), _negated=True), name='ledger_transfer_moves_between_two')],
             },
         ),
@@ -111,6 +112,7 @@ class Migration(migrations.Migration):
                 ('request_hash', models.CharField(max_length=64)),
                 ('status', models.PositiveSmallIntegerField(null=True)),
                 ('body', models.JSONField(null=True)),
+                ('whole_phones', models.PositiveIntegerField(db_default=0, default=0)),
                 ('created_at', models.DateTimeField(db_index=True)),
                 ('token', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='core.apitoken')),
             ],

@@ -172,7 +172,7 @@ class ChannelCodeAdmin(BaseAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        code = ChannelCode.objects.filter(pk=object_id).first() if object_id.isdigit() else None
+        code = ChannelCode.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
         if code is not None:
             today = clock.today()
             days = queries.code_counts_by_day(

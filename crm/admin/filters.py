@@ -15,7 +15,7 @@ from core.money import fen_from_yuan
 from crm import queries
 from crm.models import ChannelCode, Identity, Member, MemberTag, Segment, Tag
 from crm.queries.accounts import followed_accounts
-from crm.services.tiers import tier_words
+from crm.tiers_words import tier_words
 
 MOST_CHOICES = 300
 
@@ -28,7 +28,7 @@ class TagFilter(DropdownFilter):
         return [(str(tag.pk), f"{tag.group.name} · {tag.name}") for tag in tags]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
-        if not (self.value() or "").isdigit():
+        if not (self.value() or "").isdecimal():
             return queryset
         return queryset.filter(Exists(MemberTag.objects.filter(member=OuterRef("pk"), tag=self.value())))
 
@@ -53,7 +53,7 @@ class FollowingFilter(DropdownFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
         value = self.value() or ""
         reached = Identity.objects.filter(member=OuterRef("pk"), is_following=True)
-        if value.isdigit():
+        if value.isdecimal():
             return queryset.filter(Exists(reached.filter(account=int(value))))
         if value in ("any", "none"):
             return queryset.filter(Exists(reached)) if value == "any" else queryset.filter(~Exists(reached))
@@ -69,7 +69,7 @@ class SourceFilter(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
         value = self.value() or ""
-        if value.isdigit():
+        if value.isdecimal():
             return queryset.filter(source=int(value))
         return queryset.filter(source__isnull=True) if value == "none" else queryset
 
@@ -141,7 +141,7 @@ class DormantFilter(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
         value = self.value() or ""
-        if not value.isdigit() or len(value) > 4:
+        if not value.isdecimal() or len(value) > 4:
             return queryset
         since = clock.now() - dt.timedelta(days=int(value))
         return queryset.filter(pk__in=queries.silent_since(since))
@@ -156,5 +156,5 @@ class SegmentFilter(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
         value = self.value() or ""
-        segment = Segment.objects.filter(pk=value).first() if value.isdigit() else None
+        segment = Segment.objects.filter(pk=value).first() if value.isdecimal() else None
         return queryset.filter(pk__in=queries.members_in(segment)) if segment else queryset

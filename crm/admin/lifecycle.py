@@ -8,82 +8,62 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core import clock
-from core.admin import BaseAdmin
-from core.errors import Refusal
 from core.wakeups import wake
 from crm import queries, services
+from crm.admin.definitions import OUTSIDE, DefinitionAdmin, heat, matrix, move_lines
 from crm.admin.lifecycle_forms import DefinitionForm, initial_of
 from crm.admin.lists import money
 from crm.lifecycle import FEWEST_REPEATERS
 from crm.models import LifeDefinition, LifeFit
+from crm.models.aipl import STEPS
 from crm.models.lifecycle import CELLS, STAGES, rfm_cell
 
-PERIODS = (1, 7, 30)
-OUTSIDE = gettext_lazy("outside")
-HEATS = 8
-VERSIONS_SHOWN = 6
+FUNNEL_WIDTH = 1_000
 
 
 @admin.register(LifeDefinition)
-class LifecycleAdmin(BaseAdmin):
-    """The list is the overview; a definition is made on a page of its own, never changed."""
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+class LifecycleAdmin(DefinitionAdmin):
+    noun = "lifecycle"
+    define_title = gettext_lazy("What the stages mean")
+    define_success = gettext_lazy("The definition is in force.")
 
     def get_urls(self) -> list[Any]:
-        def page(address: str, view: Any, name: str) -> Any:
-            return path(address, self.admin_site.admin_view(view), name=name)
-
-        return [
-            page("define/", self.define, "crm_lifecycle_define"),
-            page("refresh/", self.refresh, "crm_lifecycle_refresh"),
-            *super().get_urls(),
-        ]
-
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:crm_lifecycle_define"))
+        return [self.page("refresh", self.refresh), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        asked = request.GET.get("days", "30")
-        days = int(asked) if asked in {str(period) for period in PERIODS} else 30
+        shared = self.overview(request)
         fit, definition = queries.newest_fit(), queries.definition_in_force()
         context = {
-            **self.admin_site.each_context(request),
+            **shared,
             "title": _("Lifecycle"),
-            "opts": self.opts,
+            "tab": "life",
             "fit": fit,
             "needed": FEWEST_REPEATERS,
             "definition": definition,
             "words": dict(STAGES),
             "levels": initial_of(definition),
-            "versions": LifeDefinition.objects.select_related("created_by").order_by("-pk")[:VERSIONS_SHOWN],
-            "may_define": self.has_add_permission(request),
-            "days": days,
-            "periods": PERIODS,
         }
         if fit is not None:
-            context |= self._figures(days) | self._model(fit)
+            context |= self._figures(shared["since"]) | self._model(fit)
         return TemplateResponse(request, "crm/admin/lifecycle.html", context)
 
-    def _figures(self, days: int) -> dict[str, Any]:
+    def _figures(self, since: dt.date) -> dict[str, Any]:
         today = clock.today()
         counts = queries.stage_counts()
-        moves = queries.stage_moves(since=today - dt.timedelta(days=days - 1), until=today)
+        moves = queries.stage_moves(since=since, until=today)
         squares, totals = queries.rfm_squares(), queries.life_totals()
+        nearness = queries.aipl_moves(since=since, until=today)
         return {
+            "aipl": funnel(queries.aipl_counts(), nearness),
             "stages": stage_cards(counts, moves),
-            "matrix": matrix(moves),
+            "matrix": matrix(moves, STAGES),
             "stage_words": [*STAGES, ("", OUTSIDE)],
             "grid": rfm_grid(squares),
             "cells": rfm_cells(squares),
@@ -117,36 +97,18 @@ class LifecycleAdmin(BaseAdmin):
         if request.method == "POST":
             wake("crm.tasks.refresh_lifecycle_now", queue="bulk")
             self.message_user(request, _("The count has begun. Look again in a minute."), messages.SUCCESS)
-        return HttpResponseRedirect(reverse("admin:crm_lifedefinition_changelist"))
+        return HttpResponseRedirect(self.home)
 
-    def define(self, request: HttpRequest) -> HttpResponse:
-        """GET the form; POST looks at how many members would move, POST with `save` moves them."""
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        current = queries.definition_in_force()
-        form = DefinitionForm(request.POST or None, initial=initial_of(current))
-        moves: dict[tuple[str, str], int] | None = None
-        if request.method == "POST" and form.is_valid():
-            given = form.values()
-            try:
-                if "save" in request.POST:
-                    services.define_stages(**given, by_id=request.user.pk)
-                    self.message_user(request, _("The definition is in force."), messages.SUCCESS)
-                    return HttpResponseRedirect(reverse("admin:crm_lifedefinition_changelist"))
-                draft = {name: value for name, value in given.items() if value is not None}
-                moves = queries.moves_of_definition(LifeDefinition(**draft))
-            except Refusal as refusal:
-                form.add_error(None, refusal.message)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("What the stages mean"),
-            "opts": self.opts,
-            "form": form,
-            "moves": None if moves is None else move_lines(moves),
-            "moved": sum((moves or {}).values()),
-        }
-        status = 400 if form.errors else 200
-        return TemplateResponse(request, "crm/admin/lifecycle_define.html", context, status=status)
+    def form_for(self, data: Any) -> DefinitionForm:
+        return DefinitionForm(data, initial=initial_of(queries.definition_in_force()))
+
+    def put_in_force(self, form: DefinitionForm, by_id: int | None) -> None:
+        services.define_stages(**form.values(), by_id=by_id)
+
+    def preview(self, form: DefinitionForm) -> dict[str, Any]:
+        draft = {name: value for name, value in form.values().items() if value is not None}
+        moves = queries.moves_of_definition(LifeDefinition(**draft))
+        return {"moves": move_lines(moves, STAGES), "moved": sum(moves.values())}
 
 
 # --- What the page shows -------------------------------------------------------------------------------------------
@@ -167,29 +129,31 @@ def stage_cards(counts: dict[str, int], moves: dict[tuple[str, str], int]) -> li
     ]
 
 
-def matrix(moves: dict[tuple[str, str], int]) -> list[dict[str, Any]]:
-    """A line for each stage that was left (the last: from outside), a cell for each that was entered."""
-    words = [stage for stage, _label in STAGES]
-    most = max(moves.values(), default=0)
+def funnel(counts: dict[str, int], moves: dict[tuple[str, str], int]) -> list[dict[str, Any]]:
+    """A bar a step, as wide as those who came at least so far; who came and went meanwhile."""
+    steps = [step for step, _label in STEPS]
+    reached = [sum(counts[step] for step in steps[rank:]) for rank in range(len(steps))]
+    everybody = reached[0]
+    members = reverse("admin:crm_member_changelist")
     return [
         {
+            "step": step,
             "label": label,
-            "cells": [
-                {
-                    "count": moves.get((before, after), 0),
-                    "same": before == after,
-                    "heat": heat(moves.get((before, after), 0), most),
-                }
-                for after in [*words, ""]
-            ],
+            "letter": letter,
+            "count": counts[step],
+            "reached": reached[rank],
+            "width": round(FUNNEL_WIDTH * reached[rank] / everybody) if everybody else 0,
+            "own": round(FUNNEL_WIDTH * counts[step] / everybody) if everybody else 0,
+            "share": round(100 * reached[rank] / everybody) if everybody else 0,
+            "of_before": round(100 * reached[rank] / reached[rank - 1])
+            if rank and reached[rank - 1]
+            else None,
+            "came": sum(count for (_from, to), count in moves.items() if to == step),
+            "went": sum(count for (before, _to), count in moves.items() if before == step),
+            "address": f"{members}?aipl={step}",
         }
-        for before, label in [*STAGES, ("", OUTSIDE)]
+        for rank, ((step, label), letter) in enumerate(zip(STEPS, "AIPL", strict=True))
     ]
-
-
-def heat(count: int, most: int) -> int:
-    """0 (nothing) to HEATS, by the square root, so that small squares still differ."""
-    return 0 if not count else max(1, round(HEATS * (count / most) ** 0.5))
 
 
 def rfm_grid(squares: list[queries.RfmSquare]) -> list[dict[str, Any]]:
@@ -233,13 +197,6 @@ def rfm_cells(squares: list[queries.RfmSquare]) -> list[dict[str, Any]]:
             }
         )
     return lines
-
-
-def move_lines(moves: dict[tuple[str, str], int]) -> list[tuple[Any, Any, int]]:
-    labels = dict(STAGES)
-    ranks = {stage: rank for rank, (stage, _label) in enumerate(STAGES)}
-    ordered = sorted(moves.items(), key=lambda move: (ranks[move[0][0]], ranks[move[0][1]]))
-    return [(labels[before], labels[after], count) for (before, after), count in ordered]
 
 
 def frequency_label(frequency: int) -> str:

@@ -6,12 +6,14 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import Promise
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
 
 from crm import queries
 from crm.admin.lists import money
 from crm.models import Member
+from crm.models.aipl import STEPS
 from crm.models.lifecycle import CELLS, STAGES
 
 
@@ -46,13 +48,28 @@ class CellFilter(DropdownFilter):
         return queryset
 
 
-def life_cards(member_id: int) -> list[tuple[Any, str]]:
-    """(label, value) of her stage, chance and expected value; none before her first purchase was counted."""
-    life = queries.lifecycle_of(member_id)
+class StepFilter(DropdownFilter):
+    title, parameter_name = _("AIPL"), "aipl"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str | Promise]]:
+        return STEPS
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
+        value = self.value()
+        return queryset.filter(pk__in=queries.members_in_step(value)) if value in dict(STEPS) else queryset
+
+
+def life_cards(standing: queries.Standing) -> list[tuple[Any, str]]:
+    """(label, value): how near she is, and since her first purchase was counted her stage, chance, value and groups."""
+    cards: list[tuple[Any, str]] = []
+    if standing.step:
+        label = format_lazy("{name} · {since:%Y-%m-%d}", name=_("AIPL"), since=standing.step_since)
+        cards.append((label, standing.step_label))
+    life = standing.life
     if life is None:
-        return []
+        return cards
     expected = "–" if life.value_fen is None else money(life.value_fen)
-    return [
+    cards += [
         (_("lifecycle stage"), life.stage_label),
         (_("in this stage since"), f"{life.since:%Y-%m-%d}"),
         (
@@ -64,3 +81,8 @@ def life_cards(member_id: int) -> list[tuple[Any, str]]:
         (_("value expected in 90 days"), expected),
         (_("RFM group"), life.cell_label),
     ]
+    before = next(((month, cell) for month, cell in standing.months if cell != life.cell), None)
+    if before is not None:
+        label = format_lazy("{words} {month:%Y-%m}", words=_("RFM group at the end of"), month=before[0])
+        cards.append((label, str(CELLS[before[1]][1])))
+    return cards

@@ -1,12 +1,9 @@
 """What the lists of this room share: a paginator that never counts a whole table, and ways to show things."""
 
-import csv
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -43,31 +40,3 @@ def chips(names: list[str], most: int = 3) -> SafeString:
     shown = [format_html('<span class="crm-chip">{}</span>', name) for name in names[:most]]
     more = format_html('<span class="crm-more">+{}</span>', len(names) - most) if len(names) > most else ""
     return format_html('<span class="crm-chips">{}{}</span>', SafeString("".join(shown)), more)
-
-
-class _Echo:
-    """csv writes lines to it, it hands them back."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def csv_download(rows: Iterable[list[Any]], name: str) -> StreamingHttpResponse:
-    """Rows as a file that spreadsheets open in Chinese, a line at a time; nothing in it runs as a formula."""
-
-    def lines() -> Iterator[str]:
-        writer: Any = csv.writer(_Echo())
-        yield "\ufeff"
-        for row in rows:
-            yield writer.writerow([_harmless(cell) for cell in row])
-
-    return StreamingHttpResponse(
-        lines(),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
-    )
-
-
-def _harmless(cell: Any) -> str:
-    text = str(cell)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

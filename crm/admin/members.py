@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
@@ -19,8 +20,8 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from core.admin import BaseAdmin
 from crm import queries, services
-from crm.admin import fields, filters, picture
-from crm.admin.lifecycle_filters import CellFilter, StageFilter
+from crm.admin import days, fields, filters, picture
+from crm.admin.lifecycle_filters import CellFilter, StageFilter, StepFilter
 from crm.admin.lists import CappedPaginator, ago, chips, money
 from crm.models import Identity, Member, MemberTag, Tag
 from crm.queries.touch import zone_named
@@ -76,12 +77,17 @@ class MemberAdmin(BaseAdmin):
         filters.TierFilter,
         StageFilter,
         CellFilter,
+        StepFilter,
+        days.BirthdayFilter,
+        days.AnniversaryFilter,
+        days.ProvinceFilter,
+        days.DeviceFilter,
     ]
     search_fields = ["name"]
     search_help_text = _("Name, openid, WeCom number, or a whole phone number")
     ordering = ["-pk"]
     paginator = CappedPaginator
-    actions = ["tag_them", "untag_them", "end_their_sessions"]
+    actions = ["tag_them", "untag_them", "end_their_sessions", "merge_two"]
     fields = ["name", "birthday", "tier", "time_zone", "note"]
 
     class Media:
@@ -176,7 +182,7 @@ class MemberAdmin(BaseAdmin):
                 messages.WARNING,
             )
             return None
-        chosen = [int(pk) for pk in request.POST.getlist("tags") if pk.isdigit()]
+        chosen = [int(pk) for pk in request.POST.getlist("tags") if pk.isdecimal()]
         if request.POST.get("confirmed") and chosen:
             origin = f"staff:{request.user.pk}"
             change = services.add_tags if adding else services.remove_tags
@@ -206,6 +212,18 @@ class MemberAdmin(BaseAdmin):
         message = ngettext("%(count)d member is logged out.", "%(count)d members are logged out.", count)
         self.message_user(request, message % {"count": count}, messages.SUCCESS)
 
+    @admin.action(description=_("Merge two members…"), permissions=["merge"])
+    def merge_two(self, request: HttpRequest, queryset: QuerySet[Member]) -> HttpResponse | None:
+        pair = list(queryset.order_by("pk").values_list("pk", flat=True)[:3])
+        if len(pair) != 2:
+            self.message_user(request, _("Choose exactly two members."), messages.WARNING)
+            return None
+        query = urlencode({"one": pair[0], "other": pair[1]})
+        return HttpResponseRedirect(f"{reverse('admin:crm_membermerge_preview')}?{query}")
+
+    def has_merge_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("crm.add_membermerge"))
+
     # --- One member ------------------------------------------------------------------------------------------------
     def get_urls(self) -> list[Any]:
         def page(address: str, view: Callable[..., HttpResponse], name: str) -> Any:
@@ -218,7 +236,9 @@ class MemberAdmin(BaseAdmin):
         return [
             page("tags", picture.change_her_tags, "tags"),
             page("note", picture.note_on_her, "note"),
+            page("consent", picture.answer_of_hers, "consent"),
             page("fields", fields.change_her_fields, "fields"),
+            page("days", days.change_her_days, "days"),
             *super().get_urls(),
         ]
 
@@ -239,6 +259,12 @@ class MemberAdmin(BaseAdmin):
             self.message_user(request, _("She was merged; this is the living member."), messages.INFO)
             return HttpResponseRedirect(reverse("admin:crm_member_change", args=[living.pk]))
         return super().change_view(request, object_id, form_url, extra_context)
+
+    def save_model(self, request: HttpRequest, obj: Member, form: Any, change: bool) -> None:
+        """A birthday that staff write is the shop's: a guide does not change it."""
+        if "birthday" in form.changed_data:
+            obj.birthday_from = ""
+        super().save_model(request, obj, form, change)
 
     def response_change(self, request: HttpRequest, obj: Member) -> HttpResponse:
         answer = super().response_change(request, obj)

@@ -1,6 +1,7 @@
 """The page that shows everything about one member, and its small actions: tag, untag, undo, note."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,13 +16,16 @@ from core import clock
 from core.errors import Refusal
 from core.secrets import masked_phone
 from crm import picture, queries, services
+from crm.admin.days import told
 from crm.admin.lifecycle_filters import life_cards
 from crm.admin.lists import ago, money
 from crm.admin.subjects import SubjectLink, subject_link
+from crm.errors import WrongConsent
 from crm.models import Activity, Consent, Identity, Member, Tag, Touch
 from crm.queries.fields import fields_of
 from crm.queries.picture import consents_of, identities_with_guides, subject_names, tags_of
 from crm.queries.touch import reason_label
+from crm.services.consent import CHANNELS, SAID
 from wechat import queries as wechat_queries
 
 FACTS_SHOWN = 20
@@ -30,17 +34,21 @@ PERIODS = (7, 30, 90, 365)
 
 
 def shown_value(identity: Identity, request: HttpRequest) -> str:
-    """An identity as this user may see it."""
-    if identity.kind == Identity.PHONE and not request.user.has_perm("crm.view_phone"):
+    """An identity as this user may see it: a whole phone number only when she asks for it, and then it is noted."""
+    if identity.kind == Identity.PHONE and not _asks_for_phones(request):
         return masked_phone(identity.value)
     return identity.value
+
+
+def _asks_for_phones(request: HttpRequest) -> bool:
+    return "phones" in request.GET and bool(request.user.has_perm("crm.view_phone"))
 
 
 class Named:
     """Subjects and origins as links with their names, all asked for in one statement."""
 
-    def __init__(self, subjects: list[str]) -> None:
-        self.names = subject_names(subjects)
+    def __init__(self, subjects: list[str], viewer: Any) -> None:
+        self.names = subject_names(subjects, viewer=viewer)
 
     def link(self, subject: str) -> SubjectLink:
         link = subject_link(subject)
@@ -56,8 +64,10 @@ class Named:
             "rule": _("by the rule “%(name)s”"),
             "code": _("by scanning the code “%(name)s”"),
             "staff": _("by %(name)s"),
+            "guide": _("by the guide %(name)s"),
             "import": _("with the import “%(name)s”"),
             "wecom": _("in WeCom by %(name)s"),
+            "official": _("in the official account %(name)s"),
         }
         if kind in ("import", "wecom"):
             name = number
@@ -73,10 +83,24 @@ def asked_day(text: str | None) -> dt.date | None:
         return None
 
 
+def _note_look(request: HttpRequest, member: Member, identities: Sequence[Identity]) -> None:
+    """Whole phone numbers are shown to this user: who saw them is kept."""
+    phones = sum(one.kind == Identity.PHONE for one in identities)
+    if phones and _asks_for_phones(request):
+        services.record_phone_look(
+            user=request.user,
+            subject=f"member:{member.pk}",
+            page=request.path,
+            member_id=member.pk,
+            count=phones,
+        )
+
+
 def picture_page(admin: Any, request: HttpRequest, member: Member) -> HttpResponse:
     """The whole page. At most fifteen statements, whoever looks."""
     user: Any = request.user
     identities = identities_with_guides(member.pk)
+    _note_look(request, member, identities)
     tags = tags_of(member.pk)
     consents, latest = consents_of(member.pk)
     touches = list(Touch.objects.filter(member=member).order_by("-at", "-pk")[:TOUCHES_SHOWN])
@@ -89,16 +113,17 @@ def picture_page(admin: Any, request: HttpRequest, member: Member) -> HttpRespon
         since=asked_day(asked["since"]),
         until=asked_day(asked["until"]),
     )
-    panels = picture.panels_of(member.pk, allows=user.has_perm)
+    panels = picture.panels_of(member.pk, viewer=user)
     named = Named(
         [
             *(tag.origin for tag in tags.carried),
             *(touch.origin for touch in touches),
             *(fact.subject for fact in timeline.rows),
             *(str(fact.data.get("origin", "")) for fact in timeline.rows if fact.kind == Activity.TAGGED),
-        ]
+        ],
+        user,
     )
-    stats = member.stats
+    stats, standing = member.stats, queries.standing_of(member.pk)
     here = reverse("admin:crm_member_change", args=[member.pk])
     narrowed = {name: value for name, value in asked.items() if value}
     context = {
@@ -116,8 +141,10 @@ def picture_page(admin: Any, request: HttpRequest, member: Member) -> HttpRespon
             (_("last order"), ago(stats.last_paid_at)),
             (_("last active"), ago(stats.last_active_at)),
             (_("visits"), stats.visits_count),
-            *life_cards(member.pk),
+            *life_cards(standing),
         ],
+        "days": [told(*day) for day in standing.days],
+        "traits": standing.traits,
         "panels": panels,
         "identities": [
             {
@@ -129,12 +156,16 @@ def picture_page(admin: Any, request: HttpRequest, member: Member) -> HttpRespon
             }
             for one in identities
         ],
+        "hides_phones": request.user.has_perm("crm.view_phone")
+        and "phones" not in request.GET
+        and any(one.kind == Identity.PHONE for one in identities),
         "contacts": [contact for one in identities for contact in one.guides],
         "carried": [{"tag": tag, "origin": named.origin(tag.origin)} for tag in tags.carried],
         "tags_left": tags.others,
         "fields": fields_of(member.pk),
         "consents": consents,
         "answers": [(label, latest.get(purpose)) for purpose, label in Consent.PURPOSES],
+        "asks_consent": asks_consent(user, identities),
         "touches": [
             {
                 "touch": touch,
@@ -144,7 +175,7 @@ def picture_page(admin: Any, request: HttpRequest, member: Member) -> HttpRespon
             }
             for touch in touches
         ],
-        "timeline": [_fact(fact, named) for fact in timeline.rows],
+        "timeline": [told_fact(fact, named) for fact in timeline.rows],
         "kinds": Activity.KINDS,
         "asked": asked,
         "periods": _periods(here, asked),
@@ -192,7 +223,7 @@ def _periods(here: str, asked: dict[str, str]) -> list[dict[str, Any]]:
     return links
 
 
-def _fact(fact: Any, named: Named) -> dict[str, Any]:
+def told_fact(fact: Any, named: Named) -> dict[str, Any]:
     shown: dict[str, Any] = {"fact": fact, "label": fact.label, "link": named.link(fact.subject), "by": None}
     shown["note"] = fact.note
     if fact.kind == Activity.TAGGED:
@@ -241,6 +272,48 @@ def change_her_tags(admin: Any, request: HttpRequest, member_id: int) -> HttpRes
         if _is_id(tag_id) and change(member_ids=[member_id], tag_ids=[int(tag_id)], origin=origin):
             here = f"{here}?did={did}&tag={tag_id}"
     return HttpResponseRedirect(here)
+
+
+def asks_consent(user: Any, identities: Sequence[Identity]) -> dict[str, Any] | None:
+    """What the form offers that writes down an answer of hers; None for whom it is not."""
+    if not user.has_perm("crm.add_consent"):
+        return None
+    reached = {
+        one.account_id: str(one.account)
+        for one in identities
+        if one.account_id is not None and one.kind in CHANNELS and one.is_following
+    }
+    return {"purposes": Consent.PURPOSES, "places": list(SAID.items()), "accounts": list(reached.items())}
+
+
+def given_answer(request: HttpRequest, member_id: int) -> None:
+    """POST purpose, answer (yes|no), where, proof and, of marketing, account ("" for all). Raises Refusal."""
+    account = request.POST.get("account", "")
+    if request.POST.get("answer") not in ("yes", "no") or (account and not _is_id(account)):
+        raise WrongConsent(_("Choose what it is about and where she said it."))
+    services.note_answer(
+        member_id=member_id,
+        purpose=request.POST.get("purpose", ""),
+        is_given=request.POST["answer"] == "yes",
+        where=request.POST.get("where", ""),
+        proof=request.POST.get("proof", ""),
+        by_id=request.user.pk,
+        account_id=int(account) if account else None,
+    )
+
+
+def answer_of_hers(admin: Any, request: HttpRequest, member_id: int) -> HttpResponse:
+    """POST as `given_answer`: what she told a colleague about her consent."""
+    if not (admin.has_view_permission(request) and request.user.has_perm("crm.add_consent")):
+        raise PermissionDenied
+    if request.method == "POST":
+        try:
+            given_answer(request, member_id)
+        except Refusal as refusal:
+            admin.message_user(request, refusal.message, messages.ERROR)
+        else:
+            admin.message_user(request, _("Her answer is kept."), messages.SUCCESS)
+    return HttpResponseRedirect(reverse("admin:crm_member_change", args=[member_id]) + "#consents")
 
 
 def note_on_her(admin: Any, request: HttpRequest, member_id: int) -> HttpResponse:

@@ -12,13 +12,12 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import RangeDateTimeFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from core import money
-from core.admin import BaseAdmin, ReadOnlyAdmin
+from core.admin import BaseAdmin, ReadOnlyAdmin, TabularInline
 from core.errors import Refusal
 from crm import queries, services
 from crm.admin.lists import CappedPaginator
@@ -212,7 +211,8 @@ class OwedFilter(admin.SimpleListFilter):
         return [("frozen", _("frozen")), ("taken", _("partly taken back")), ("owed", _("owed"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Earning]) -> QuerySet[Earning]:
-        return queryset.filter(**{f"{self.value()}__gt": 0}) if self.value() else queryset
+        asked = self.value()
+        return queryset.filter(**{f"{asked}__gt": 0}) if asked in ("frozen", "taken", "owed") else queryset
 
 
 @admin.register(Earning)

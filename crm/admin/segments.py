@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -9,6 +10,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http.request import RawPostDataException
 from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils.html import format_html
@@ -19,12 +21,14 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 from core import clock
 from core.admin import BaseAdmin
 from core.errors import Refusal
-from crm import segments, services
+from crm import segments, segments_values, services
 from crm.admin.lists import ago
 from crm.admin.segments_pages import SegmentPages
-from crm.models import ChannelCode, Segment, Tag
+from crm.models import ChannelCode, MemberField, Segment, Staff, Store, Tag
 from crm.queries import segments_shown, segments_told
 from crm.queries.accounts import official_accounts
+from crm.queries.segments import price
+from crm.subjects import group_choices, subject_choices
 
 MOST_TAGS, MOST_CODES = 500, 300
 WORDS = {
@@ -57,6 +61,9 @@ WORDS = {
     "days": _("days"),
     "within": _("within"),
     "about": _("about (may stay empty): product:12"),
+    "about_some": _("about anything"),
+    "own_values": _("one or more, separated by spaces"),
+    "own_nothing": _("say what its value shall be."),
     "give_times": _("say how many times, and in how many days; 1 or more."),
     "choose_one": _("choose at least one."),
     "give_end": _("give at least one end of the range."),
@@ -83,7 +90,11 @@ def builder_words() -> dict[str, Any]:
             }
             for field in fields
         ],
-        "choices": {kind: offered() for kind, offered in CHOICES.items() if kind in kinds},
+        "choices": {
+            **{kind: offered() for kind, offered in CHOICES.items() if kind in kinds},
+            **_own_fields(),
+            "subjects": subject_choices(),
+        },
         "words": {key: str(word) for key, word in WORDS.items()},
         "deepest": segments.DEEPEST,
     }
@@ -104,6 +115,26 @@ def _others() -> list[list[Any]]:
     return [[pk, name, ""] for pk, name in rows]
 
 
+def _words(kind: str) -> list[list[Any]]:
+    return [[value, str(word), ""] for value, word in segments_told.WORDS[kind].items()]
+
+
+def _named(rows: QuerySet[Any]) -> list[list[Any]]:
+    return [[pk, name, ""] for pk, name in rows.order_by("name").values_list("pk", "name")[:MOST_CODES]]
+
+
+def _own_fields() -> dict[str, list[list[Any]]]:
+    """What can be asked of fields of our own; those that are dates are anniversaries besides the usual ones."""
+    own = list(MemberField.objects.filter(is_active=True))
+    heading = str(_("fields of our own"))
+    dates = [[f"field:{one.pk}", one.name, heading] for one in own if one.kind == MemberField.DATE]
+    usual = [[of, str(label), ""] for of, label in segments_told.ANNIVERSARIES.items()]
+    return {
+        "custom": [[one.pk, one.name, one.kind, one.choices] for one in own],
+        "anniversary": [*usual, *dates],
+    }
+
+
 # kind of a field → what its input offers: [value, label] or [value, label, heading]
 CHOICES: dict[str, Callable[[], list[list[Any]]]] = {
     "tags": _tags,
@@ -111,6 +142,10 @@ CHOICES: dict[str, Callable[[], list[list[Any]]]] = {
     "segments": _others,
     "tiers": lambda: [["", str(_("none")), ""], *[[word, word, ""] for word in services.tier_words()]],
     "account": lambda: [["", str(_("any account"))], *[[pk, name] for pk, name in official_accounts()]],
+    **{kind: partial(_words, kind) for kind in segments_values.CHOSEN},
+    "guides": lambda: _named(Staff.objects.filter(is_active=True, work_userid__isnull=False)),
+    "stores": lambda: _named(Store.objects.all()),
+    "groups": lambda: [[pk, name, ""] for pk, name in group_choices()[:MOST_CODES]],
     "consent": lambda: [[value, str(label)] for value, label in segments_told.CONSENT_LABELS.items()],
     "fact": lambda: [[kind, str(label)] for kind, label in segments_told.KIND_LABELS.items()],
 }
@@ -121,8 +156,11 @@ class SegmentForm(forms.ModelForm):
 
     class Meta:
         model = Segment
-        fields = ["name", "note", "is_live", "rules"]
-        widgets = {"is_live": UnfoldBooleanSwitchWidget}
+        fields = ["name", "note", "is_live", "is_shown_to_guides", "rules"]
+        widgets = {
+            "is_live": UnfoldBooleanSwitchWidget,
+            "is_shown_to_guides": UnfoldBooleanSwitchWidget,
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -130,7 +168,7 @@ class SegmentForm(forms.ModelForm):
 
     def clean_rules(self) -> dict[str, Any]:
         try:
-            return segments.check(json.loads(self.cleaned_data["rules"] or "{}"))
+            return segments.check(json.loads(self.cleaned_data["rules"] or "{}"), self.instance.pk)
         except (ValueError, RecursionError):
             raise forms.ValidationError(_("The rules could not be read.")) from None
         except Refusal as refusal:
@@ -144,7 +182,7 @@ class SegmentAdmin(SegmentPages, BaseAdmin):
     list_filter = ["is_live"]
     search_fields = ["name", "note"]
     ordering = ["-pk"]
-    fields = ["name", "note", "is_live", "rules"]
+    fields = ["name", "note", "is_live", "is_shown_to_guides", "rules"]
     change_form_after_template = "crm/admin/segment.html"
     actions_list = ["compare_them", "bring_in", "ask_why"]
     actions_detail = ["look_at_it"]
@@ -204,14 +242,24 @@ class SegmentAdmin(SegmentPages, BaseAdmin):
             segment_id=obj.pk,
             by_id=request.user.pk,
             is_live=obj.is_live,
+            is_shown_to_guides=obj.is_shown_to_guides,
         )
         obj.pk, obj.created_at, obj.members_count = saved.pk, saved.created_at, saved.members_count
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What deleting takes along; a segment that others name stands among the obstacles."""
+        deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
+        chosen = {one.pk for one in objs}
+        holders = {row.pk: row for pk in chosen for row in segments.naming(pk) if row.pk not in chosen}
+        return deleted, counts, missing, [*protected, *(str(row) for row in holders.values())]
 
     def delete_model(self, request: HttpRequest, obj: Segment) -> None:
         services.delete_segment(segment_id=obj.pk)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Segment]) -> None:
-        for pk in queryset.order_by("pk").values_list("pk", flat=True):
+        """The outer ones first: none is named any more when its turn comes."""
+        waiting = list(queryset.order_by("pk").values_list("pk", flat=True))
+        for pk in sorted(waiting, key=lambda pk: len(segments.containing(pk))):
             services.delete_segment(segment_id=pk)
 
     # --- While one builds ------------------------------------------------------------------------------------------
@@ -234,7 +282,8 @@ class SegmentAdmin(SegmentPages, BaseAdmin):
             checked = segments.check(rules)
             count, sample = segments_shown.counted_sample(checked)
             told = segments_told.sentence(checked)
-        except (ValueError, RecursionError):
+            level, rows = price(checked)
+        except (ValueError, RecursionError, RawPostDataException):  # the last: they came as a form
             return JsonResponse({"message": str(_("The rules could not be read."))}, status=400)
         except Refusal as refusal:
             number = segments_shown.wrong_condition(rules)
@@ -243,11 +292,14 @@ class SegmentAdmin(SegmentPages, BaseAdmin):
             "count": count,
             "sample": sample,
             "told": told,
-            "is_slow": segments_shown.is_slow(checked),
-            "at": clock.local(clock.now()),
+            "level": level,
+            "rows": rows,
+            "asks_timeline": any(one["field"] == "fact" for one in segments.conditions(checked)),
+            "moment": f"{clock.local(clock.now()):%H:%M:%S}",
             "most": segments_shown.MOST_SAMPLED,
+            "member_address": reverse("admin:crm_member_changelist"),
         }
-        html = render_to_string("crm/admin/segment_sample.html", context, request)
+        html = render_to_string("crm/admin/segment_sample.html", context, using="jinja2")
         return JsonResponse({"count": count, "html": html, "told": told})
 
     def _builder(self, segment: Segment | None) -> dict[str, Any]:
@@ -264,7 +316,7 @@ class SegmentAdmin(SegmentPages, BaseAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        segment = Segment.objects.filter(pk=object_id).first() if object_id.isdigit() else None
+        segment = Segment.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
         return super().change_view(
             request, object_id, form_url, {**(extra_context or {}), **self._builder(segment)}
         )

@@ -13,8 +13,8 @@ from unfold.decorators import display
 
 from core import clock
 from core.admin import ReadOnlyAdmin
+from core.admin.downloads import csv_download
 from crm import services
-from crm.admin.lists import csv_download
 from crm.models import SegmentExport, SegmentSnapshot
 from crm.queries import segments_shown, segments_told
 

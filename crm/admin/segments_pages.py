@@ -13,13 +13,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from core import clock
+from core.admin.downloads import csv_download
 from core.errors import Refusal
 from core.secrets import masked_phone
 from crm import queries, services
-from crm.admin.lists import csv_download
 from crm.models import Identity, Member, Segment, SegmentExport, SegmentSnapshot
 from crm.picture import Cell, Panel
-from crm.queries import segments_files, segments_shown, segments_told
+from crm.queries import segments_files, segments_shown, segments_told, segments_why
 from crm.services.segments import DIFFERENCE, INTERSECTION, UNION, default_name
 
 MOST_FOUND = 10
@@ -98,7 +98,11 @@ class SegmentPages:
             raise PermissionDenied
         if request.method != "POST":
             return HttpResponseRedirect(reverse("admin:crm_segment_board", args=[pk]))
-        ids = segments_shown.members_now(segment)
+        try:
+            ids = segments_shown.members_now(segment)
+        except Refusal as refusal:  # its rules name what is gone
+            messages.error(request, refusal.message)
+            return HttpResponseRedirect(reverse("admin:crm_segment_board", args=[pk]))
         whole = request.user.has_perm("crm.view_phone")
         services.log_export(
             name=segment.name,
@@ -174,8 +178,8 @@ class SegmentPages:
         }
         if member is not None and segment is not None:
             try:
-                context["tree"] = segments_shown.explain(segment.rules, member)
-                context["is_in"] = segments_shown.is_matched(segment.rules, member.pk)
+                told = segments_why.explain(segment, member.pk)
+                context |= {"tree": told.tree, "is_in": told.is_in}
             except Refusal as refusal:  # its rules name what is gone
                 context |= {"tree": None, "refused": refusal.message}
         elif member is not None:
@@ -212,7 +216,10 @@ class SegmentPages:
             "may_snapshot": request.user.has_perm("crm.add_segmentsnapshot"),
         }
         if len(chosen) >= 2:
-            context |= _overlap_context(chosen)
+            try:
+                context |= _overlap_context(chosen)
+            except Refusal as refusal:  # the rules of one name what is gone
+                context["refused"] = refused = refusal.message
         status = 400 if refused and request.method == "POST" else 200
         return TemplateResponse(request, "crm/admin/segments_overlap.html", context, status=status)
 
@@ -275,7 +282,7 @@ def find_candidates(term: str) -> list[Member]:
     exact = Q(pk__in=list(owners))
     if (number := _number(term.removeprefix("#"))) is not None:
         exact |= Q(pk=number)
-    found = Member.objects.living().select_related("stats", "source").prefetch_related("identities")
+    found = Member.objects.known().select_related("stats", "source").prefetch_related("identities")
     rows = list(found.filter(exact).order_by("pk")[:MOST_FOUND])
     rows = rows or list(found.filter(name__icontains=term.replace("\x00", "")).order_by("-pk")[:MOST_FOUND])
     for row in rows:
@@ -346,7 +353,7 @@ def _overlap_context(chosen: list[Segment]) -> dict[str, Any]:
     }
 
 
-def segments_panel(member_id: int) -> Panel:
+def segments_panel(member_id: int, viewer: Any) -> Panel:
     """On a member's page: the door to "why is she in, or not?". Asks no statement: that page judges every segment."""
     return Panel(
         title=_("Her segments"),

@@ -25,8 +25,11 @@ PAGES: dict[str, tuple[Promise, str, bool]] = {
     "tag": (_("tag"), "crm_tag", False),
     "rule": (_("tag rule"), "crm_tagrule", False),
     "voucher": (_("voucher"), "shop_voucher", False),
+    "mall": (_("points exchange"), "shop_mallexchange", False),
     "account": (_("account"), "wechat_account", False),
     "member": (_("member"), "crm_member", False),
+    "segment": (_("segment"), "crm_segment", False),
+    "snapshot": (_("snapshot"), "crm_segmentsnapshot", False),
     "staff": (_("guide"), "", False),
     "template": (_("template"), "", False),
 }
@@ -37,13 +40,15 @@ WAYS = dict(Member.WAYS)  # the subject of "became a member"
 def subject_link(subject: str) -> SubjectLink:
     if subject in WAYS:
         return SubjectLink(str(WAYS[subject]), "")
+    if subject == "api":
+        return SubjectLink(str(_("REST interface")), "")
     kind, _colon, number = subject.partition(":")
     if kind not in PAGES or not number:
         return SubjectLink(subject, "")
     word, page, by_search = PAGES[kind]
     label = f"{word} {number[:24]}"
     try:
-        if page and (by_search or not number.isdigit()):
+        if page and (by_search or not number.isdecimal()):
             return SubjectLink(
                 label, reverse(f"admin:{page}_changelist") + f"?q={number}" if by_search else ""
             )

@@ -16,14 +16,22 @@ from core.admin import ReadOnlyAdmin
 from core.errors import Refusal
 from crm import services
 from crm.admin.lists import ago
-from crm.models import SyncRun, WorkTagConflict, WorkTagMark
+from crm.models import OfficialTagMark, SyncRun, WorkTagConflict, WorkTagMark, WorkTagRename
 from crm.queries.syncs import latest_syncs
 from wechat import queries as wechat_queries
 
-COLOURS = {"running": "info", "done": "success", "partial": "warning", "failed": "danger"}
+MOST_COUNTED = 100_000
+COLOURS = {
+    "running": "info",
+    "done": "success",
+    "partial": "warning",
+    "failed": "danger",
+    "held": "warning",
+}
 # Which accounts each kind reads.
 READS = {
     SyncRun.FOLLOWERS: ("service", "subscription"),
+    SyncRun.OFFICIAL_TAGS: ("service", "subscription"),
     SyncRun.CONTACTS: ("work",),
     SyncRun.TAGS: ("work",),
     SyncRun.GROUPS: ("work",),
@@ -104,18 +112,23 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return [start, *super().get_urls()]
 
     def start(self, request: HttpRequest) -> HttpResponse:
-        """POST kind and account, or run to repeat it, or tags to send again what WeCom refused."""
+        """POST kind and account, or run to repeat it (with confirm: to let it end what it was held for), or tags to
+        send again what WeCom or ("official") an account refused.
+        """
         if not self.has_start_permission(request):
             raise PermissionDenied
         if request.method == "POST":
             run, account = request.POST.get("run", ""), request.POST.get("account", "")
             if request.POST.get("tags"):
-                count = services.retry_work_tags()
+                official = request.POST.get("tags") == "official"
+                count = services.retry_official_tags() if official else services.retry_work_tags()
                 message = ngettext("%(count)d tag is sent again.", "%(count)d tags are sent again.", count)
                 self.message_user(request, message % {"count": count}, messages.SUCCESS)
-            elif run.isdigit():
+            elif run.isdecimal() and request.POST.get("confirm"):
+                self._start(request, lambda: services.confirm_sync(run_id=int(run), by_id=request.user.pk))
+            elif run.isdecimal():
                 self._start(request, lambda: services.retry_sync(run_id=int(run), by_id=request.user.pk))
-            elif account.isdigit():
+            elif account.isdecimal():
                 kind = request.POST.get("kind", "")
                 self._start(
                     request,
@@ -136,28 +149,46 @@ class SyncRunAdmin(ReadOnlyAdmin):
             for account in accounts
             if account.kind in READS[kind]
         ]
-        marks = WorkTagMark.objects
         context = {
             "doctor": doctor,
             "may_start": self.has_start_permission(request),
-            "tags_waiting": marks.filter(due_at__isnull=False).count(),
-            "tags_refused": marks.filter(~Q(error=""), due_at__isnull=True).count(),
-            "tags_error": marks.filter(~Q(error=""))
-            .order_by("-changed_at")
-            .values_list("error", flat=True)
-            .first(),
+            "outgoing": [
+                _outgoing(_("Tags on their way to WeCom"), "work", WorkTagMark.objects.all()),
+                _outgoing(
+                    _("Tags on their way to official accounts"), "official", OfficialTagMark.objects.all()
+                ),
+            ],
             "conflicts": reverse("admin:crm_worktagconflict_changelist"),
+            "renames": reverse("admin:crm_worktagrename_changelist"),
         }
         return super().changelist_view(request, {**(extra_context or {}), **context})
 
 
+def _outgoing(title: Any, which: str, marks: QuerySet[Any]) -> dict[str, Any]:
+    """How many tags wait and were refused, and the latest refusal; counted up to a number that needs no more."""
+    refused = marks.filter(~Q(error=""), due_at__isnull=True)
+    return {
+        "title": title,
+        "which": which,
+        "waiting": marks.filter(due_at__isnull=False)[:MOST_COUNTED].count(),
+        "refused": (count := refused[:MOST_COUNTED].count()),
+        "error": refused.values_list("error", flat=True).first() if count else "",
+        "most": MOST_COUNTED,
+    }
+
+
 @admin.register(WorkTagConflict)
 class WorkTagConflictAdmin(ReadOnlyAdmin):
-    list_display = ["at", "member_link", "guide", "tag", "ours", "ours_at", "theirs", "theirs_at", "winner"]
+    list_display = ["at", "member_link", "where", "tag", "ours", "ours_at", "theirs", "theirs_at", "winner"]
     list_filter = ["winner"]
-    list_select_related = ["tag__group", "contact__identity__member"]
+    list_select_related = [
+        "tag__group",
+        "contact__identity__member",
+        "identity__member",
+        "identity__account",
+    ]
     ordering = ["-pk"]
-    fields = ["at", "member_link", "guide", "tag", "ours", "ours_at", "theirs", "theirs_at", "winner"]
+    fields = ["at", "member_link", "where", "tag", "ours", "ours_at", "theirs", "theirs_at", "winner"]
     readonly_fields = fields
 
     class Media:
@@ -165,10 +196,26 @@ class WorkTagConflictAdmin(ReadOnlyAdmin):
 
     @display(description=_("member"))
     def member_link(self, conflict: WorkTagConflict) -> str:
-        member = conflict.contact.identity.member
-        address = reverse("admin:crm_member_change", args=[member.pk])
-        return format_html('<a class="crm-link" href="{}">{}</a>', address, member)
+        identity = conflict.contact.identity if conflict.contact else conflict.identity
+        if identity is None:
+            return "–"
+        address = reverse("admin:crm_member_change", args=[identity.member.pk])
+        return format_html('<a class="crm-link" href="{}">{}</a>', address, identity.member)
 
-    @display(description=_("guide"))
-    def guide(self, conflict: WorkTagConflict) -> str:
-        return conflict.contact.userid
+    @display(description=_("guide or account"))
+    def where(self, conflict: WorkTagConflict) -> str:
+        if conflict.contact is not None:
+            return conflict.contact.userid
+        return str(conflict.identity.account) if conflict.identity else "–"
+
+
+@admin.register(WorkTagRename)
+class WorkTagRenameAdmin(ReadOnlyAdmin):
+    """Which name stands, and what WeCom did not take."""
+
+    empty_hint = _("No tag was renamed on one side only yet.")
+    list_display = ["at", "account", "is_group", "was", "ours", "theirs", "winner", "error"]
+    list_display_links = None
+    list_filter = ["winner", "is_group"]
+    list_select_related = ["account"]
+    ordering = ["-pk"]

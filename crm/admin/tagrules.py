@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from core import money
+from core import clock, money
 from core.admin import BaseAdmin
 from core.errors import Refusal
 from crm import services, tagrules
@@ -24,12 +24,17 @@ from crm.models import MemberTag, TagRule
 
 # Where the refusal of a rule is shown.
 FIELD_OF = {
+    TagRule.SCAN: "code",
     TagRule.SPEND: "amount",
     TagRule.PURCHASE: "category",
     TagRule.LINK: "sender",
     TagRule.KEYWORD: "words",
     TagRule.TIME: "days",
 }
+
+
+# Where what an app offers is chosen.
+CHOSEN_IN = {TagRule.SCAN: "code", TagRule.PURCHASE: "category", TagRule.LINK: "sender"}
 
 
 class TagRuleForm(forms.ModelForm):
@@ -40,6 +45,7 @@ class TagRuleForm(forms.ModelForm):
     )
     category = forms.ChoiceField(label=_("category"), required=False, widget=UnfoldAdminSelectWidget())
     sender = forms.ChoiceField(label=_("links of"), required=False, widget=UnfoldAdminSelectWidget())
+    code = forms.ChoiceField(label=_("channel code"), required=False, widget=UnfoldAdminSelectWidget())
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -47,6 +53,7 @@ class TagRuleForm(forms.ModelForm):
         offers = (
             ("category", TagRule.PURCHASE, _("choose one")),
             ("sender", TagRule.LINK, _("every link")),
+            ("code", TagRule.SCAN, _("any code")),
         )
         for name, kind, nothing in offers:
             cast(forms.ChoiceField, self.fields[name]).choices = [("", nothing), *tagrules.choices_of(kind)]
@@ -70,9 +77,7 @@ class TagRuleForm(forms.ModelForm):
         values: dict[str, Any] = super().clean() or self.cleaned_data
         rule: TagRule = self.instance
         kind = values.get("kind", rule.kind)
-        rule.choice = str(
-            values.get({TagRule.PURCHASE: "category", TagRule.LINK: "sender"}.get(kind, ""), "") or ""
-        )
+        rule.choice = str(values.get(CHOSEN_IN.get(kind, ""), "") or "")
         if kind not in (TagRule.SPEND, TagRule.PURCHASE):
             rule.amount_fen = 0
         if kind in (TagRule.SPEND, TagRule.TIME):
@@ -107,16 +112,17 @@ class TagRuleAdmin(BaseAdmin):
     ordering = ["-pk"]
     actions = ["run_now"]
     change_form_after_template = "crm/tagrules_preview.html"
-    empty_hint = _("A rule tags members by what they do: spend, buy, open, write, stay away.")
+    empty_hint = _("A rule tags members by what they do: scan, spend, buy, open, write, stay away.")
     fieldsets = [
         (None, {"fields": [("name", "tag"), "kind"]}),
         (
             _("Condition"),
-            {"fields": ["amount", "category", "sender", "words", "moment", ("days", "times")]},
+            {"fields": ["code", "amount", "category", "sender", "words", "moment", ("days", "times")]},
         ),
         (_("Keeping it true"), {"fields": ["removes", "is_active"]}),
     ]
     conditional_fields = {
+        "code": "kind == 'scan'",
         "amount": "kind == 'spend'",
         "category": "kind == 'purchase'",
         "sender": "kind == 'link'",
@@ -157,6 +163,8 @@ class TagRuleAdmin(BaseAdmin):
             return "error", rule.error
         if not rule.is_active:
             return "off", _("switched off")
+        if rule.running_until and rule.running_until > clock.now():
+            return "waiting", _("runs now")
         return ("on", _("at work")) if rule.ran_at else ("waiting", _("runs in a moment"))
 
     # --- Writing ---------------------------------------------------------------------------------------------------
@@ -171,9 +179,8 @@ class TagRuleAdmin(BaseAdmin):
 
     @admin.action(description=_("Run over everybody now"), permissions=["change"])
     def run_now(self, request: HttpRequest, queryset: QuerySet[TagRule]) -> None:
-        active = queryset.filter(is_active=True).order_by("pk").values_list("pk", flat=True)
-        count = sum(services.run_tag_rule(rule_id=pk) for pk in list(active)[:50])
-        message = ngettext("%(count)d tag was changed.", "%(count)d tags were changed.", count)
+        count = services.want_tag_rules(rule_ids=queryset.values_list("pk", flat=True))
+        message = ngettext("%(count)d rule runs in a moment.", "%(count)d rules run in a moment.", count)
         self.message_user(request, message % {"count": count}, messages.SUCCESS)
 
     def get_urls(self) -> list[Any]:
@@ -185,7 +192,7 @@ class TagRuleAdmin(BaseAdmin):
         if not self.has_view_permission(request) or request.method != "POST":
             raise PermissionDenied
         number = request.GET.get("rule", "")
-        saved = TagRule.objects.filter(pk=number).first() if number.isdigit() and len(number) < 19 else None
+        saved = TagRule.objects.filter(pk=number).first() if number.isdecimal() and len(number) < 19 else None
         given = request.POST.copy()
         given["name"] = given.get("name") or "–"
         form = self.get_form(request, saved, change=saved is not None)(given, instance=saved)

@@ -9,10 +9,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from core.admin import BaseAdmin
+from core.admin import BaseAdmin, TabularInline
+from crm import services
 from crm.models import MemberTag, Tag, TagGroup
 
 
@@ -24,12 +24,25 @@ class TagInline(TabularInline):
 
 @admin.register(TagGroup)
 class TagGroupAdmin(BaseAdmin):
+    """Renaming is told to the platforms that share the tags."""
+
     list_display = ["name", "sort", "tags_count"]
     search_fields = ["name"]
     inlines = [TagInline]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TagGroup]:
         return super().get_queryset(request).annotate(_tags=Count("tags"))
+
+    def save_model(self, request: HttpRequest, obj: TagGroup, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and "name" in form.changed_data:
+            services.note_tags_renamed(group_ids=[obj.pk])
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        renamed = [tag.pk for tag, names in formset.changed_objects if "name" in names]
+        if renamed:
+            services.note_tags_renamed(tag_ids=renamed)
 
     @display(description=_("tags"))
     def tags_count(self, group: Any) -> int:
@@ -51,6 +64,11 @@ class TagAdmin(BaseAdmin):
             .get_queryset(request)
             .annotate(_members=Coalesce(Subquery(counted, output_field=IntegerField()), 0))
         )
+
+    def save_model(self, request: HttpRequest, obj: Tag, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and "name" in form.changed_data:
+            services.note_tags_renamed(tag_ids=[obj.pk])
 
     @display(description=_("members"))
     def members_link(self, tag: Any) -> str:

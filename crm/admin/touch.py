@@ -8,11 +8,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import RangeDateTimeFilter
 from unfold.decorators import display
 
-from core.admin import BaseAdmin, ReadOnlyAdmin
+from core.admin import BaseAdmin, ReadOnlyAdmin, TabularInline
 from crm.admin.lists import CappedPaginator
 from crm.admin.subjects import subject_link
 from crm.models import Holiday, Touch, TouchPolicy

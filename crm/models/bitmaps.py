@@ -1,5 +1,6 @@
 """Which members share a value, as roaring bitmaps, and who has changed since they were written."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -33,12 +34,13 @@ class SegmentBitmap(models.Model):
 
 
 class BitmapDelta(models.Model):
-    """This member has changed since the bitmaps were written: what they say about her does not count.
+    """These members have changed since the bitmaps were written: what they say about them does not count.
 
-    Written by triggers in the transaction of the change, removed in the transaction that writes her into the bitmaps.
+    One row a statement, however many members it changes; the table has no index, not even of its key. Written by
+    triggers in the transaction of the change, removed in the transaction that writes them into the bitmaps.
     """
 
-    member_id = models.BigIntegerField()
+    member_ids = ArrayField(models.BigIntegerField())
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -46,4 +48,22 @@ class BitmapDelta(models.Model):
         verbose_name_plural = "changes for the bitmaps"
 
     def __str__(self) -> str:
-        return f"{self.member_id}"
+        return f"{self.at}"
+
+
+class BitmapFold(models.Model):
+    """These members changed and were written into the bitmaps at that moment; NULL: everybody was written anew.
+
+    With the pending changes it says who has changed since any moment of the last day.
+    """
+
+    at = models.DateTimeField()
+    members = models.BinaryField(null=True)
+
+    class Meta:
+        verbose_name = "fold of the bitmaps"
+        verbose_name_plural = "folds of the bitmaps"
+        indexes = [models.Index(fields=["at"], name="bitmap_fold_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.at}"

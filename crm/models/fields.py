@@ -57,6 +57,14 @@ class MemberFieldValue(models.Model):
     text = models.CharField(_("text"), max_length=200, null=True, blank=True)
     number = models.DecimalField(_("number"), max_digits=16, decimal_places=4, null=True, blank=True)
     date = models.DateField(_("date"), null=True, blank=True)
+    origin = models.CharField(
+        _("told by"),
+        max_length=40,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("guide:3, or empty: staff."),
+    )
 
     class Meta:
         verbose_name = _("value of a member field")

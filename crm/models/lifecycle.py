@@ -21,7 +21,8 @@ STAGES = [
     (LOST, pgettext_lazy("lifecycle stage", "lost")),
 ]
 
-# The eight cells of RFM as Chinese retail names them: is her recency, frequency, amount high (4 or 5)?
+# Five bands of recency, frequency and amount: A. M. Hughes (1994), "Strategic Database Marketing". The eight cells as
+# Chinese retail names them: is her recency, frequency, amount high (4 or 5)?
 CELLS: dict[str, tuple[tuple[bool, bool, bool], Any]] = {
     "key_valued": ((True, True, True), _("key, valued")),
     "key_growing": ((True, False, True), _("key, to be developed")),
@@ -132,6 +133,11 @@ class LifeFit(models.Model):
     repeaters_count = models.PositiveIntegerField(_("bought again"))
     holdout_days = models.PositiveSmallIntegerField(_("days held out"), default=0)
     calibration = models.JSONField(_("calibration"), default=list)
+    # Nights after the fit go by it until everybody is judged again (`crm.services.lifecycle`).
+    definition = models.ForeignKey(
+        LifeDefinition, models.SET_NULL, null=True, related_name="+", verbose_name=_("lifecycle definition")
+    )
+    counted_on = models.DateField(_("counted on"), null=True)
 
     class Meta:
         verbose_name = _("lifecycle fit")
@@ -145,7 +151,9 @@ class MemberLife(models.Model):
     """One row per member who bought. Computed from the timeline as a whole, never edited.
 
     A purchase is a calendar day of the shop on which something was paid that was not refunded in full; `frequency`
-    counts those after the first. A row is rewritten when it says something new; `scored_on` is the day of that.
+    counts those after the first. A row is rewritten when it says something new; `scored_on` is the day of that,
+    `due_on` the next one without her doing anything, by the same fit (None: not before everybody is judged again).
+    `seen_*` are her figures when her purchases were read: they are read again when those differ.
     No key to the member in the database: the nightly run would wait for who is being merged, and she for it.
     """
 
@@ -170,6 +178,10 @@ class MemberLife(models.Model):
     stage = models.CharField(_("stage"), max_length=8, choices=STAGES)
     since = models.DateField(_("in this stage since"))
     scored_on = models.DateField(_("scored on"))
+    due_on = models.DateField(_("judged again on"), null=True, editable=False)
+    seen_orders = models.IntegerField(default=0, db_default=0, editable=False)
+    seen_paid_fen = models.BigIntegerField(default=0, db_default=0, editable=False)
+    seen_refunded_fen = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         verbose_name = _("member's lifecycle")

@@ -93,6 +93,10 @@ class MemberQuerySet(models.QuerySet["Member"]):
         """Without the tombstones that merging left."""
         return self.filter(merged_into__isnull=True)
 
+    def known(self) -> "MemberQuerySet":
+        """The living, without those whose data was erased: of them nothing is asked, sent, taken out or counted."""
+        return self.living().filter(erased_at__isnull=True)
+
 
 # Only what people edit: the rest of the row is written by machines, and its facts stand in the timeline.
 @pghistory.track(pghistory.UpdateEvent(), fields=["name", "birthday", "time_zone", "note", "tier"])
@@ -103,6 +107,8 @@ class Member(models.Model):
     """
 
     FOLLOW, LOGIN, CONTACT, IMPORT, STAFF = "follow", "login", "contact", "import", "staff"
+    HERSELF, GUIDE = "herself", "guide"
+    TELLERS = [(HERSELF, _("herself")), (GUIDE, _("her guide"))]
     WAYS = [
         (FOLLOW, _("followed")),
         (LOGIN, _("logged in")),
@@ -114,6 +120,15 @@ class Member(models.Model):
     name = models.CharField(_("name"), max_length=80, blank=True)
     avatar_url = models.URLField(_("avatar"), max_length=500, blank=True)
     birthday = models.DateField(_("birthday"), null=True, blank=True)
+    birthday_from = models.CharField(
+        _("birthday told by"),
+        max_length=8,
+        choices=TELLERS,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+    )
     time_zone = models.CharField(
         _("time zone"), max_length=40, blank=True, help_text=_("Empty: the shop's. Example: Asia/Urumqi")
     )
@@ -132,6 +147,7 @@ class Member(models.Model):
         models.SET_NULL,
         null=True,
         blank=True,
+        db_index=False,
         related_name="members",
         verbose_name=_("source"),
         help_text=_("The first channel code that she came through; it stays."),
@@ -142,10 +158,12 @@ class Member(models.Model):
         models.PROTECT,
         null=True,
         blank=True,
+        db_index=False,
         related_name="tombstones",
         verbose_name=_("merged into"),
     )
     created_at = models.DateTimeField(_("member since"))
+    erased_at = models.DateTimeField(_("erased at"), null=True, blank=True, editable=False)
 
     objects = MemberQuerySet.as_manager()
 
@@ -156,12 +174,21 @@ class Member(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=~Q(merged_into=F("id")), name="member_is_not_merged_into_herself"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(birthday_from="") | Q(birthday__isnull=False),
+                name="birthday_is_told_with_its_teller",
+            ),
         ]
         indexes = [
             models.Index(fields=["created_at"], name="member_by_birth"),
             models.Index(fields=["time_zone"], name="member_in_another_zone", condition=~Q(time_zone="")),
             models.Index(fields=["tier"], name="member_by_tier", condition=~Q(tier="")),
+            # Most came through no code, and hardly anybody is merged.
+            models.Index(fields=["source"], name="member_by_source", condition=Q(source__isnull=False)),
+            models.Index(
+                fields=["merged_into"], name="member_by_survivor", condition=Q(merged_into__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -185,14 +212,48 @@ class Identity(models.Model):
         (IMPORT, _("imported number")),
     ]
 
-    member = models.ForeignKey(Member, models.PROTECT, related_name="identities", verbose_name=_("member"))
+    PLATFORM, TYPED, FILE, CODE = "platform", "typed", "file", "code"
+    SOURCES = [
+        (PLATFORM, _("told by the platform")),
+        (CODE, _("confirmed by a code")),
+        (FILE, _("from a file")),
+        (TYPED, _("typed")),
+    ]
+
+    # Her own are found by `member_has_an_identity_once`.
+    member = models.ForeignKey(
+        Member,
+        models.PROTECT,
+        db_index=False,
+        db_constraint=False,  # ADR 20: checked by the trigger `rows_have_their_member`
+        related_name="identities",
+        verbose_name=_("member"),
+    )
     kind = models.CharField(_("kind"), max_length=16, choices=KINDS)
     account = models.ForeignKey(
-        "wechat.Account", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("account")
+        "wechat.Account",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="+",
+        verbose_name=_("account"),
     )
     value = models.CharField(_("value"), max_length=128)
     is_verified = models.BooleanField(_("verified"), default=True)
+    source = models.CharField(
+        _("told by"), max_length=8, choices=SOURCES, default=PLATFORM, db_default=PLATFORM
+    )
+    confidence_bps = models.PositiveSmallIntegerField(
+        _("confidence"), default=10_000, db_default=10_000, help_text=_("10,000 is certain.")
+    )
     is_following = models.BooleanField(_("following"), default=False)
+    takes_marketing = models.BooleanField(
+        _("takes marketing here"),
+        default=True,
+        db_default=True,
+        help_text=_("Her latest answer for this channel."),
+    )
     followed_at = models.DateTimeField(_("followed at"), null=True, blank=True)
     unfollowed_at = models.DateTimeField(_("unfollowed at"), null=True, blank=True)
     created_at = models.DateTimeField(_("created at"))
@@ -218,9 +279,13 @@ class Identity(models.Model):
             models.CheckConstraint(
                 condition=Q(is_verified=True) | Q(kind="phone"), name="only_phones_are_unverified"
             ),
+            models.CheckConstraint(
+                condition=Q(confidence_bps__lte=10_000), name="identity_is_at_most_certain"
+            ),
         ]
         indexes = [
             models.Index(fields=["value"], name="identity_by_value"),
+            models.Index(fields=["account"], name="identity_by_account", condition=Q(account__isnull=False)),
             models.Index(
                 fields=["account", "member"], name="identity_following", condition=Q(is_following=True)
             ),

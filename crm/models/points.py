@@ -90,12 +90,14 @@ class Earning(models.Model):
 
     KINDS = [(POINTS, _("points")), (GROWTH, _("growth"))]
     ORDER, SIGNIN, STREAK, REVIEW, PROFILE, STAFF = "order", "signin", "streak", "review", "profile", "adjust"
+    TASK = "task"
     SOURCES = [
         (ORDER, _("an order")),
         (SIGNIN, _("daily sign-in")),
         (STREAK, _("days in a row")),
         (REVIEW, _("a review")),
         (PROFILE, _("a complete profile")),
+        (TASK, _("a task")),
         (STAFF, _("given by staff")),
     ]
 

@@ -26,6 +26,12 @@ class Segment(models.Model):
         db_default=False,
         help_text=_("Kept up to date every minute; entering and leaving is recorded and starts automations."),
     )
+    is_shown_to_guides = models.BooleanField(
+        _("shown to guides"),
+        default=False,
+        db_default=False,
+        help_text=_("Guides see which of their members are in it, and why."),
+    )
     members_count = models.PositiveIntegerField(_("members"), null=True, editable=False)
     counted_at = models.DateTimeField(_("counted at"), null=True, editable=False)
     refreshed_at = models.DateTimeField(_("refreshed at"), null=True, editable=False)
@@ -46,9 +52,16 @@ class Segment(models.Model):
 
 
 class SegmentMember(models.Model):
-    """She is in this live segment since then. Rows go with `services.delete_segment`."""
+    """She is in this live segment since then. Rows go with `services.delete_segment`.
 
-    segment = models.ForeignKey(Segment, models.DO_NOTHING, db_index=False, related_name="stored")
+    Filling a segment writes tens of thousands of rows while somebody waits: there is a key and nothing else. Where one
+    member is, is asked of each live segment by the key.
+    """
+
+    pk = models.CompositePrimaryKey("segment_id", "member_id")
+    segment = models.ForeignKey(
+        Segment, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="stored"
+    )
     member = models.ForeignKey(
         Member, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
@@ -57,10 +70,6 @@ class SegmentMember(models.Model):
     class Meta:
         verbose_name = _("member of a segment")
         verbose_name_plural = _("members of segments")
-        constraints = [
-            models.UniqueConstraint(fields=["segment", "member"], name="member_is_in_a_segment_once")
-        ]
-        indexes = [models.Index(fields=["member"], name="segments_of_a_member")]
 
     def __str__(self) -> str:
         return f"{self.segment_id}:{self.member_id}"

@@ -9,16 +9,19 @@ from django.utils.translation import gettext_lazy as _
 from crm.models.tags import Tag
 
 
-@pghistory.track(exclude=["ran_at", "members_count", "error"])
+@pghistory.track(exclude=["ran_at", "running_until", "members_count", "error"])
 class TagRule(models.Model):
     """One tag for the members of one condition, kept true by events and once a day. Its tags say "rule:<id>".
 
     What the columns mean is the kind's: `days` is the window ("within the last so many days"; of a time rule, the days
-    that must have passed), `choice` what an app offers (a category, a sender of links), `words` one or more keywords.
+    that must have passed), `choice` what an app offers (a code, a category, a sender of links), `words` one or more
+    keywords.
     """
 
-    SPEND, PURCHASE, LINK, KEYWORD, TIME = "spend", "purchase", "link", "keyword", "time"
+    SCAN, SPEND, PURCHASE, LINK = "scan", "spend", "purchase", "link"
+    KEYWORD, TIME = "keyword", "time"
     KINDS = [
+        (SCAN, _("scanned a code")),
         (SPEND, _("paid an amount")),
         (PURCHASE, _("bought from a category")),
         (LINK, _("opened a link")),
@@ -69,7 +72,9 @@ class TagRule(models.Model):
         related_name="+",
         verbose_name=_("by"),
     )
+    # Booked when a run is through, by the moment it began: a run that died is due still.
     ran_at = models.DateTimeField(_("last run over everybody"), null=True, editable=False)
+    running_until = models.DateTimeField(_("held by a run until"), null=True, editable=False)
     members_count = models.PositiveIntegerField(_("members"), null=True, editable=False)
     error = models.CharField(_("last error"), max_length=300, blank=True, editable=False)
 
@@ -80,7 +85,7 @@ class TagRule(models.Model):
             models.CheckConstraint(
                 condition=Q(kind="spend", amount_fen__gte=1)
                 | Q(kind="purchase") & ~Q(choice="")
-                | Q(kind="link")
+                | Q(kind__in=["link", "scan"])
                 | Q(kind="keyword") & ~Q(words="")
                 | Q(kind="time", days__gte=1),
                 name="tag_rule_says_when",
@@ -98,3 +103,19 @@ class TagRule(models.Model):
     @property
     def origin(self) -> str:
         return f"rule:{self.pk}"
+
+
+class TagRuleHit(models.Model):
+    """A run under way: who shall get the rule's tag (`puts`) or lose it, and was not reached yet."""
+
+    rule = models.ForeignKey(TagRule, models.CASCADE, db_index=False, related_name="+")
+    member_id = models.BigIntegerField()
+    puts = models.BooleanField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["rule", "puts", "member_id"], name="tag_rule_reaches_her_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule_id}:{self.member_id}"

@@ -76,19 +76,31 @@ class TierRule(models.Model):
 
 
 class MemberTier(models.Model):
-    """Where the rules have put a member; `protected_until` is the end of a day, before which she does not fall."""
+    """Where the rules have put a member; `protected_until` is the end of a day, before which she does not fall.
+
+    `paid_tier`: what a paid membership gives her until `paid_until`; she carries the higher one of both.
+    """
 
     member = models.OneToOneField(
         Member, models.PROTECT, primary_key=True, related_name="standing", verbose_name=_("member")
     )
-    tier = models.CharField(_("member tier"), max_length=40)
+    tier = models.CharField(_("member tier"), max_length=40, blank=True)
     since = models.DateTimeField(_("since"))
     protected_until = models.DateTimeField(_("protected until"))
+    paid_tier = models.CharField(
+        _("tier by paid membership"), max_length=40, blank=True, default="", db_default=""
+    )
+    paid_until = models.DateTimeField(_("paid until"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("member's tier")
         verbose_name_plural = _("members' tiers")
-        indexes = [models.Index(fields=["protected_until"], name="member_tier_due")]
+        indexes = [
+            models.Index(fields=["protected_until"], name="member_tier_due"),
+            models.Index(
+                fields=["paid_until"], name="member_tier_paid_due", condition=Q(paid_until__isnull=False)
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.member_id} {self.tier}"
@@ -97,11 +109,14 @@ class MemberTier(models.Model):
 class TierChange(models.Model):
     """A member's tier changed. Append-only; `value` is what she had reached then."""
 
-    UP, DOWN, RULES = "up", "down", "rules"
+    UP, DOWN, RULES, MERGED, PAID, ENDED = "up", "down", "rules", "merged", "paid", "ended"
     REASONS = [
         (UP, _("reached")),
         (DOWN, _("not reached again")),
         (RULES, _("the rules changed")),
+        (MERGED, _("put together with another account")),
+        (PAID, _("paid membership")),
+        (ENDED, _("paid membership ended")),
     ]
 
     member = models.ForeignKey(

@@ -20,6 +20,7 @@ class Activity(models.Model):
     TOUCHED, OPENED, TAGGED, SUBSCRIBED, JOINED = "touched", "opened", "tagged", "subscribed", "joined"
     MERGED = "merged"
     VOUCHER_USED, VOUCHER_EXPIRED = "voucher_used", "voucher_expired"
+    RECHARGED, EXCHANGED, MEMBERSHIP = "recharged", "exchanged", "membership"
     NOTED = "noted"
     KINDS = [
         (JOINED, _("became a member")),
@@ -47,6 +48,9 @@ class Activity(models.Model):
         (MERGED, _("merged with another member")),
         (VOUCHER_USED, _("used a voucher in a store")),
         (VOUCHER_EXPIRED, _("let a voucher expire")),
+        (RECHARGED, _("recharged her balance")),
+        (EXCHANGED, _("exchanged points")),
+        (MEMBERSHIP, _("bought a membership")),
         (NOTED, _("note of the staff")),
     ]
     # What the person does herself; anything else does not end her silence.
@@ -66,6 +70,9 @@ class Activity(models.Model):
             OPENED,
             SUBSCRIBED,
             VOUCHER_USED,
+            RECHARGED,
+            EXCHANGED,
+            MEMBERSHIP,
         }
     )
 

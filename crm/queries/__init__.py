@@ -1,9 +1,14 @@
 """What other rooms may ask about members. Querysets stay lazy: they are meant as subqueries of set-based statements."""
 
+from crm.days import device_of
 from crm.points_rules import Rate as PointsRate
+from crm.queries.aipl import Preview as AiplPreview
+from crm.queries.aipl import aipl_counts, aipl_days, aipl_in_force, aipl_moves, members_in_step, moves_of_aipl
+from crm.queries.days import days_of, members_in_province, members_keeping, members_with_device
 from crm.queries.lifecycle import (
     Life,
     RfmSquare,
+    Standing,
     definition_in_force,
     life_totals,
     lifecycle_of,
@@ -14,6 +19,7 @@ from crm.queries.lifecycle import (
     rfm_squares,
     stage_counts,
     stage_moves,
+    standing_of,
 )
 from crm.queries.members import (
     MemberIdentity,
@@ -27,17 +33,28 @@ from crm.queries.members import (
     silent_since,
     staff_ids,
     stores,
+    way_in,
+)
+from crm.queries.memberships import (
+    may_wear,
+    membership_of,
+    memberships_of,
+    plans_for_sale,
+    tier_of,
 )
 from crm.queries.points import (
     PointsBalance,
     PointsMovement,
     earner,
     earning_of,
+    has_profile_points,
     points_of,
     points_statement,
     running_streak,
     value_at_a_glance,
 )
+from crm.queries.points_tasks import TaskShown, has_tasks, tasks_of
+from crm.queries.rfm import rfm_flows, rfm_months
 from crm.queries.segments import members_in, segment_count, segment_member_ids, segment_sample
 from crm.queries.segments_shown import segments_of
 from crm.queries.tiers import TierCard, current_plan, preview_tiers, tier_card
@@ -63,6 +80,7 @@ from crm.sessions import read as login_of
 
 __all__ = [
     "ActivityRow",
+    "AiplPreview",
     "Life",
     "Login",
     "MemberIdentity",
@@ -71,35 +89,56 @@ __all__ = [
     "PointsMovement",
     "PointsRate",
     "RfmSquare",
+    "Standing",
+    "TaskShown",
     "TierCard",
     "activity_counts_by_day",
+    "aipl_counts",
+    "aipl_days",
+    "aipl_in_force",
+    "aipl_moves",
     "code_counts_by_day",
     "current_plan",
     "current_policy",
+    "days_of",
     "definition_in_force",
+    "device_of",
     "earner",
     "earning_of",
     "find_member",
     "follower_figures",
+    "has_profile_points",
+    "has_tasks",
     "identities_of",
     "life_totals",
     "lifecycle_of",
     "living_ids",
     "login_of",
+    "may_wear",
     "member_by_phone",
     "members_by_identity",
     "members_in",
     "members_in_cell",
+    "members_in_province",
     "members_in_stage",
+    "members_in_step",
+    "members_keeping",
+    "members_with_device",
+    "membership_of",
+    "memberships_of",
+    "moves_of_aipl",
     "moves_of_definition",
     "names_of",
     "newest_fit",
     "openids_of",
+    "plans_for_sale",
     "points_of",
     "points_statement",
     "preview_tiers",
     "reason_label",
     "reasons_labels",
+    "rfm_flows",
+    "rfm_months",
     "rfm_squares",
     "running_streak",
     "segment_count",
@@ -110,12 +149,16 @@ __all__ = [
     "staff_ids",
     "stage_counts",
     "stage_moves",
+    "standing_of",
     "stores",
+    "tasks_of",
     "tier_card",
+    "tier_of",
     "timeline_of",
     "touch_verdict",
     "touched_member_ids",
     "value_at_a_glance",
     "visitor",
+    "way_in",
     "with_touch_verdict",
 ]

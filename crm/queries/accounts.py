@@ -1,5 +1,7 @@
 """The accounts that members can follow, as choices for filters and rules."""
 
+from dataclasses import dataclass
+
 from django.apps import apps
 
 
@@ -17,3 +19,25 @@ def official_accounts() -> list[tuple[int, str]]:
     account = apps.get_model("wechat", "Account")
     rows = account.objects.filter(kind__in=["service", "subscription"], is_active=True).order_by("kind", "pk")
     return [(row.pk, str(row)) for row in rows]
+
+
+@dataclass(frozen=True)
+class MatrixAccount:
+    """An active account that members follow, or a mini program, which they use."""
+
+    pk: int
+    name: str
+    role: str
+    is_mini: bool
+
+
+def matrix_accounts() -> tuple[list[MatrixAccount], dict[str, str]]:
+    """The accounts of the matrix, those of a role together, mini programs last in it; and every role's name."""
+    account = apps.get_model("wechat", "Account")
+    roles = {role: str(name) for role, name in account.ROLES}
+    rows = account.objects.filter(kind__in=["service", "subscription", "work", "mini"], is_active=True)
+    accounts = [
+        MatrixAccount(row.pk, str(row), row.role, row.kind == "mini") for row in rows.order_by("kind", "pk")
+    ]
+    order = list(roles)
+    return sorted(accounts, key=lambda one: (order.index(one.role), one.is_mini)), roles

@@ -20,6 +20,7 @@ class HerField:
     kind: str
     choices: list[str]
     value: Value
+    origin: str = ""
 
     @property
     def shown(self) -> str:
@@ -40,9 +41,25 @@ def fields_of(member_id: int) -> list[HerField]:
         MemberField.objects.filter(is_active=True)
         .annotate(hers=hers)
         .order_by("sort", "pk")
-        .values_list("pk", "name", "kind", "choices", F("hers__text"), F("hers__number"), F("hers__date"))
+        .values_list(
+            "pk",
+            "name",
+            "kind",
+            "choices",
+            F("hers__text"),
+            F("hers__number"),
+            F("hers__date"),
+            F("hers__origin"),
+        )
     )
     return [
-        HerField(pk, name, kind, choices, next((one for one in (text, number, day) if one is not None), None))
-        for pk, name, kind, choices, text, number, day in rows
+        HerField(
+            pk,
+            name,
+            kind,
+            choices,
+            next((one for one in (text, number, day) if one is not None), None),
+            origin or "",
+        )
+        for pk, name, kind, choices, text, number, day, origin in rows
     ]

@@ -4,11 +4,25 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import connection
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, OuterRef, Q, QuerySet, Sum
+from django.db.models.functions import JSONObject
 
+from crm.days import YearDay
 from crm.lifecycle import check_definition, stage_params, stage_sql
-from crm.models import LifeDefinition, LifeFit, LifeMove, MemberLife
+from crm.models import (
+    LifeDefinition,
+    LifeFit,
+    LifeMove,
+    Member,
+    MemberAipl,
+    MemberDay,
+    MemberLife,
+    MemberTraits,
+    RfmMember,
+)
+from crm.models.aipl import STEPS
 from crm.models.lifecycle import CELLS, STAGES, cell_scores, rfm_cell
 
 STAGE_LABELS = dict(STAGES)
@@ -43,8 +57,10 @@ class Life:
 def lifecycle_of(member_id: int) -> Life | None:
     """A member's place as of the last run; None before her first purchase was counted."""
     row = MemberLife.objects.filter(pk=member_id).first()
-    if row is None:
-        return None
+    return None if row is None else _life(row)
+
+
+def _life(row: MemberLife) -> Life:
     return Life(
         stage=row.stage,
         since=row.since,
@@ -58,6 +74,67 @@ def lifecycle_of(member_id: int) -> Life | None:
         first_day=row.first_day,
         last_day=row.last_day,
         scored_on=row.scored_on,
+    )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All that is known of where she stands: her life as a customer, how near she is, her groups of RFM by month, her
+    days, her region and device.
+    """
+
+    life: Life | None
+    step: str  # of AIPL; "" before she was judged
+    step_since: dt.date | None
+    months: list[tuple[dt.date, str]]  # (first day of the month, group), the newest first, at most six
+    days: list[tuple[str, str, YearDay]]  # (kind, name, day)
+    traits: MemberTraits | None
+
+    @property
+    def step_label(self) -> str:
+        return str(dict(STEPS).get(self.step, ""))
+
+
+MONTHS_SHOWN = 6
+
+
+def standing_of(member_id: int) -> Standing:
+    """One statement."""
+    months = (
+        RfmMember.objects.filter(member=OuterRef("pk"))
+        .order_by("-month")
+        .values(told=JSONObject(month="month", rfm="rfm"))[:MONTHS_SHOWN]
+    )
+    days = (
+        MemberDay.objects.filter(member=OuterRef("pk"))
+        .order_by("kind", "pk")
+        .values(
+            told=JSONObject(
+                **{name: name for name in ("kind", "name", "calendar", "month", "day", "is_leap")}
+            )
+        )
+    )
+    member = (
+        Member.objects.filter(pk=member_id)
+        .select_related("life", "aipl", "traits")
+        .only("pk", "life", "aipl", "traits")
+        .annotate(by_month=ArraySubquery(months), her_days=ArraySubquery(days))
+        .first()
+    )
+    life: MemberLife | None = getattr(member, "life", None)
+    aipl: MemberAipl | None = getattr(member, "aipl", None)
+    told: list[dict[str, Any]] = getattr(member, "by_month", [])
+    kept: list[dict[str, Any]] = getattr(member, "her_days", [])
+    return Standing(
+        life=None if life is None else _life(life),
+        step="" if aipl is None else aipl.step,
+        step_since=None if aipl is None else aipl.since,
+        months=[(dt.date.fromisoformat(one["month"]), rfm_cell(one["rfm"])) for one in told],
+        days=[
+            (one["kind"], one["name"], YearDay(one["calendar"], one["month"], one["day"], one["is_leap"]))
+            for one in kept
+        ],
+        traits=getattr(member, "traits", None),
     )
 
 

@@ -23,6 +23,7 @@ class MemberIdentity:
     is_verified: bool
     followed_at: datetime | None
     unfollowed_at: datetime | None
+    takes_marketing: bool = True
 
 
 def find_member(pk: int) -> Member | None:
@@ -49,18 +50,26 @@ def identities_of(member_id: int) -> list[MemberIdentity]:
             row.is_verified,
             row.followed_at,
             row.unfollowed_at,
+            row.takes_marketing,
         )
         for row in rows
     ]
 
 
-def openids_of(account_id: int, *, following: bool = True) -> QuerySet[Identity, tuple[int, str]]:
-    """(member_id, openid) of an account's followers; for WeCom accounts external userids. Usable as a subquery."""
+def openids_of(
+    account_id: int, *, following: bool = True, welcome: bool = False
+) -> QuerySet[Identity, tuple[int, str]]:
+    """(member_id, openid) of an account's followers; for WeCom accounts external userids. Usable as a subquery.
+
+    `welcome`: only of those who take marketing there.
+    """
     rows = Identity.objects.filter(
         account_id=account_id, kind__in=[Identity.OPENID, Identity.EXTERNAL_USERID]
     )
     if following:
         rows = rows.filter(is_following=True)
+    if welcome:
+        rows = rows.filter(takes_marketing=True)
     return rows.values_list("member_id", "value")
 
 
@@ -108,3 +117,8 @@ def silent_since(at: datetime) -> QuerySet[MemberStats, int]:
         .filter(Q(last_active_at__isnull=True) | Q(last_active_at__lt=at))
         .values_list("pk", flat=True)
     )
+
+
+def way_in(word: str) -> str:
+    """ "follow" → "followed", in the reader's language: how she became a member."""
+    return str(dict(Member.WAYS).get(word, word))

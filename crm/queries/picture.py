@@ -82,15 +82,19 @@ def identities_with_guides(member_id: int) -> list[Any]:
 
 def consents_of(member_id: int) -> tuple[list[Consent], dict[str, bool]]:
     """Her answers, the newest first, and the latest of each purpose (as `consent_answers`). One statement."""
-    rows = list(Consent.objects.filter(member=member_id).order_by("-at", "-pk")[:MOST_CONSENTS])
-    latest = {row.purpose: row.is_given for row in reversed(rows)}
+    rows = list(
+        Consent.objects.filter(member=member_id)
+        .select_related("account")
+        .order_by("-at", "-pk")[:MOST_CONSENTS]
+    )
+    latest = {row.purpose: row.is_given for row in reversed(rows) if row.account_id is None}
     return rows, latest
 
 
-def subject_names(subjects: Iterable[str]) -> dict[str, str]:
-    """ "broadcast:3" → its name, for every subject whose app has said how it is called. One statement, or none.
+def subject_names(subjects: Iterable[str], *, viewer: Any) -> dict[str, str]:
+    """ "broadcast:3" → its name, for every subject whose app has said how it is called and that this viewer may see.
 
-    "staff:3" names the login that acted.
+    One statement, or none. "staff:3" names the login that acted.
     """
     wanted: dict[str, set[int]] = {}
     for subject in subjects:
@@ -98,17 +102,17 @@ def subject_names(subjects: Iterable[str]) -> dict[str, str]:
         kind = "user" if kind == "staff" else kind
         if number.isascii() and number.isdigit() and len(number) < 19:
             wanted.setdefault(kind, set()).add(int(number))
-    sources = subject_sources()
+    sources = subject_sources(viewer)
     parts = [(kind, sources[kind], sorted(ids)) for kind, ids in wanted.items() if kind in sources]
     if not parts:
         return {}
     sql = " UNION ALL ".join(
         f"SELECT %s || ':' || named.id, named.name FROM ({source}) AS named(id, name)"  # noqa: S608  registered by code
-        for _kind, source, _ids in parts
+        for _kind, (source, _more), _ids in parts
     )
     params: list[Any] = []
-    for kind, _source, ids in parts:
-        params += ["staff" if kind == "user" else kind, ids]
+    for kind, (_source, more), ids in parts:
+        params += ["staff" if kind == "user" else kind, ids, *more]
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return dict(cursor.fetchall())

@@ -1,6 +1,6 @@
 """What a member has of points and growth, how it came to be so, and what ends soon."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,7 +11,8 @@ from django.utils.translation import gettext as _
 from core import clock, ledger
 from core.models import LedgerAccount, LedgerLot
 from crm import points_rules as rules
-from crm.models import Earning, Member, PointsAdjustment, PointsRules, SignIn
+from crm.days import YearDay, kept_between
+from crm.models import Earning, Member, MemberDay, PointsAdjustment, PointsRules, PointsTaskRun, SignIn
 from crm.models.points import FROZEN, GROWTH, POINTS
 from crm.queries.tiers import tier_points_bps
 
@@ -149,36 +150,63 @@ def earner(member_id: int, at: datetime) -> Earner:
     """Her tier's multiplier, and the birthday's when it is her day (or month) in the shop's calendar."""
     member = Member.objects.only("tier", "birthday").get(pk=member_id)
     current = PointsRules.objects.filter(pk=1).first()
-    is_hers = current is not None and rules.is_birthday(
-        member.birthday, clock.local(at).date(), whole_month=current.birthday_when == PointsRules.MONTH
-    )
-    birthday_bps = current.birthday_bps if current is not None and is_hers else rules.WHOLE
+    birthday_bps = rules.WHOLE
+    if current is not None and current.birthday_bps != rules.WHOLE and _is_hers(member, current, at):
+        birthday_bps = current.birthday_bps
     return Earner(tier_points_bps(member.tier), birthday_bps)
+
+
+def _is_hers(member: Member, current: PointsRules, at: datetime) -> bool:
+    """By the lunar calendar where she has a lunar birthday."""
+    day, whole_month = clock.local(at).date(), current.birthday_when == PointsRules.MONTH
+    lunar = MemberDay.objects.filter(member=member.pk, kind=MemberDay.BIRTHDAY).first()
+    if lunar is None:
+        return rules.is_birthday(member.birthday, day, whole_month=whole_month)
+    first = day.replace(day=1) if whole_month else day
+    last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1) if whole_month else day
+    return YearDay(lunar.calendar, lunar.month, lunar.day, lunar.is_leap) in kept_between(first, last)
 
 
 @dataclass(frozen=True)
 class Glance:
-    """What "me" shows of her value; `signin_points` 0: nobody signs in. `has_tiers`: there is a tier to look at."""
+    """What "me" shows of her value; `signin_points` 0: nobody signs in. `has_tiers`: there is a tier to look at;
+    `open_tasks` of hers are not fulfilled in their period."""
 
     points: int
     frozen: int
     signin_points: int
     is_signed_in: bool
     has_tiers: bool
+    open_tasks: int = 0
+    has_tasks: bool = False
 
 
 def value_at_a_glance(member_id: int) -> Glance:
     """One statement."""
+    tasks = """
+        FROM crm_pointstask t JOIN crm_pointsrules p ON p.id = 1 AND p.is_active
+        WHERE t.is_active AND (t.starts_at IS NULL OR t.starts_at <= %s) AND (t.ends_at IS NULL OR t.ends_at > %s)
+    """
+    moment, today = clock.now(), clock.today()
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             SELECT coalesce((SELECT balance FROM core_ledgeraccount WHERE kind = %s AND owner_id = %s), 0),
                    coalesce((SELECT balance FROM core_ledgeraccount WHERE kind = %s AND owner_id = %s), 0),
                    coalesce((SELECT signin_points FROM crm_pointsrules WHERE id = 1 AND is_active), 0),
                    EXISTS (SELECT FROM crm_signin WHERE member_id = %s AND day = %s),
-                   EXISTS (SELECT FROM crm_tierrule r JOIN crm_tierpolicy p ON p.id = 1 AND p.is_active)
-            """,
-            [POINTS, member_id, FROZEN, member_id, member_id, clock.today()],
+                   EXISTS (SELECT FROM crm_tierrule r JOIN crm_tierpolicy p ON p.id = 1 AND p.is_active),
+                   (SELECT count(*) {tasks} AND NOT EXISTS (
+                       SELECT FROM crm_pointstaskrun r
+                       WHERE r.member_id = %s AND r.task_id = t.id AND r.done_at IS NOT NULL AND r.period =
+                           CASE t.period WHEN 'day' THEN %s WHEN 'week' THEN %s WHEN 'month' THEN %s ELSE '' END)),
+                   EXISTS (SELECT {tasks})
+            """,  # noqa: S608  the words stand above
+            [
+                *(POINTS, member_id, FROZEN, member_id, member_id, today, moment, moment, member_id),
+                *(rules.period_of(period, today) for period in ("day", "week", "month")),
+                *(moment, moment),
+            ],
         )
         return Glance(*cursor.fetchone())
 
@@ -197,6 +225,11 @@ def earning_of(cause: str) -> list[Earning]:
     return list(Earning.objects.filter(cause=cause).order_by("pk"))
 
 
+def has_profile_points(member_id: int) -> bool:
+    """Whether she, or somebody who was merged into her, was rewarded for a complete profile."""
+    return Earning.objects.filter(member_id=member_id, source=Earning.PROFILE).exists()
+
+
 def _subjects(causes: Iterable[str]) -> dict[str, str]:
     """Cause of a transfer → what it is about: the earning's cause, or the order whose points were used."""
     found: dict[str, str] = {}
@@ -205,7 +238,7 @@ def _subjects(causes: Iterable[str]) -> dict[str, str]:
         parts = cause.split(":")
         if parts[0] == "earn":
             found[cause] = ":".join(parts[2:])
-        elif parts[0] in ("free", "take", "owed") and parts[1].isdigit():
+        elif parts[0] in ("free", "take", "owed") and parts[1].isdecimal():
             by_earning[cause] = int(parts[1])
         elif parts[:2] == ["capture", "order"]:
             found[cause] = f"order:{parts[2]}"
@@ -217,17 +250,20 @@ def _subjects(causes: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _reasons(subjects: Iterable[str]) -> dict[str, str]:
-    """ "adjust:3" → the reason that staff gave."""
-    wanted = {
-        subject: int(subject.split(":")[1])
-        for subject in subjects
-        if subject.startswith("adjust:") and subject.split(":")[1].isdigit()
-    }
-    if not wanted:
-        return {}
-    said = dict(PointsAdjustment.objects.filter(pk__in=wanted.values()).values_list("pk", "reason"))
-    return {subject: said.get(pk, "") for subject, pk in wanted.items()}
+def _reasons(subjects: Collection[str]) -> dict[str, str]:
+    """ "adjust:3" → the reason that staff gave; "task:3" → what she did."""
+    told: dict[str, str] = {}
+    for kind, says in (("adjust", PointsAdjustment.objects.values_list("pk", "reason")),
+                       ("task", PointsTaskRun.objects.values_list("pk", "task__name"))):  # fmt: skip
+        wanted = {
+            subject: int(number)
+            for subject, (first, _colon, number) in ((one, one.partition(":")) for one in subjects)
+            if first == kind and number.isdecimal()
+        }
+        if wanted:
+            said = dict(says.filter(pk__in=wanted.values()))
+            told |= {subject: said.get(pk, "") for subject, pk in wanted.items()}
+    return told
 
 
 def _words(cause: str, other: str, subject: str) -> str:
@@ -239,6 +275,7 @@ def _words(cause: str, other: str, subject: str) -> str:
             Earning.STREAK: _("Bonus for days in a row"),
             Earning.REVIEW: _("For your review"),
             Earning.PROFILE: _("For your complete profile"),
+            Earning.TASK: _("For a task"),
             Earning.STAFF: _("Given by the shop"),
         }
         return words.get(source, _("Earned"))
@@ -254,6 +291,10 @@ def _words(cause: str, other: str, subject: str) -> str:
         return _("Returned from an order")
     if cause.startswith("adjust:"):
         return _("Taken by the shop")
+    if cause.startswith("mall:"):
+        return (
+            _("Returned by the points mall") if cause.endswith(":back") else _("Exchanged in the points mall")
+        )
     if cause.startswith("merge:"):
         return _("Brought along from your other account")
     if other.endswith(".expired"):

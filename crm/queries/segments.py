@@ -12,7 +12,7 @@ from pyroaring import BitMap
 
 from core import clock
 from core.errors import NotFound
-from crm import bitmap_answers, bitmap_rows, bitmaps, segments
+from crm import bitmap_answers, bitmap_asks, bitmaps, segments
 from crm.models import Member, Segment, SegmentBitmap
 from crm.segments_by_orm import condition_of
 
@@ -31,14 +31,10 @@ def _expanded(segment: Segment | int | dict[str, Any]) -> dict[str, Any]:
     return segments.expanded(segments.check(rules, own), own)
 
 
-def _plan(segment: Segment | int | dict[str, Any], at: datetime | None) -> bitmaps.Plan:
-    return bitmaps.plan_of(_expanded(segment), clock.local(at or clock.now()).date())
-
-
 def members_matching(rules: dict[str, Any], at: datetime | None = None) -> QuerySet[Member]:
     """The living members of the rules, as Member rows. Raises WrongRules."""
     today = clock.local(at or clock.now()).date()
-    return Member.objects.living().filter(condition_of(_expanded(rules), today))
+    return Member.objects.known().filter(condition_of(_expanded(rules), today))
 
 
 def members_in(segment: Segment | int | dict[str, Any], at: datetime | None = None) -> QuerySet[Any]:
@@ -47,7 +43,7 @@ def members_in(segment: Segment | int | dict[str, Any], at: datetime | None = No
     Raises WrongRules; NotFound for an unknown id.
     """
     today = clock.local(at or clock.now()).date()
-    return Member.objects.living().filter(condition_of(_expanded(segment), today)).order_by().values("pk")
+    return Member.objects.known().filter(condition_of(_expanded(segment), today)).order_by().values("pk")
 
 
 def segment_member_ids(segment: Segment | int | dict[str, Any], at: datetime | None = None) -> BitMap:
@@ -55,7 +51,12 @@ def segment_member_ids(segment: Segment | int | dict[str, Any], at: datetime | N
 
     `at` moves the day that ages count from, not what is known about members. Raises as `members_in`.
     """
-    return bitmap_answers.members_of(_plan(segment, at))
+    rules, today = _expanded(segment), clock.local(at or clock.now()).date()
+    found = bitmap_answers.members_of(bitmaps.plan_of(rules, today))
+    if found is None:
+        living = Member.objects.known().filter(condition_of(rules, today)).order_by()
+        found = BitMap(living.values_list("pk", flat=True))
+    return found
 
 
 def segment_count(rules: Segment | int | dict[str, Any], at: datetime | None = None) -> int:
@@ -82,107 +83,6 @@ def segment_sample(rules: dict[str, Any], *, limit: int = SAMPLE) -> list[Member
     return list(newest.select_related("stats").order_by("-pk"))
 
 
-# --- Why is she in, or not?
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One condition for one member. `value`: what is so of her in the condition's unit: days ago, a number, fen, how
-    many times, her tier, ids of tags, codes, accounts or segments; None when there is nothing.
-    """
-
-    condition: dict[str, Any]
-    value: Any
-    holds: bool
-
-
-@dataclass(frozen=True)
-class Explanation:
-    is_in: bool
-    is_living: bool  # a merged or unknown member is in no segment
-    verdicts: list[Verdict]  # in the order of the rules
-
-
-def explain(rules: Segment | int | dict[str, Any], member_id: int) -> Explanation:
-    """Why the member is in the segment or not, condition by condition. Raises WrongRules."""
-    today = clock.today()
-    written = segments.check(rules) if isinstance(rules, dict) else rules
-    plan = _plan(written, None)
-    state = dict(bitmap_rows.states_of([member_id])).get(member_id)
-    done = {leaf: _times(leaf, member_id) for leaf in bitmaps.leaves(plan) if isinstance(leaf, bitmaps.Facts)}
-    hers = {leaf for leaf, times in done.items() if times >= leaf.times}
-    if isinstance(written, int):
-        written = Segment.objects.get(pk=written)
-    tree = written.rules if isinstance(written, Segment) else written
-    verdicts = []
-    for condition in segments.conditions(tree):
-        part = bitmaps.plan_of(segments.expanded({"all": [condition]}), today)
-        is_so = state is not None and bitmaps.holds(part, state, hers)
-        value = None if state is None else _value(condition, state, part, done, today)
-        verdicts.append(Verdict(condition, value, is_so))
-    is_in = state is not None and bitmaps.holds(plan, state, hers)
-    return Explanation(is_in, state is not None, verdicts)
-
-
-def _times(facts: bitmaps.Facts, member_id: int) -> int:
-    sql, params = bitmap_answers.facts_sql(facts, member_id)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
-        return int(cursor.fetchone()[0])
-
-
-DAYS = {
-    "last_order_days": bitmaps.PAID_DAY,
-    "joined_days": bitmaps.JOINED_DAY,
-    "touched_days": bitmaps.TOUCH_DAY,
-    "untouched_days": bitmaps.TOUCH_DAY,
-    "silent_days": bitmaps.SILENT_DAY,
-}
-NUMBERS = {
-    "orders": bitmaps.ORDERS,
-    "visits": bitmaps.VISITS,
-    "spend_fen": bitmaps.SPEND,
-    "net_fen": bitmaps.NET,
-}
-SEVERAL = {
-    "tags": bitmaps.TAG,
-    "source": bitmaps.SOURCE,
-    "following": bitmaps.FOLLOWS,
-    "contact": bitmaps.CONTACT,
-}
-
-
-def _value(
-    condition: dict[str, Any],
-    state: bitmaps.State,
-    plan: bitmaps.Plan,
-    done: dict[bitmaps.Facts, int],
-    today: Any,
-) -> Any:
-    field = condition["field"]
-    if field in DAYS:
-        days = state.get(DAYS[field])
-        return bitmaps.day_number(today) - days[0] if days else None
-    if field in NUMBERS:
-        return next(iter(state.get(NUMBERS[field], ())), None)
-    if field in SEVERAL:
-        return sorted(state.get(SEVERAL[field], ()))
-    if field == "tier":
-        return next(name.removeprefix("tier:") for name in state if name.startswith("tier:"))
-    if field == "consent":
-        answers = {1: "given", 0: "withdrawn"}
-        return answers[state[bitmaps.CONSENT][0]] if bitmaps.CONSENT in state else "unasked"
-    if field == "fact":
-        return next((done[leaf] for leaf in bitmaps.leaves(plan) if isinstance(leaf, bitmaps.Facts)), 0)
-    return [pk for pk in condition["value"] if _is_in_segment(pk, state, done, today)]
-
-
-def _is_in_segment(pk: int, state: bitmaps.State, done: dict[bitmaps.Facts, int], today: Any) -> bool:
-    one = {"all": [{"field": "segment", "op": "in", "value": [pk]}]}
-    hers = {leaf for leaf, times in done.items() if times >= leaf.times}
-    return bitmaps.holds(bitmaps.plan_of(segments.expanded(one), today), state, hers)
-
-
 # --- What it costs
 
 
@@ -193,7 +93,7 @@ class Cost:
     level: str
     bitmaps_count: int
     bitmaps_members: int  # memberships in these bitmaps, the measure of set operations
-    facts_rows: int  # rows of the timeline, as the database's planner expects
+    asked_rows: int  # rows of the timeline and of other tables, as the database's planner expects
 
 
 QUICK_ROWS = 1_000_000
@@ -201,24 +101,32 @@ QUICK_ROWS = 1_000_000
 
 def cost(rules: Segment | int | dict[str, Any]) -> Cost:
     """What the rules would read, without reading it. Raises WrongRules."""
-    plan = _plan(rules, None)
-    rows = members = facts_rows = 0
+    plan = bitmaps.plan_of(_expanded(rules), clock.today())
+    rows = members = 0
     for leaf in dict.fromkeys(bitmaps.leaves(plan)):
-        if isinstance(leaf, bitmaps.Facts):
-            facts_rows += _planned_rows(leaf)
-        else:
+        if isinstance(leaf, bitmaps.Within):
             (first, last), cut = leaf.bands()
             low, high = min([first, *cut]), max([last, *cut])
             stored = SegmentBitmap.objects.filter(dimension=leaf.dimension, value__range=(low, high))
             rows += stored.count()
             members += stored.aggregate(n=Sum("members_count"))["n"] or 0
-    level = "instant" if not facts_rows else "quick" if facts_rows <= QUICK_ROWS else "slow"
-    return Cost(level, rows, members, facts_rows)
+    level, asked_rows = price(rules)
+    return Cost(level, rows, members, asked_rows)
 
 
-def _planned_rows(facts: bitmaps.Facts) -> int:
-    """The rows of the timeline that the planner expects to read: those of the scans below the grouping."""
-    sql, params = bitmap_answers.facts_sql(facts)
+def price(rules: Segment | int | dict[str, Any]) -> tuple[str, int]:
+    """`level` and `asked_rows` of a Cost: what is shown while one types. No statement where bitmaps answer alone, one
+    more of the planner for each condition that is asked of a table.
+    """
+    plan = bitmaps.plan_of(_expanded(rules), clock.today())
+    asked = [leaf for leaf in dict.fromkeys(bitmaps.leaves(plan)) if not isinstance(leaf, bitmaps.Within)]
+    rows = sum(map(_planned_rows, asked))
+    return "instant" if not rows else "quick" if rows <= QUICK_ROWS else "slow", rows
+
+
+def _planned_rows(leaf: bitmaps.Asked) -> int:
+    """The rows that the planner expects to read: those of the scans below the grouping."""
+    sql, params = bitmap_asks.sql_of(leaf)
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params)
         answer = cursor.fetchone()[0]

@@ -1,24 +1,25 @@
-"""What operators see of segments: ids, samples, overlaps, "why is she in", days and changes.
+"""What operators see of segments: ids, samples, overlaps, days and changes.
 
 Everything here reaches the engine through `crm.queries.segments` only.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import combinations
-from typing import Any
+from itertools import combinations, islice
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import Exists, OuterRef, Prefetch
 from django.utils.translation import gettext as _
 from pyroaring import BitMap
 
-from core import clock
+from core import clock, ledger
 from core.errors import Refusal
 from core.secrets import masked_phone
-from crm import segments
+from crm import bitmap_folding, segments
+from crm.bitmaps import BALANCES
 from crm.models import (
     Activity,
     Identity,
@@ -31,12 +32,11 @@ from crm.models import (
     SegmentSnapshot,
 )
 from crm.queries import segments_told
-from crm.queries.segments import cost, members_in, preview, segment_member_ids
+from crm.queries.segments import members_in, preview, segment_member_ids
 
 MOST_SAMPLED = 20
 MOST_CHANGED = 20_000
 MOST_COMPARED = 5
-NEWEST_CONSENTS = 5_000
 EXPORT_BATCH = 1_000
 
 
@@ -47,27 +47,12 @@ def ids_of(rules: Segment | dict[str, Any], among: Iterable[int] | None = None) 
     return found if among is None else found & BitMap(list(among))
 
 
-def leaf_verdicts(leaves: Sequence[dict[str, Any]], member_id: int) -> list[bool]:
-    """For each checked condition whether she fulfils it. One statement."""
-    if not leaves:
-        return []
-    asked = {
-        f"c{number}": Exists(members_in(leaf).filter(pk=OuterRef("pk"))) for number, leaf in enumerate(leaves)
-    }
-    row = Member.objects.filter(pk=member_id).annotate(**asked).values_list(*asked).first()
-    return [bool(verdict) for verdict in row] if row else [False] * len(leaves)
-
-
-def is_matched(rules: dict[str, Any], member_id: int) -> bool:
-    return bool(members_in(rules).filter(pk=member_id).exists())
-
-
 # --- While one builds ----------------------------------------------------------------------------------------------
 def wrong_condition(rules: Any) -> int | None:
     """The number (from 1, in reading order) of the first condition that cannot be read by itself, None: none can be
     blamed. For rules that `segments.check` refused.
     """
-    for number, leaf in enumerate(_raw_leaves(rules), start=1):
+    for number, leaf in enumerate(islice(_raw_leaves(rules), segments.MOST_CONDITIONS), start=1):
         try:
             segments.check(leaf)
         except Refusal:
@@ -88,137 +73,105 @@ def _raw_leaves(node: Any, depth: int = 1) -> Iterator[Any]:
         yield node
 
 
-@dataclass(frozen=True)
-class SampleRow:
-    member: Member
+class SampleRow(NamedTuple):
+    pk: int
+    name: str
+    last_paid_at: datetime | None
     phone: str  # masked; "" when none is known
     tags: list[str]
+
+
+# Asked many times a minute, while people type: one statement, and no model instances.
+SAMPLED = """
+SELECT m.id, m.name, s.last_paid_at,
+    (SELECT i.value FROM crm_identity i WHERE i.member_id = m.id AND i.kind = 'phone'
+     ORDER BY i.is_verified DESC, i.id LIMIT 1),
+    ARRAY(SELECT t.name FROM crm_membertag c JOIN crm_tag t ON t.id = c.tag_id WHERE c.member_id = m.id ORDER BY c.id)
+FROM crm_member m LEFT JOIN crm_memberstats s ON s.member_id = m.id WHERE m.id = ANY(%s) ORDER BY m.id DESC
+"""
 
 
 def counted_sample(rules: dict[str, Any], *, limit: int = MOST_SAMPLED) -> tuple[int, list[SampleRow]]:
     """How many members the rules find, and the newest with what recognises them. Raises WrongRules."""
     found = preview(rules, limit=limit)
-    tags = MemberTag.objects.select_related("tag").order_by("pk")
-    phones = Identity.objects.filter(kind=Identity.PHONE).order_by("-is_verified", "pk")
-    newest: Iterable[Any] = (
-        Member.objects.filter(pk__in=found.sample_ids)
-        .select_related("stats")
-        .prefetch_related(
-            Prefetch("member_tags", queryset=tags), Prefetch("identities", queryset=phones, to_attr="phones")
-        )
-        .order_by("-pk")
-    )
-    rows = [
-        SampleRow(
-            member,
-            masked_phone(member.phones[0].value) if member.phones else "",
-            [carried.tag.name for carried in member.member_tags.all()],
-        )
-        for member in newest
-    ]
+    with connection.cursor() as cursor:
+        cursor.execute(SAMPLED, [found.sample_ids])
+        rows = [
+            SampleRow(pk, name or f"#{pk}", paid_at, masked_phone(phone) if phone else "", tags)
+            for pk, name, paid_at, phone, tags in cursor
+        ]
     return found.count, rows
 
 
-def is_slow(rules: dict[str, Any]) -> bool:
-    """Whether counting checked rules reads so much of the timeline that people would wait."""
-    asks_timeline = any(leaf["field"] == "fact" for leaf in segments.conditions(rules))
-    return asks_timeline and cost(rules).level == "slow"
-
-
-# --- Why is she in, or not? ----------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Verdict:
-    """A node of the rules as it judges one member. `join`: "" for a condition, else all, any, not."""
-
-    is_true: bool
-    join: str = ""
-    wanted: str = ""  # "tags: has any of 玫瑰"
-    hers: str = ""  # "rose, musk"
-    children: list["Verdict"] = field(default_factory=list)
-
-    @property
-    def title(self) -> str:
-        return segments_told.join_label(self.join)
-
-
-def explain(rules: dict[str, Any], member: Member) -> Verdict:
-    """Each condition with her value and its verdict, as the tree of the rules. Raises WrongRules.
-
-    A handful of statements, however many conditions.
-    """
-    checked = segments.check(rules)
-    leaves = list(segments.conditions(checked))
-    verdicts = iter(leaf_verdicts(leaves, member.pk))
-    names = segments_told.names_in(leaves)
-    hers = segments_told.HerFacts(member)
-
-    def judge(node: dict[str, Any]) -> Verdict:
-        if "field" in node:
-            wanted = segments_told.in_words(node, names)
-            return Verdict(next(verdicts), wanted=wanted, hers=hers.told(node))
-        if "not" in node:
-            inner = judge(node["not"])
-            return Verdict(not inner.is_true, "not", children=[inner])
-        join = "any" if "any" in node else "all"
-        children = [judge(child) for child in node[join]]
-        # An empty group asks nothing, also where any would do.
-        some = any if join == "any" and children else all
-        return Verdict(some(child.is_true for child in children), join, children=children)
-
-    return judge(checked)
-
-
 def memberships(member_id: int, chosen: Iterable[Segment]) -> list[tuple[Segment, bool]]:
-    """Of each segment whether she is in it, those first in which she is. Rules that cannot be read are left out."""
-    readable = []
+    """Of each segment whether she is in it, those first in which she is. Rules that cannot be read are left out.
+
+    One statement judges them all.
+    """
+    readable: list[Segment] = []
+    asked: dict[str, Exists] = {}
     for segment in chosen:
         try:
-            segments.check(segment.rules)
+            hers = members_in(segment.rules).filter(pk=OuterRef("pk"))
         except Refusal:
             continue
+        asked[f"s{len(readable)}"] = Exists(hers)
         readable.append(segment)
-    verdicts = leaf_verdicts([segment.rules for segment in readable], member_id)
+    row = Member.objects.filter(pk=member_id).annotate(**asked).values_list(*asked).first() if asked else ()
+    verdicts = [bool(verdict) for verdict in row or [False] * len(readable)]
     return sorted(zip(readable, verdicts, strict=True), key=lambda pair: not pair[1])
 
 
 def segments_of(member_id: int) -> list[tuple[Segment, datetime]]:
     """The live segments that a member is in, with the moment since when. One statement."""
-    rows = SegmentMember.objects.filter(member=member_id).select_related("segment").order_by("segment__name")
+    rows = SegmentMember.objects.filter(member=member_id, segment__is_live=True)
+    rows = rows.select_related("segment").order_by("segment__name")
     return [(row.segment, row.since) for row in rows]
 
 
 # --- Live segments -------------------------------------------------------------------------------------------------
-# Facts stand in the timeline; consents, which do not, are few and looked for among the newest. The tombstones of
-# members who were merged count as changed, too: they leave.
+# The tombstones of members who were merged count as changed, too: they leave. What was told of a tombstone changes the
+# living member behind it.
 CHANGED = """
 WITH told AS (
     SELECT member_id, kind FROM crm_activity WHERE kind = ANY(%s) AND at >= %s
 )
 SELECT member_id FROM told
-UNION SELECT id FROM crm_member WHERE created_at >= %s
 UNION SELECT id FROM crm_member WHERE merged_into_id IN (SELECT member_id FROM told WHERE kind = 'merged')
-UNION SELECT member_id FROM crm_touch WHERE id > (SELECT max(id) FROM crm_touch) - %s AND at >= %s
-UNION SELECT member_id FROM crm_consent WHERE id > (SELECT max(id) FROM crm_consent) - %s AND at >= %s
+UNION SELECT merged_into_id FROM crm_member WHERE id = ANY(%s) AND merged_into_id IS NOT NULL
 LIMIT %s
 """
 
 
-def changed_since(moment: datetime) -> list[int] | None:
-    """Members with a fact since the moment, tombstones too; None: so many that comparing everybody is cheaper."""
+def changed_since(moment: datetime, *, balances: Collection[str] = ()) -> BitMap | None:
+    """Members with a fact since the moment, those of whom anything changed that bitmaps know of, and those with whom
+    one of the balances (fields of rules) moved.
+
+    None: so many that comparing everybody is cheaper, or nobody can say.
+    """
+    changed = bitmap_folding.changed_since(moment, most=MOST_CHANGED)
+    if changed is None:
+        return None
+    if balances:
+        accounts = [kind for field in balances for kind in BALANCES[field]]
+        changed |= BitMap(ledger.owners_moved_since(moment, kinds=accounts, most=MOST_CHANGED + 1))
     kinds = [kind for kind, _label in Activity.KINDS]
-    newest: list[Any] = [NEWEST_CONSENTS, moment]
     with connection.cursor() as cursor:
-        cursor.execute(CHANGED, [kinds, moment, moment, *newest, *newest, MOST_CHANGED + 1])
-        found = [row[0] for row in cursor.fetchall()]
-    return None if len(found) > MOST_CHANGED else found
+        cursor.execute(CHANGED, [kinds, moment, list(changed), MOST_CHANGED + 1])
+        changed |= BitMap([row[0] for row in cursor])
+    return None if len(changed) > MOST_CHANGED else changed
 
 
 def stored_ids(segment_id: int, among: Iterable[int] | None = None) -> BitMap:
     """Who is stored as a member of a live segment."""
-    rows = SegmentMember.objects.filter(segment=segment_id)
+    sql = "SELECT array_agg(member_id) FROM crm_segmentmember WHERE segment_id = %s"
+    params: list[Any] = [segment_id]
     if among is not None:
-        rows = rows.filter(member__in=list(among))
-    return BitMap(list(rows.values_list("member_id", flat=True)))
+        sql += " AND member_id = ANY(%s)"
+        params.append(list(among))
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return BitMap(cursor.fetchone()[0] or ())
 
 
 def members_now(segment: Segment) -> BitMap:
@@ -306,7 +259,7 @@ def export_rows(ids: Iterable[int], *, whole_phones: bool) -> Iterator[list[Any]
     def rows() -> Iterator[list[Any]]:
         merged = Member.objects.filter(pk__in=batch, merged_into__isnull=False)
         wanted = {*batch, *merged.values_list("merged_into_id", flat=True)} - told
-        living = Member.objects.living().filter(pk__in=wanted).select_related("stats").order_by("pk")
+        living = Member.objects.known().filter(pk__in=wanted).select_related("stats").order_by("pk")
         members: Iterable[Any] = living.prefetch_related(
             Prefetch("member_tags", queryset=tags), Prefetch("identities", queryset=phones, to_attr="phones")
         )

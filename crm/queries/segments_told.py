@@ -1,10 +1,10 @@
 """The rules of segments in words: fields with their inputs, conditions as sentences, a member's own values."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -13,8 +13,24 @@ from django.utils.translation import gettext_lazy
 from core import clock
 from core.money import yuan
 from crm import segments
-from crm.models import Activity, ChannelCode, Identity, Member, Segment, Tag
+from crm.days import PROVINCES
+from crm.models import (
+    Activity,
+    ChannelCode,
+    Member,
+    MemberDay,
+    MemberField,
+    MemberTraits,
+    Segment,
+    Staff,
+    Store,
+    Tag,
+)
+from crm.models.aipl import STEPS
+from crm.models.lifecycle import CELLS, STAGES
 from crm.queries.accounts import followed_accounts
+from crm.segments_values import ID_KINDS
+from crm.subjects import group_choices, subject_choices
 
 MOST_NAMED = 8
 
@@ -30,6 +46,8 @@ OP_LABELS = {
     "yes": gettext_lazy("yes"),
     "no": gettext_lazy("no"),
     "is": gettext_lazy("is"),
+    "known": gettext_lazy("is known"),
+    "unknown": gettext_lazy("is not known"),
 }
 UNITS = {
     "last_order_days": gettext_lazy("days ago"),
@@ -41,6 +59,12 @@ UNITS = {
     "touched_days": gettext_lazy("days ago"),
     "untouched_days": gettext_lazy("days"),
     "net_fen": gettext_lazy("yuan"),
+    "points": gettext_lazy("points"),
+    "growth": gettext_lazy("growth"),
+    "stored_fen": gettext_lazy("yuan"),
+    "chance_percent": "%",
+    "birthday_days": gettext_lazy("days"),
+    "anniversary": gettext_lazy("days"),
 }
 CONSENT_LABELS = {
     "given": gettext_lazy("agreed"),
@@ -54,19 +78,50 @@ JOIN_LABELS = {
     "not": gettext_lazy("not this"),
 }
 GROUPS: list[tuple[Any, tuple[str, ...]]] = [
-    (gettext_lazy("Who she is"), ("tags", "tier", "joined_days", "source", "segment")),
+    (
+        gettext_lazy("Who she is"),
+        (
+            *("tags", "tier", "birthday_month", "birthday_days", "birthday_calendar", "anniversary"),
+            *("region", "device", "custom", "segment"),
+        ),
+    ),
     (gettext_lazy("What she bought"), ("last_order_days", "orders", "spend_fen", "net_fen")),
     (gettext_lazy("What she does"), ("fact", "silent_days", "visits")),
+    (gettext_lazy("What she holds"), ("points", "growth", "stored_fen")),
+    (gettext_lazy("Lifecycle and value"), ("stage", "aipl", "rfm", "chance_percent")),
+    (
+        gettext_lazy("Where she comes from"),
+        ("joined_days", "joined_via", "source", "store", "guide", "group"),
+    ),
     (
         gettext_lazy("How she can be reached"),
-        ("following", "contact", "consent", "touched_days", "untouched_days"),
+        ("following", "contact", "consent", "touched_days", "untouched_days", "touches"),
     ),
 ]
+# The names of values that are some of a fixed list.
+WORDS: dict[str, dict[Any, Any]] = {
+    "stages": {**dict(STAGES), "": gettext_lazy("never bought")},
+    "cells": {word: label for word, (_highs, label) in CELLS.items()},
+    "steps": dict(STEPS),
+    "ways": dict(Member.WAYS),
+    "months": {month: gettext_lazy("month %d") % month for month in range(1, 13)},
+    "regions": {name: name for name in PROVINCES},
+    "devices": dict(MemberTraits.DEVICES),
+    "calendars": {**dict(MemberDay.CALENDARS), "": gettext_lazy("birthday unknown")},
+    "tiers": {"": gettext_lazy("none")},
+}
+
+
+ANNIVERSARIES: dict[str, Any] = {
+    "joined": gettext_lazy("day of joining"),
+    **{kind: label for kind, label in MemberDay.KINDS if kind != MemberDay.BIRTHDAY},
+}
+"""What anniversaries are of, besides dates among the house's fields."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field of the rules as the builder offers it. `kind` names its input, as `crm.segments.VALUES` does."""
+    """A field of the rules as the builder offers it. `kind` names its input, as VALUES does."""
 
     name: str
     label: str
@@ -96,7 +151,7 @@ def fields() -> list[Field]:
 
 
 def kind_of(field: str) -> str:
-    """range, yuan, number, tags, codes, tiers, segments, account, consent, fact or nothing."""
+    """A kind of `crm.segments_values.VALUES`, or "custom"."""
     return segments.BY_NAME[field].value
 
 
@@ -108,15 +163,19 @@ def join_label(join: str) -> str:
 Names = dict[str, dict[int, str]]
 
 
-def names_in(leaves: Iterable[dict[str, Any]]) -> Names:
-    """Names of the tags, codes, accounts and segments that conditions mention, by field. At most four statements."""
+def names_in(leaves: Iterable[dict[str, Any]], values: Sequence[Any] = ()) -> Names:
+    """Names of the tags, codes, accounts, segments … that conditions mention, and of those in a member's `values` (one
+    for each condition), by field. At most one statement a field.
+    """
     wanted: dict[str, set[int]] = {}
-    for leaf in leaves:
-        ids = leaf["value"] if isinstance(leaf["value"], list) else [leaf["value"]]
-        wanted.setdefault(leaf["field"], set()).update(one for one in ids if isinstance(one, int))
+    for leaf, hers in zip_longest(leaves, values):
+        for ids in (leaf["value"], hers):
+            several = ids if isinstance(ids, list) else [ids.get("field")] if isinstance(ids, dict) else [ids]
+            named = "custom" if leaf["field"] == "anniversary" else leaf["field"]
+            wanted.setdefault(named, set()).update(one for one in several if isinstance(one, int))
     names: Names = {}
     if wanted.get("tags"):
-        tags = Tag.objects.filter(pk__in=wanted["tags"])
+        tags = Tag.objects.filter(pk__in=wanted["tags"]).order_by()
         names["tags"] = dict(tags.values_list("pk", "name"))
     if wanted.get("source"):
         codes = ChannelCode.objects.filter(pk__in=wanted["source"])
@@ -126,7 +185,29 @@ def names_in(leaves: Iterable[dict[str, Any]]) -> Names:
     if wanted.get("segment"):
         others = Segment.objects.filter(pk__in=wanted["segment"])
         names["segment"] = dict(others.values_list("pk", "name"))
+    if wanted.get("guide"):
+        names["guide"] = dict(Staff.objects.filter(pk__in=wanted["guide"]).values_list("pk", "name"))
+    if wanted.get("store"):
+        names["store"] = dict(Store.objects.filter(pk__in=wanted["store"]).values_list("pk", "name"))
+    if wanted.get("group"):
+        names["group"] = dict(group_choices())
+    if wanted.get("custom"):
+        own = MemberField.objects.filter(pk__in=wanted["custom"])
+        names["custom"] = dict(own.values_list("pk", "name"))
     return names
+
+
+def _ends(low: Any, high: Any) -> str:
+    if low is None:
+        return f"≤ {high}"
+    return f"≥ {low}" if high is None else f"{low} – {high}" if low != high else f"= {low}"
+
+
+def about_in_words(subjects: list[str]) -> str:
+    """What facts are about: shelves by their names, anything else as it is written."""
+    kinds = {subject.partition(":")[0] for subject in subjects}
+    names = {subject: name for subject, name, _heading in subject_choices(kinds)}
+    return _joined([names.get(subject, subject) for subject in subjects])
 
 
 def in_words(leaf: dict[str, Any], names: Names) -> str:
@@ -137,22 +218,18 @@ def in_words(leaf: dict[str, Any], names: Names) -> str:
     kind = kind_of(field)
     if kind in ("range", "yuan"):
         low, high = (yuan(end) if kind == "yuan" and end is not None else end for end in value)
-        if low is None:
-            return f"{label} ≤ {high} {unit}"
-        if high is None:
-            return f"{label} ≥ {low} {unit}"
-        return f"{label} {low} – {high} {unit}" if low != high else f"{label} = {low} {unit}"
+        return f"{label} {_ends(low, high)} {unit}"
     if kind == "number":
         return f"{label} ≥ {value} {unit}"
     word = str(OP_LABELS.get(op, op))
-    if kind == "tiers":
-        return f"{label} {word} {_joined([one or _('none') for one in value])}"
-    if kind in ("tags", "codes", "segments"):
+    if kind in WORDS:
+        return f"{label} {word} {_joined([str(WORDS[kind].get(one, one)) for one in value])}"
+    if kind in ID_KINDS:
         known = names.get(field, {})
         named = [known.get(one, _("#%(id)d (deleted)") % {"id": one}) for one in value]
         return f"{label} {word} {_joined(named)}"
     if kind == "fact":
-        about = f" ({_joined(value['subjects'])})" if value.get("subjects") else ""
+        about = f" ({about_in_words(value['subjects'])})" if value.get("subjects") else ""
         return _("%(what)s%(about)s: %(word)s %(times)d times in %(days)d days") % {
             "what": KIND_LABELS.get(value["kind"], value["kind"]),
             "about": about,
@@ -160,6 +237,23 @@ def in_words(leaf: dict[str, Any], names: Names) -> str:
             "times": value["times"],
             "days": value["days"],
         }
+    if kind == "times":
+        return _("%(label)s: %(word)s %(times)d times in %(days)d days") % {
+            "label": label,
+            "word": word,
+            "times": value["times"],
+            "days": value["days"],
+        }
+    if kind == "anniversary":
+        own = names.get("custom", {}).get(value.get("field"), f"#{value.get('field')}")
+        ends = (value["from"], value["to"])
+        return f"{label} ({ANNIVERSARIES.get(value['of'], own)}) {_ends(*ends)} {unit}"
+    if kind == "custom":
+        own = names.get(field, {}).get(value["field"], _("#%(id)d (deleted)") % {"id": value["field"]})
+        if op == "between":
+            ends = (value["from"], value["to"])
+            return f"{own} {word} {' – '.join('…' if end is None else str(end) for end in ends)}"
+        return f"{own} {word} {_joined(value.get('values', []))}".strip()
     if field == "following":
         account = _("any account") if value is None else names.get(field, {}).get(value, f"#{value}")
         return _("%(label)s (%(account)s): %(value)s") % {"label": label, "account": account, "value": word}
@@ -194,71 +288,52 @@ def _joined(names: list[str]) -> str:
 
 
 # --- Her own values ------------------------------------------------------------------------------------------------
-class HerFacts:
-    """A member's values of the fields, in words; each is read once, when it is first asked for."""
+NOTHING = {
+    "tier": gettext_lazy("none"),
+    "tags": gettext_lazy("no tags"),
+    "last_order_days": gettext_lazy("never ordered"),
+    "touched_days": gettext_lazy("never touched"),
+    "untouched_days": gettext_lazy("never touched"),
+    "source": gettext_lazy("no channel code"),
+    "following": gettext_lazy("follows none"),
+    "stage": gettext_lazy("never bought"),
+    "guide": gettext_lazy("no guide"),
+    "store": gettext_lazy("no store"),
+    "group": gettext_lazy("in no group"),
+    "birthday_month": gettext_lazy("birthday unknown"),
+    "birthday_days": gettext_lazy("birthday unknown"),
+    "birthday_calendar": gettext_lazy("birthday unknown"),
+    "anniversary": gettext_lazy("no such day"),
+    "device": gettext_lazy("device unknown"),
+    "chance_percent": gettext_lazy("never bought"),
+    "rfm": gettext_lazy("never bought"),
+}
 
-    def __init__(self, member: Member) -> None:
-        self._member = member
 
-    def told(self, condition: dict[str, Any]) -> str:
-        """Her value of what a checked condition asks; "" where there is no word for it."""
-        stats = self._member.stats
-        match condition["field"]:
-            case "tier":
-                return self._member.tier or _("none")
-            case "fact":
-                return self._times(condition["value"])
-            case "net_fen":
-                return f"¥{yuan(stats.paid_fen - stats.refunded_fen)}"
-            case "touched_days" | "untouched_days":
-                return days_since(stats.last_touch_at) or _("never touched")
-            case "tags":
-                return _joined(self._tags) or _("no tags")
-            case "last_order_days":
-                return days_since(stats.last_paid_at) or _("never ordered")
-            case "joined_days":
-                return days_since(self._member.created_at)
-            case "silent_days":
-                return days_since(stats.last_active_at) or _("never did anything")
-            case "orders":
-                return str(stats.orders_count)
-            case "spend_fen":
-                return f"¥{yuan(stats.paid_fen)}"
-            case "visits":
-                return str(stats.visits_count)
-            case "source":
-                return self._member.source.name if self._member.source else _("no channel code")
-            case "following":
-                return _joined(self._followed["openid"]) or _("follows none")
-            case "contact":
-                return _("yes") if self._followed["external_userid"] else _("no")
-            case "consent":
-                word = {True: "given", False: "withdrawn", None: "unasked"}[stats.marketing_consent]
-                return str(CONSENT_LABELS[word])
-        return ""
-
-    def _times(self, fact: dict[str, Any]) -> str:
-        since = clock.day_start(clock.today() - dt.timedelta(days=fact["days"] - 1))
-        facts = Activity.objects.filter(member=self._member, kind=fact["kind"], at__gte=since)
-        if fact.get("subjects"):
-            facts = facts.filter(subject__in=fact["subjects"])
-        return _("%(times)d times") % {"times": facts.count()}
-
-    @cached_property
-    def _tags(self) -> list[str]:
-        return list(
-            self._member.member_tags.order_by("tag__group__sort", "tag__sort", "tag_id").values_list(
-                "tag__name", flat=True
-            )
-        )
-
-    @cached_property
-    def _followed(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {"openid": [], "external_userid": []}
-        for one in Identity.objects.filter(member=self._member, is_following=True).select_related("account"):
-            if one.kind in found:
-                found[one.kind].append(str(one.account))
-        return found
+def hers_in_words(condition: dict[str, Any], value: Any, names: Names) -> str:
+    """What is so of a member about a checked condition, as `queries.segments_why` found it; never ""."""
+    field = condition["field"]
+    if field == "contact":
+        return _("yes") if value else _("no")
+    if value is None or value == [] or value == "":
+        return str(NOTHING.get(field, _("none")))
+    if field == "consent":
+        return str(CONSENT_LABELS[value])
+    if field in ("fact", "touches"):
+        return _("%(times)d times") % {"times": value}
+    if kind_of(field) in WORDS:
+        several = value if isinstance(value, list) else [value]
+        return _joined([str(WORDS[kind_of(field)].get(one, one)) for one in several])
+    if field.endswith("_days") and field != "birthday_days":
+        return days_since(clock.day_start(clock.today() - dt.timedelta(days=value)))
+    if field == "custom":
+        return str(value["value"])
+    if isinstance(value, list):
+        known = names.get(field, {})
+        return _joined([known.get(one, f"#{one}") for one in value])
+    if kind_of(field) == "yuan":
+        return f"¥{yuan(value)}"
+    return f"{value} {UNITS[field]}" if field in UNITS else str(value)
 
 
 def days_since(moment: datetime | None) -> str:

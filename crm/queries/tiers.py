@@ -15,7 +15,10 @@ from crm.models import Member, MemberTier, TierPolicy, TierRule
 
 @dataclass(frozen=True)
 class TierPlan:
-    """A policy with its levels, sorted; thresholds and values are growth, or fen when `basis` is spend."""
+    """A policy with its levels, sorted; thresholds and values are growth, or fen when `basis` is spend.
+
+    Spend is what was paid in the window, less what of these payments went back.
+    """
 
     basis: str
     window_days: int
@@ -25,12 +28,15 @@ class TierPlan:
 
 @dataclass(frozen=True)
 class TierMove:
-    """So many members go from one tier to another: now, or (`waits`) when their protection has ended."""
+    """So many members go from one tier to another: now, or (`waits`) when their protection has ended, and (`paid`)
+    their paid membership too.
+    """
 
     old: str
     new: str
     count: int
     waits: bool
+    paid: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,24 +65,35 @@ def current_plan() -> TierPlan | None:
     return TierPlan(policy.basis, policy.window_days, policy.keep_days, levels)
 
 
-# What each member has reached, by what she earned or paid and did not give back.
+# What each member has reached, by what she earned or paid and did not give back. A refund lowers the window only when
+# its payment lies in it: money of an older order never raised this window, so its return must not lower it.
 _VALUES = {
     TierPolicy.GROWTH: """
         SELECT member_id, sum(given - taken)::bigint AS value FROM crm_earning
         WHERE kind = 'growth' AND earned_at >= %s AND (%s::bigint[] IS NULL OR member_id = ANY(%s)) GROUP BY 1
     """,
     TierPolicy.SPEND: """
-        SELECT member_id, sum(CASE kind WHEN 'paid' THEN amount_fen ELSE -amount_fen END)::bigint AS value
-        FROM crm_activity
-        WHERE kind IN ('paid', 'refunded') AND at >= %s AND (%s::bigint[] IS NULL OR member_id = ANY(%s)) GROUP BY 1
+        SELECT member_id, sum(fen)::bigint AS value FROM (
+            SELECT member_id, sum(CASE kind WHEN 'paid' THEN amount_fen ELSE -amount_fen END) AS fen
+            FROM crm_activity
+            WHERE kind IN ('paid', 'refunded') AND at >= %s AND (%s::bigint[] IS NULL OR member_id = ANY(%s))
+            GROUP BY member_id, subject HAVING bool_or(kind = 'paid')
+        ) orders GROUP BY 1
     """,
 }
+# With a paid membership she carries the higher one of what she earned and what she bought.
 _STANDINGS = """
-SELECT m.id, m.tier, s.tier IS NOT NULL AND s.tier = m.tier AS known,
+SELECT m.id, CASE WHEN m.tier IN (s.tier, nullif(s.paid_tier, '')) THEN s.tier ELSE m.tier END AS tier,
+       coalesce(m.tier IN (s.tier, nullif(s.paid_tier, '')), false) AS known,
        s.protected_until IS NOT NULL AND s.protected_until <= %s AS is_over,
-       width_bucket(coalesce(v.value, 0), %s::bigint[]) AS merit, coalesce(v.value, 0) AS value
+       width_bucket(coalesce(v.value, 0), %s::bigint[]) AS merit, coalesce(v.value, 0) AS value,
+       m.tier AS worn, coalesce(p.paid, 0) AS paid, coalesce(s.paid_tier, '') AS noted
 FROM crm_member m LEFT JOIN ({values}) v ON v.member_id = m.id LEFT JOIN crm_membertier s ON s.member_id = m.id
-WHERE m.merged_into_id IS NULL AND (%s::bigint[] IS NULL OR m.id = ANY(%s))
+LEFT JOIN (
+    SELECT member_id, max(array_position(%s::text[], tier::text)) AS paid FROM crm_membership
+    WHERE ended_at IS NULL AND begins_at <= %s AND ends_at > %s GROUP BY 1
+) p ON p.member_id = m.id
+WHERE m.merged_into_id IS NULL AND m.erased_at IS NULL AND (%s::bigint[] IS NULL OR m.id = ANY(%s))
 """
 
 
@@ -88,8 +105,8 @@ def standings(
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM ({sql}) AS found ORDER BY id", params)  # noqa: S608  our own text
         found = cursor.fetchall()
-    for pk, tier, known, is_over, merit, value in found:
-        yield int(pk), rules.Standing(tier, known, is_over, merit), int(value)
+    for pk, tier, known, is_over, merit, value, worn, paid, noted in found:
+        yield int(pk), rules.Standing(tier, known, is_over, merit, worn, int(paid), noted), int(value)
 
 
 def preview_tiers(plan: TierPlan, at: datetime | None = None) -> tuple[int, list[TierMove]]:
@@ -100,22 +117,23 @@ def preview_tiers(plan: TierPlan, at: datetime | None = None) -> tuple[int, list
     sql, params = _standings_sql(plan, at or clock.now(), None)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT tier, known, is_over, merit, count(*) FROM ({sql}) AS found GROUP BY 1, 2, 3, 4",  # noqa: S608
+            f"SELECT tier, known, is_over, merit, worn, paid, noted, count(*) FROM ({sql}) AS found"  # noqa: S608
+            " GROUP BY 1, 2, 3, 4, 5, 6, 7",
             params,
         )
         found = cursor.fetchall()
-    counts: Counter[tuple[str, str, bool]] = Counter()
+    counts: Counter[tuple[str, str, bool, bool]] = Counter()
     members = 0
-    for tier, known, is_over, merit, count in found:
+    for tier, known, is_over, merit, worn, paid, noted, count in found:
         members += count
-        standing = rules.Standing(tier, known, is_over, merit)
-        verdict = rules.judge(standing, plan.levels)
-        if verdict.step in rules.MOVES:
-            counts[tier, verdict.tier, False] += count
-        elif (later := rules.waits(standing, plan.levels)) is not None:
-            counts[tier, later, True] += count
-    moves = [TierMove(old, new, count, waits) for (old, new, waits), count in counts.items()]
-    return members, sorted(moves, key=lambda move: (move.waits, -move.count, move.old, move.new))
+        standing = rules.Standing(tier, known, is_over, merit, worn, int(paid), noted)
+        result = rules.outcome(standing, plan.levels)
+        if result.worn != worn:
+            counts[worn, result.worn, False, False] += count
+        elif (fall := rules.waits(standing, plan.levels)) is not None:
+            counts[worn, fall.tier, True, fall.paid] += count
+    moves = [TierMove(old, new, count, waits, paid) for (old, new, waits, paid), count in counts.items()]
+    return members, sorted(moves, key=lambda move: (move.waits, move.paid, -move.count, move.old, move.new))
 
 
 def tier_card(member: Member) -> TierCard | None:
@@ -159,4 +177,5 @@ def _standings_sql(plan: TierPlan, at: datetime, member_ids: Sequence[int] | Non
     ids = None if member_ids is None else list(member_ids)
     thresholds = [level.threshold for level in plan.levels]
     sql = _STANDINGS.format(values=_VALUES[plan.basis])
-    return sql, [at, thresholds, since, ids, ids, ids, ids]
+    names = [level.name for level in plan.levels]
+    return sql, [at, thresholds, since, ids, ids, names, at, at, ids, ids]

@@ -1,7 +1,7 @@
 """May we touch this member now: for one, and set-based for everybody. Both read the same rules."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,6 +35,7 @@ REASONS: dict[str, Promise | str] = {
     rules.UNFOLLOWED: _("no longer follows"),
     rules.NO_CONSENT: _("has not agreed to marketing"),
     rules.WITHDRAWN: _("withdrew her consent"),
+    rules.NOT_HERE: _("does not want marketing on this channel"),
     rules.DAY_CAP: _("today's touches are used up"),
     rules.WEEK_CAP: _("this week's touches are used up"),
     rules.MONTH_CAP: _("this month's touches are used up"),
@@ -96,19 +97,27 @@ def windows_at(at: datetime) -> Windows:
     return Windows(*starts)
 
 
+Accounts = int | Collection[int] | None
+"""By which accounts a message may go: one, any of several, or nobody has said."""
+
+
 def touch_verdict(
-    member_id: int, purpose: str, at: datetime | None = None, *, account_id: int | None = None
+    member_id: int, purpose: str, at: datetime | None = None, *, account_id: Accounts = None
 ) -> rules.Verdict:
     """May this member be touched at `at`: answer send, defer (with `until`) or skip, and the reason's code.
 
-    With `account_id` she must follow that account (or be a contact of that corp). Unknown members: skip.
+    With `account_id` she must follow that account (or be a contact of that corp) and take marketing there; of several
+    one is enough, and it must go by that one. Where nobody says by which it goes, marketing must be welcome on all
+    that reach her. Unknown members: skip.
     """
     moment = at or clock.now()
     member = Member.objects.select_related("stats").filter(pk=member_id).first()
     if member is None:
         return rules.Verdict(rules.SKIP, rules.NO_CHANNEL)
     channels = list(
-        Identity.objects.filter(member=member, **_channel(account_id)).values_list("is_following", flat=True)
+        Identity.objects.filter(member=member, **_channel(account_id)).values_list(
+            "is_following", "takes_marketing"
+        )
     )
     windows = windows_at(moment)
     booked = list(
@@ -119,7 +128,8 @@ def touch_verdict(
     facts = rules.Facts(
         is_tombstone=member.merged_into_id is not None,
         has_channel=bool(channels),
-        is_reachable=any(channels),
+        is_reachable=any(following for following, _takes in channels),
+        takes_marketing=_is_welcome(account_id, [takes for following, takes in channels if following]),
         consent=member.stats.marketing_consent if member.merged_into_id is None else None,
         today=sum(touched >= windows.day for touched in booked),
         week=sum(touched >= windows.week for touched in booked),
@@ -130,10 +140,16 @@ def touch_verdict(
     return rules.verdict(facts, policy, wait, purpose)
 
 
-def _channel(account_id: int | None) -> dict[str, Any]:
+def _is_welcome(account_id: Accounts, takes: list[bool]) -> bool:
+    return all(takes) if account_id is None else any(takes)
+
+
+def _channel(account_id: Accounts) -> dict[str, Any]:
     condition: dict[str, Any] = {"kind__in": CHANNELS}
-    if account_id is not None:
+    if isinstance(account_id, int):
         condition["account_id"] = account_id
+    elif account_id is not None:
+        condition["account_id__in"] = sorted(account_id)
     return condition
 
 
@@ -142,7 +158,7 @@ def with_touch_verdict(
     *,
     purpose: str = Touch.MARKETING,
     at: datetime | None = None,
-    account_id: int | None = None,
+    account_id: Accounts = None,
 ) -> QuerySet[Member, Any]:
     """The members, annotated with touch_answer, touch_reason, touch_until (NULL unless deferred).
 
@@ -159,7 +175,14 @@ def with_touch_verdict(
             "identities",
             condition=Q(**{f"identities__{name}": value for name, value in _channel(account_id).items()}),
         ),
-        reach=Max(Case(When(channel__is_following=True, then=1), When(channel__is_following=False, then=0))),
+        reach=Max(
+            Case(
+                When(channel__is_following=True, channel__takes_marketing=True, then=2),
+                # One refusal speaks for all where nobody says by which account it goes.
+                When(channel__is_following=True, then=1 if account_id is not None else REFUSED),
+                When(channel__is_following=False, then=0),
+            )
+        ),
     )
     if purpose == Touch.SERVICE:
         return annotated.annotate(
@@ -186,6 +209,7 @@ def with_touch_verdict(
     refusals = [
         *[(when, rules.SKIP, reason) for when, reason in UNREACHED],
         (Q(consent=False), rules.SKIP, rules.WITHDRAWN),
+        (Q(reach__in=[1, REFUSED]), rules.SKIP, rules.NOT_HERE),
         *([(Q(consent__isnull=True), rules.SKIP, rules.NO_CONSENT)] if policy.needs_explicit_consent else []),
         (Q(month_touches__gte=policy.max_per_month), rules.SKIP, rules.MONTH_CAP),
         (Q(week_touches__gte=policy.max_per_week), rules.SKIP, rules.WEEK_CAP),
@@ -207,6 +231,8 @@ def with_touch_verdict(
         ),
     )
 
+
+REFUSED = 3
 
 UNREACHED = [
     (Q(merged_into__isnull=False), rules.MERGED),

@@ -1,6 +1,6 @@
 """Who is on the line, for doors that want to know more of her in the same statement."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.http import HttpRequest
@@ -10,7 +10,7 @@ from crm.models import Member
 
 
 def visitor(
-    request: HttpRequest, also: str, params: Sequence[Any] = ()
+    request: HttpRequest, also: str, params: Sequence[Any] | Mapping[str, Any] = ()
 ) -> tuple[Member | None, tuple[Any, ...]]:
     """The living member behind the request and the values of `also` (see `sessions.member_with`).
 

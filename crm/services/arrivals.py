@@ -1,9 +1,13 @@
 """What a person does towards the brand's accounts, as the platforms tell it. Each runs inside an event delivery.
 
 Nothing here speaks to a platform: greetings and look-ups are left as rows, and a task carries them out after commit.
+What tells of somebody who was erased before is passed by (None), unless she did it herself and after that.
 """
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -13,6 +17,7 @@ from core.wakeups import wake
 from crm.events import MemberFollowed, MemberUnfollowed
 from crm.models import Activity, ChannelCode, Identity, Member
 from crm.services.codes import arrive_through
+from crm.services.erased import WasErased
 from crm.services.following import (
     note_contact,
     note_contact_edited,
@@ -21,11 +26,29 @@ from crm.services.following import (
     note_unfollow,
 )
 from crm.services.people import member_for_contact, member_for_openid
-from crm.services.tagrules import BY_MESSAGE, judge_tag_rules
+from crm.services.syncs_wishes import begin_anew
+from crm.services.tagrules import BY_MESSAGE, BY_SCAN, judge_tag_rules
 from crm.services.timeline import record_activity
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-@transaction.atomic
+
+def unless_erased(arrive: Callable[P, R]) -> Callable[P, R | None]:
+    """One transaction, which leaves nothing when she was erased and has not come back by this."""
+
+    @wraps(arrive)
+    def once(*args: P.args, **told: P.kwargs) -> R | None:
+        try:
+            with transaction.atomic():
+                return arrive(*args, **told)
+        except WasErased:
+            return None
+
+    return once
+
+
+@unless_erased
 def follow(*, account_id: int, openid: str, scene: str, at: datetime) -> Member:
     """She followed: a member now if she was none, her source and tags by the code, a welcome on its way.
 
@@ -34,6 +57,7 @@ def follow(*, account_id: int, openid: str, scene: str, at: datetime) -> Member:
     member = member_for_openid(account_id=account_id, openid=openid, via=Member.FOLLOW, at=at)
     identity = _openid(account_id, openid)
     is_new = note_follow(identity_id=identity.pk, at=at)
+    begin_anew(identity_id=identity.pk, member_id=member.pk)
     record_activity(
         member_id=member.pk,
         kind=Activity.FOLLOWED,
@@ -51,10 +75,12 @@ def follow(*, account_id: int, openid: str, scene: str, at: datetime) -> Member:
     return member
 
 
-@transaction.atomic
+@unless_erased
 def unfollow(*, account_id: int, openid: str, at: datetime) -> Member:
     """She unfollowed; her history stays. May arrive before the follow that it ended. Publishes: MemberUnfollowed."""
-    member = member_for_openid(account_id=account_id, openid=openid, via=Member.FOLLOW, at=at)
+    member = member_for_openid(
+        account_id=account_id, openid=openid, via=Member.FOLLOW, at=at, by_herself=False
+    )
     note_unfollow(identity_id=_openid(account_id, openid).pk, at=at)
     record_activity(member_id=member.pk, kind=Activity.UNFOLLOWED, at=at, subject=f"account:{account_id}")
     events.publish(
@@ -63,7 +89,7 @@ def unfollow(*, account_id: int, openid: str, at: datetime) -> Member:
     return member
 
 
-@transaction.atomic
+@unless_erased
 def scan(*, account_id: int, openid: str, scene: str, at: datetime) -> Member:
     """A follower scanned a code. If we never heard of her follow, we have now."""
     member = _follower(account_id, openid, at)
@@ -71,7 +97,7 @@ def scan(*, account_id: int, openid: str, scene: str, at: datetime) -> Member:
     return member
 
 
-@transaction.atomic
+@unless_erased
 def speak(*, account_id: int, openid: str, msg_type: str, text: str, at: datetime) -> Member:
     """She wrote to the account; the timeline keeps the kind and a short beginning, the rules look for their words."""
     member = _follower(account_id, openid, at)
@@ -86,7 +112,7 @@ def speak(*, account_id: int, openid: str, msg_type: str, text: str, at: datetim
     return member
 
 
-@transaction.atomic
+@unless_erased
 def tap_menu(*, account_id: int, openid: str, key: str, at: datetime) -> Member:
     member = _follower(account_id, openid, at)
     record_activity(
@@ -99,12 +125,14 @@ def tap_menu(*, account_id: int, openid: str, key: str, at: datetime) -> Member:
     return member
 
 
-@transaction.atomic
+@unless_erased
 def answer_subscription(
     *, account_id: int, openid: str, template_id: str, accepted: bool, at: datetime
 ) -> Member:
     """She accepted or refused subscription notifications of a template (the quota itself is kept by wechat)."""
-    member = member_for_openid(account_id=account_id, openid=openid, via=Member.LOGIN, at=at)
+    member = member_for_openid(
+        account_id=account_id, openid=openid, via=Member.LOGIN, at=at, by_herself=accepted
+    )
     record_activity(
         member_id=member.pk,
         kind=Activity.SUBSCRIBED,
@@ -115,7 +143,7 @@ def answer_subscription(
     return member
 
 
-@transaction.atomic
+@unless_erased
 def add_contact(
     *, account_id: int, userid: str, external_userid: str, state: str, welcome_code: str, at: datetime
 ) -> Member:
@@ -137,9 +165,11 @@ def add_contact(
     return member
 
 
-@transaction.atomic
+@unless_erased
 def remove_contact(*, account_id: int, userid: str, external_userid: str, by: str, at: datetime) -> Member:
-    member = member_for_contact(account_id=account_id, external_userid=external_userid, at=at)
+    member = member_for_contact(
+        account_id=account_id, external_userid=external_userid, at=at, by_herself=False
+    )
     note_contact_removed(account_id=account_id, external_userid=external_userid, userid=userid, by=by, at=at)
     record_activity(
         member_id=member.pk, kind=Activity.CONTACT_REMOVED, at=at, subject=f"staff:{userid}", data={"by": by}
@@ -147,10 +177,10 @@ def remove_contact(*, account_id: int, userid: str, external_userid: str, by: st
     return member
 
 
-@transaction.atomic
+@unless_erased
 def edit_contact(*, account_id: int, userid: str, external_userid: str, at: datetime) -> None:
     """A guide changed remark or tags of her customer: read the customer again, after commit."""
-    member_for_contact(account_id=account_id, external_userid=external_userid, at=at)
+    member_for_contact(account_id=account_id, external_userid=external_userid, at=at, by_herself=False)
     note_contact_edited(account_id=account_id, external_userid=external_userid, userid=userid, at=at)
     _look_up(_contact(account_id, external_userid), again=True)
 
@@ -205,3 +235,4 @@ def _scan(
     )
     if code is not None:
         arrive_through(code=code, member=member, at=at, is_new=is_new, welcome_code=welcome_code)
+    judge_tag_rules(member_id=member.pk, kinds=BY_SCAN)

@@ -9,20 +9,22 @@ from django.utils.translation import gettext as _
 
 from crm.errors import WrongValue
 from crm.models import MemberField, MemberFieldValue
-from crm.services.people import living_member
+from crm.services.living import held_member
 
 LONGEST = 200
 LARGEST = Decimal(10) ** 12
 
 
 @transaction.atomic
-def set_fields(*, member_id: int, values: Mapping[int, str]) -> int:
+def set_fields(*, member_id: int, values: Mapping[int, str], origin: str = "") -> int:
     """Write texts as people type them, field id → text; "" forgets the value. Returns how many changed.
+
+    `origin` says who told it ("guide:3"); empty: staff.
 
     All or nothing. Raises NoSuchMember; WrongValue for what does not fit, an unknown field, one switched off.
     Idempotent on: (member, field).
     """
-    member = living_member(member_id)
+    member = held_member(member_id)
     fields = MemberField.objects.in_bulk(list(values))
     changed = 0
     for field_id, typed in values.items():
@@ -35,20 +37,22 @@ def set_fields(*, member_id: int, values: Mapping[int, str]) -> int:
             changed += hers.delete()[0]
             continue
         kept = hers.first()
-        columns = _columns(field, text, kept)
+        columns = typed_columns(field, text, kept)
         if kept is None:
             # Two operators at once: the later one's value stands.
-            MemberFieldValue.objects.update_or_create(member=member, field=field, defaults=columns)
+            MemberFieldValue.objects.update_or_create(
+                member=member, field=field, defaults={**columns, "origin": origin[:40]}
+            )
         elif any(getattr(kept, name) != value for name, value in columns.items()):
-            MemberFieldValue.objects.filter(pk=kept.pk).update(**columns)
+            MemberFieldValue.objects.filter(pk=kept.pk).update(**columns, origin=origin[:40])
         else:
             continue
         changed += 1
     return changed
 
 
-def _columns(
-    field: MemberField, text: str, kept: MemberFieldValue | None
+def typed_columns(
+    field: MemberField, text: str, kept: MemberFieldValue | None = None
 ) -> dict[str, str | Decimal | date | None]:
     empty: dict[str, str | Decimal | date | None] = {"text": None, "number": None, "date": None}
     if field.kind == MemberField.NUMBER:

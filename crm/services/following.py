@@ -11,7 +11,7 @@ from django.db.models import Case, DateTimeField, Exists, F, OuterRef, Q, Value,
 from django.db.models.functions import Greatest
 
 from core.locks import advisory_lock
-from crm.models import Contact, Identity
+from crm.models import Contact, Identity, OfficialTagMark, WorkTagMark
 
 OPEN = Q(added_at__isnull=False) & (Q(removed_at__isnull=True) | Q(added_at__gt=F("removed_at")))
 FOLLOWING = Q(followed_at__isnull=False) & (
@@ -41,9 +41,12 @@ def note_follow(*, identity_id: int, at: datetime) -> bool:
 
 @transaction.atomic
 def note_unfollow(*, identity_id: int, at: datetime) -> None:
-    """The person unfollowed at `at`; a later follow that is already known stays."""
+    """The person unfollowed at `at`; a later follow that is already known stays. The account forgets her tags, so what
+    we knew of them there says nothing; she keeps them here.
+    """
     Identity.objects.filter(pk=identity_id).update(unfollowed_at=_later("unfollowed_at", at))
     _follows_from_moments(identity_id)
+    OfficialTagMark.objects.filter(identity=identity_id, identity__is_following=False).delete()
 
 
 @transaction.atomic
@@ -89,6 +92,9 @@ def note_contact_removed(
     )
     if not made:
         Contact.objects.filter(pk=contact.pk).update(removed_at=_later("removed_at", at), removed_by=by)
+        # A guide who adds her again begins with no tags: that would not mean that she lost them.
+        closed = Contact.objects.filter(pk=contact.pk).exclude(OPEN)
+        WorkTagMark.objects.filter(contact__in=closed).delete()
     _contact_state(identity.pk, unfollowed_at=at)
 
 

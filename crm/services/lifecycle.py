@@ -1,6 +1,9 @@
 """The lifecycle of all members at once: what they bought, what the models say of it, who changed stage.
 
-What counts as a purchase, and how to compute each figure by hand, stands in docs/lifecycle.md.
+What counts as a purchase, and how to compute each figure by hand, stands in docs/lifecycle.md; the statements of a run
+in `lifecycle_sql`. The models are fitted every night. While they say what the fit in force says, only they are judged
+of whom something is new or whose day has come; everybody is by a fit that says something else, by a new definition, and
+once a week.
 """
 
 import datetime as dt
@@ -21,97 +24,25 @@ from crm.lifecycle import (
     stage_sql,
 )
 from crm.models import LifeDefinition, LifeFit, LifeMove, MemberStats
+from crm.services import lifecycle_sql as sql
+from crm.services.moves import LIFE
 
 NIGHT_HOUR = 3  # by the shop's clock: yesterday is complete and nobody is looking
 
 SORT_MEMORY = "64MB"
 """A million members are sorted in memory with it, on disk with what a request may use."""
 
-# The shop's days on which something was paid that was not refunded in full, with what was kept of it.
-DAYS = """
-CREATE TEMP TABLE life_days ON COMMIT DROP AS
-SELECT member_id, day, sum(kept)::bigint AS fen FROM (
-    SELECT paid.member_id, (paid.at AT TIME ZONE %s)::date AS day, paid.amount_fen - COALESCE(back.fen, 0) AS kept
-    FROM crm_activity paid LEFT JOIN (
-        SELECT member_id, subject, sum(amount_fen) AS fen FROM crm_activity WHERE kind = 'refunded' GROUP BY 1, 2
-    ) back ON back.member_id = paid.member_id AND back.subject = paid.subject
-    WHERE paid.kind = 'paid' AND paid.at < %s
-) orders WHERE kept > 0 GROUP BY 1, 2
-"""
+WHOLE_EVERY = dt.timedelta(days=7)
 
-# The sufficient statistics of both models, a row a member.
-NOW = """
-CREATE TEMP TABLE life_now ON COMMIT DROP AS
-SELECT member_id, (count(*) - 1)::int AS frequency, min(day) AS first_day, max(day) AS last_day,
-       sum(fen)::bigint AS spent_fen, COALESCE(sum(fen) FILTER (WHERE day > first), 0)::bigint AS repeat_fen
-FROM (SELECT member_id, day, fen, min(day) OVER (PARTITION BY member_id) AS first FROM life_days) days
-GROUP BY member_id
-"""
-
-ENDS = """
-SELECT percentile_disc(ARRAY[0.2, 0.4, 0.6, 0.8]) WITHIN GROUP (ORDER BY %s::date - last_day),
-       percentile_disc(ARRAY[0.2, 0.4, 0.6, 0.8]) WITHIN GROUP (ORDER BY frequency + 1),
-       percentile_disc(ARRAY[0.2, 0.4, 0.6, 0.8]) WITHIN GROUP (ORDER BY spent_fen) FROM life_now
-"""
-
-COLUMNS = (
-    "member_id, frequency, first_day, last_day, spent_fen, repeat_fen, "
-    "chance_bps, vigour_bps, orders_milli, value_fen, rfm, stage"
-)
-
-# What differs from the table. The scores of everybody drift from day to day with nothing happening: they are written
-# again when they moved by a point, or by a twentieth: a quiet night was simulated to write a fifth of the rows. A
-# stage is always judged by the fresh score.
-CHANGES = f"""
-CREATE TEMP TABLE life_changes ON COMMIT DROP AS
-SELECT fresh.*, old.stage AS before FROM (
-    SELECT bought.*, score.chance_bps, score.vigour_bps, score.orders_milli,
-           round(score.orders_milli / 1000.0 * CASE WHEN bought.frequency = 0 THEN %s::float8
-                 ELSE %s::float8 * (%s::float8 + bought.repeat_fen) / (%s::float8 * bought.frequency + %s::float8 - 1)
-                 END)::bigint AS value_fen,
-           {rfm_sql("bought")} AS rfm, score.stage
-    FROM life_now bought
-    JOIN (SELECT given.*, {stage_sql("given")} AS stage FROM life_scores given) score
-        ON score.frequency = bought.frequency AND score.recency = bought.last_day - bought.first_day
-        AND score.age = %s::date - bought.first_day
-    JOIN crm_member person ON person.id = bought.member_id AND person.merged_into_id IS NULL
-) fresh LEFT JOIN crm_memberlife old ON old.member_id = fresh.member_id
-WHERE old.member_id IS NULL
-   OR (old.frequency, old.first_day, old.last_day, old.spent_fen, old.repeat_fen, old.rfm, old.stage)
-      IS DISTINCT FROM (fresh.frequency, fresh.first_day, fresh.last_day, fresh.spent_fen, fresh.repeat_fen,
-                        fresh.rfm, fresh.stage)
-   OR abs(old.vigour_bps - fresh.vigour_bps) >= 100 OR abs(old.chance_bps - fresh.chance_bps) >= 100
-   OR abs(old.orders_milli - fresh.orders_milli) > GREATEST(10, old.orders_milli / 20)
-   OR (old.value_fen IS NULL) <> (fresh.value_fen IS NULL)
-   OR abs(old.value_fen - fresh.value_fen) > GREATEST(100, old.value_fen / 20)
-"""  # noqa: S608  the sentences are ours
-
-WRITE = f"""
-INSERT INTO crm_memberlife AS life ({COLUMNS}, since, scored_on)
-SELECT {COLUMNS}, %s::date, %s::date FROM life_changes
-ON CONFLICT (member_id) DO UPDATE SET frequency = excluded.frequency, first_day = excluded.first_day,
-    last_day = excluded.last_day, spent_fen = excluded.spent_fen, repeat_fen = excluded.repeat_fen,
-    chance_bps = excluded.chance_bps, vigour_bps = excluded.vigour_bps, orders_milli = excluded.orders_milli,
-    value_fen = excluded.value_fen, rfm = excluded.rfm, stage = excluded.stage, scored_on = excluded.scored_on,
-    since = CASE WHEN life.stage = excluded.stage THEN life.since ELSE excluded.since END
-"""  # noqa: S608
-
-COUNT_MOVES = """
-INSERT INTO crm_lifemove (day, cause, from_stage, to_stage, members_count)
-SELECT %s::date, %s, before, after, count(*) FROM ({moved}) moved WHERE before <> after GROUP BY before, after
-ON CONFLICT (day, cause, from_stage, to_stage)
-    DO UPDATE SET members_count = crm_lifemove.members_count + excluded.members_count
-"""
-COUNT_CHANGES = COUNT_MOVES.format(
-    moved="SELECT COALESCE(before, '') AS before, stage AS after FROM life_changes"
-)
+COUNT_CHANGES = LIFE.counting("SELECT COALESCE(before, '') AS before, stage AS after FROM life_changes")
 
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What a run did: its fit, how many rows it wrote, how many it took away."""
+    """What a run did: its fit, how many members it judged, how many rows it wrote, how many it took away."""
 
     fit: LifeFit
+    judged: int
     written: int
     gone: int
 
@@ -119,21 +50,24 @@ class Refreshed:
 def refresh_due() -> Refreshed | None:
     """The nightly run when it is due: once a day after three, and at once where there has been none."""
     today = clock.today()
-    newest = LifeFit.objects.order_by("-as_of").values_list("as_of", flat=True).first()
-    if newest is not None and (newest >= today or clock.local(clock.now()).hour < NIGHT_HOUR):
+    newest = LifeFit.objects.order_by("-as_of", "-pk").first()
+    counted_on = newest and (newest.counted_on or newest.as_of)
+    if counted_on and (counted_on >= today or clock.local(clock.now()).hour < NIGHT_HOUR):
         return None
     again = MemberStats.objects.filter(orders_count__gte=2)[:FEWEST_REPEATERS].count()
     if again < FEWEST_REPEATERS:
         return None
     try:
-        return refresh_lives()
+        return refresh_lives(whole=False)
     except NotEnoughBuyers:  # two orders of one day, or refunded
         return None
 
 
 @transaction.atomic
-def refresh_lives() -> Refreshed:
-    """Read everybody's purchases, fit the models, and write where each member stands today.
+def refresh_lives(*, whole: bool = True) -> Refreshed:
+    """Read purchases and write where members stand today: everybody's by a new fit of the models, or, where not asked
+    for the `whole` and nothing calls for it, of those of whom something is new or whose day has come, by the last fit.
+    What is written then is what judging everybody by that fit would write.
 
     Locks: runs wait for each other; other writers of memberlife wait while the rows are written. Idempotent on: the
     day and the facts. Raises NotEnoughBuyers and writes nothing then.
@@ -145,39 +79,68 @@ def refresh_lives() -> Refreshed:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('crm.lifecycle', 0))")
         cursor.execute(f"SET LOCAL work_mem = '{SORT_MEMORY}'")
-        cursor.execute("DROP TABLE IF EXISTS life_days, life_now, life_scores, life_changes")
-        cursor.execute(DAYS, [clock.zone().key, clock.day_start(today + dt.timedelta(days=1))])
-        cursor.execute("ANALYZE life_days")
-        cursor.execute(NOW)
-        cursor.execute("ANALYZE life_now")
-        fit = scores.fit_all(cursor, today)
-        scores.write_scores(cursor, fit, today)
         definition = _current_definition()
-        if definition.bands == LifeDefinition.QUANTILES:
-            cursor.execute(ENDS, [today])
-            definition.days_ends, definition.purchases_ends, definition.spend_ends_fen = cursor.fetchone()
-            definition.save(update_fields=["days_ends", "purchases_ends", "spend_ends_fen"])
+        fit = None if whole else _fit_in_force(definition, today)
+        if fit:
+            _read_purchases(cursor, today, sql.CHANGED, among="life_who")
+            if not scores.still_right(cursor, fit, today, stage_params(definition)):
+                fit = None
+        whole = fit is None
+        if fit is None:
+            _read_purchases(cursor, today, sql.EVERYBODY)
+            fit = scores.fit_all(cursor, today)
+            fit.definition = definition
+        _count_ends(cursor, definition, today, sql.LIVING if whole else sql.STANDING)
         # From here on no merge may take a row away unseen, or one of the moves would not be counted.
         cursor.execute("LOCK TABLE crm_memberlife IN SHARE ROW EXCLUSIVE MODE")
-        cursor.execute(
-            CHANGES,
-            [
-                *(_worth(fit)),
-                *rfm_params(definition, today),
-                *stage_params(definition),
-                today,
-            ],
-        )
-        cursor.execute(WRITE, [today, today])
+        if not whole:
+            cursor.execute(sql.DUE, [*rfm_params(definition, today), today])
+        cursor.execute("ANALYZE life_now")
+        judged = scores.write_scores(cursor, fit, today, stage_params(definition))
+        given = [*_worth(fit), *rfm_params(definition, today), *stage_params(definition), today]
+        cursor.execute(sql.changes_sql(sql.DIFFERS if whole else sql.DRIFTED), given)
+        cursor.execute(sql.WRITE, [today, today])
         written = int(cursor.rowcount)
         cursor.execute(COUNT_CHANGES, [today, LifeMove.TIME])
-        gone = _forget(cursor, "NOT EXISTS (SELECT FROM life_now n WHERE n.member_id = life.member_id)", [])
-    fit.save()
-    return Refreshed(fit, written, gone)
+        cursor.execute(sql.SEEN)
+        gone = LIFE.forget(cursor, _WITHOUT_PURCHASES if whole else f"{_READ} AND {_WITHOUT_PURCHASES}", [])
+    fit.counted_on = today
+    fit.save(update_fields=["counted_on"] if fit.pk else None)
+    return Refreshed(fit, judged, written, gone)
+
+
+_READ = "EXISTS (SELECT FROM life_who w WHERE w.member_id = life.member_id)"
+_WITHOUT_PURCHASES = "NOT EXISTS (SELECT FROM life_now n WHERE n.member_id = life.member_id)"
+
+
+def _fit_in_force(definition: LifeDefinition, today: dt.date) -> LifeFit | None:
+    """The last fit, unless everybody is to be judged anew: a week after it, and by another definition."""
+    fit = LifeFit.objects.order_by("-as_of", "-pk").first()
+    if fit is None or fit.definition_id != definition.pk or fit.as_of + WHOLE_EVERY <= today:
+        return None
+    return fit
+
+
+def _read_purchases(cursor: Any, today: dt.date, who: str, *, among: str = "") -> None:
+    """`life_who`, and of them (without `among`: of everybody) `life_days` and `life_now`."""
+    cursor.execute("DROP TABLE IF EXISTS life_who, life_days, life_now, life_scores, life_changes")
+    cursor.execute(who)
+    cursor.execute("ANALYZE life_who")
+    cursor.execute(sql.days_sql(among), [clock.zone().key, clock.day_start(today + dt.timedelta(days=1))])
+    cursor.execute("ANALYZE life_days")
+    cursor.execute(sql.NOW)
+    cursor.execute("ANALYZE life_now")
+
+
+def _count_ends(cursor: Any, definition: LifeDefinition, today: dt.date, rows: str) -> None:
+    if definition.bands == LifeDefinition.QUANTILES:
+        cursor.execute(sql.ends_sql(rows), [today])
+        definition.days_ends, definition.purchases_ends, definition.spend_ends_fen = cursor.fetchone()
+        definition.save(update_fields=["days_ends", "purchases_ends", "spend_ends_fen"])
 
 
 def _worth(fit: LifeFit) -> list[float | None]:
-    """What CHANGES needs to say what a purchase of hers is worth; NULLs where the model does not."""
+    """What `changes_sql` needs to say what a purchase of hers is worth; NULLs where the model does not."""
     if fit.p is None or fit.q is None or fit.v is None or fit.q <= 1:
         return [None] * 5
     return [fit.p * fit.v / (fit.q - 1), fit.p, fit.v, fit.p, fit.q]
@@ -188,19 +151,6 @@ def _current_definition() -> LifeDefinition:
     return newest or LifeDefinition.objects.create(created_at=clock.now())
 
 
-def _forget(cursor: Any, condition: str, params: list[Any]) -> int:
-    """Take rows away and count them as having left."""
-    counted = COUNT_MOVES.format(moved="SELECT stage AS before, '' AS after FROM gone")
-    cursor.execute(
-        f"""
-        WITH gone AS (DELETE FROM crm_memberlife life WHERE {condition} RETURNING life.stage), counted AS ({counted})
-        SELECT count(*) FROM gone
-        """,  # noqa: S608  the conditions stand in this file
-        [*params, clock.today(), LifeMove.TIME],
-    )
-    return int(cursor.fetchone()[0])
-
-
 @transaction.atomic
 def forget_lives(*, member_ids: Iterable[int]) -> int:
     """Take members out of the lifecycle (merged into another: the next run counts the living one). Returns how many.
@@ -208,7 +158,7 @@ def forget_lives(*, member_ids: Iterable[int]) -> int:
     Locks: memberlife. Idempotent on: the member.
     """
     with connection.cursor() as cursor:
-        return _forget(cursor, "life.member_id = ANY(%s)", [list(member_ids)])
+        return LIFE.forget(cursor, "life.member_id = ANY(%s)", [list(member_ids)])
 
 
 @transaction.atomic
@@ -254,7 +204,7 @@ def define_stages(
         today, stage, rfm = clock.today(), stage_sql("life"), rfm_sql("life")
         levels, ends = stage_params(definition), rfm_params(definition, today)
         moved = f"SELECT life.stage AS before, {stage} AS after FROM crm_memberlife life"  # noqa: S608
-        cursor.execute(COUNT_MOVES.format(moved=moved), [today, LifeMove.RULES, *levels])
+        cursor.execute(LIFE.counting(moved), [today, LifeMove.RULES, *levels])
         cursor.execute(
             f"""
             UPDATE crm_memberlife life SET stage = fresh.stage, rfm = fresh.rfm,

@@ -3,6 +3,7 @@
 The rows say what is due (`Identity.lookup_due_at`); a lost wake-up or a dead worker costs only time.
 """
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
@@ -13,6 +14,7 @@ from core import clock
 from core.errors import Refusal
 from core.events import backoff
 from crm.models import Identity, Staff
+from crm.services.erased import WasErased
 from crm.services.following import note_contact
 from crm.services.people import member_for_contact, member_for_openid
 from crm.services.syncs_marks import note_work_tags
@@ -63,9 +65,14 @@ def _look_up(identity: Identity) -> None:
 
 def _look_up_follower(identity: Identity) -> None:
     follower = wechat.follower(account_id=_account(identity), openid=identity.value)
-    with transaction.atomic():
+    with suppress(WasErased), transaction.atomic():
         if follower.unionid:
-            member_for_openid(account_id=_account(identity), openid=identity.value, unionid=follower.unionid)
+            member_for_openid(
+                account_id=_account(identity),
+                openid=identity.value,
+                unionid=follower.unionid,
+                by_herself=False,
+            )
         Identity.objects.filter(pk=identity.pk).update(lookup_due_at=None)
 
 
@@ -76,19 +83,28 @@ def _look_up_contact(identity: Identity) -> None:
     Identity.objects.filter(pk=identity.pk).update(lookup_due_at=None)
 
 
-@transaction.atomic
 def store_contact(*, account_id: int, contact: wechat.WorkContact, began_at: datetime) -> None:
     """What a read of a customer told: who she is, her guides, and the tags that they put. `began_at` of the read.
 
-    Locks: advisory on the identity. Idempotent.
+    Two transactions: who she is may lock and merge members, and her guides and tags lock the contact before them.
+    Who was erased is passed by. Idempotent.
     """
-    member_for_contact(
-        account_id=account_id,
-        external_userid=contact.external_userid,
-        unionid=contact.unionid,
-        name=contact.name,
-        avatar_url=contact.avatar_url,
-    )
+    try:
+        member_for_contact(
+            account_id=account_id,
+            external_userid=contact.external_userid,
+            unionid=contact.unionid,
+            name=contact.name,
+            avatar_url=contact.avatar_url,
+            by_herself=False,
+        )
+    except WasErased:
+        return
+    _store_follows(account_id, contact, began_at)
+
+
+@transaction.atomic
+def _store_follows(account_id: int, contact: wechat.WorkContact, began_at: datetime) -> None:
     for follow in contact.follows:
         note_contact(
             account_id=account_id,

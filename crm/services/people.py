@@ -15,15 +15,22 @@ from django.utils.translation import gettext as _
 
 from core import clock, events
 from core.locks import advisory_lock
-from crm.errors import NoSuchMember, PhoneBelongsToAnother, WrongPhone
+from crm.errors import PhoneBelongsToAnother, WrongPhone
 from crm.events import MemberJoined
-from crm.models import Activity, Identity, Member, MemberStats
+from crm.models import Activity, Identity, Member, MemberMerge, MemberStats, MergeProposal, PointsTask
 from crm.queries.members import of_account
+from crm.services.erased import begin_fresh, erased_numbers_among, forget_erased_numbers
 from crm.services.following import note_contact
-from crm.services.merging import merge_members
+from crm.services.living import held_member, living_member
+from crm.services.merge_proposals import propose_by_phone, propose_merge
+from crm.services.merging import merge_members, was_undone
+from crm.services.points_tasks import advance_tasks
 from crm.services.timeline import record_activity
 
 PHONE = re.compile(r"\+?\d{6,20}")
+BETWEEN_DIGITS = re.compile(r"[\s\-()]")
+CONFIDENCE = {Identity.PLATFORM: 10_000, Identity.CODE: 9_500, Identity.FILE: 8_000, Identity.TYPED: 3_000}
+"""How sure an address of that source names the person; numbers change owners, and fingers slip."""
 
 
 @transaction.atomic
@@ -36,13 +43,15 @@ def member_for_openid(
     avatar_url: str = "",
     via: str = Member.FOLLOW,
     at: datetime | None = None,
+    by_herself: bool = True,
 ) -> Member:
     """The member behind an openid of an account; born when nobody knows her, merged when the unionid says so.
 
-    Locks: advisory on openid and unionid, then members when merging. Idempotent on: the identities.
-    Publishes: MemberJoined, MembersMerged.
+    `by_herself`: she did something at `at`; False: something else names her. Locks: advisory on openid and unionid,
+    then members when merging. Idempotent on: the identities. Publishes: MemberJoined, MembersMerged. Raises WasErased
+    when she was erased and has done nothing since.
     """
-    return _member_for(Identity.OPENID, account_id, openid, unionid, name, avatar_url, via, at)
+    return _member_for(Identity.OPENID, account_id, openid, unionid, name, avatar_url, via, at, by_herself)
 
 
 @transaction.atomic
@@ -55,13 +64,22 @@ def member_for_contact(
     avatar_url: str = "",
     userid: str = "",
     at: datetime | None = None,
+    by_herself: bool = True,
 ) -> Member:
     """The member behind a WeCom customer of a corp. With `userid` the contact with that guide is noted as open.
 
-    Locks and Publishes: as member_for_openid. Idempotent on: the identities, (identity, userid).
+    Locks, Publishes and Raises: as member_for_openid. Idempotent on: the identities, (identity, userid).
     """
     member = _member_for(
-        Identity.EXTERNAL_USERID, account_id, external_userid, unionid, name, avatar_url, Member.CONTACT, at
+        Identity.EXTERNAL_USERID,
+        account_id,
+        external_userid,
+        unionid,
+        name,
+        avatar_url,
+        Member.CONTACT,
+        at,
+        by_herself,
     )
     if userid:
         note_contact(
@@ -79,6 +97,7 @@ def _member_for(
     avatar_url: str,
     via: str,
     at: datetime | None,
+    by_herself: bool,
 ) -> Member:
     if not value:
         raise ValueError("an identity needs a value")
@@ -89,7 +108,7 @@ def _member_for(
         if unionid:
             advisory_lock("identity", Identity.UNIONID, unionid)
         member = _known(kind, account_id, value, unionid) or _recognise(
-            kind, account_id, value, unionid, name, avatar_url, via, at or clock.now()
+            kind, account_id, value, unionid, name, avatar_url, via, at or clock.now(), by_herself
         )
     _fill_blanks(member, name, avatar_url)
     return member
@@ -122,9 +141,14 @@ def _recognise(
     avatar_url: str,
     via: str,
     at: datetime,
+    by_herself: bool,
 ) -> Member:
     """Under the locks: attach what is missing to whom we know, or bear a member."""
     by_address = _owner(kind, account_id, value)
+    if (
+        by_address is None
+    ):  # asked first: an erasure takes the address away and remembers it in one transaction
+        begin_fresh(account_id=account_id, address=value, acted_at=at if by_herself else None)
     by_union = _owner(Identity.UNIONID, None, unionid) if unionid else None
     member = by_address or by_union or _bear(name=name, avatar_url=avatar_url, via=via, at=at)
     if by_address is None:
@@ -132,7 +156,11 @@ def _recognise(
     if unionid and by_union is None:
         _attach(member, Identity.UNIONID, unionid)
     if by_address and by_union and by_address.pk != by_union.pk:
-        member = merge_members(kept_id=by_union.pk, merged_id=by_address.pk)
+        if not was_undone(by_union.pk, by_address.pk):
+            return merge_members(kept_id=by_union.pk, merged_id=by_address.pk)
+        propose_merge(
+            one_id=by_union.pk, other_id=by_address.pk, kind=MergeProposal.UNDONE, confidence_bps=9_000
+        )
     return member
 
 
@@ -169,8 +197,10 @@ def member_for_import(
 ) -> Member:
     """The member that an old shop calls `external_id`; `source` names the shop ("pos", "online_retail").
 
-    Idempotent on: (source, external_id). A phone from a file is unverified and merges nobody.
+    Idempotent on: (source, external_id). A phone from a file is unverified and merges nobody. Who was erased comes as
+    if for the first time: she is there and buys.
     """
+    forget_erased_numbers(source=source, external_ids=[external_id])
     row = {"external_id": external_id, "name": name, "phone": phone, "joined_at": joined_at}
     found = members_for_import(source=source, rows=[row])
     return Member.objects.get(pk=found[external_id])
@@ -181,8 +211,8 @@ def members_for_import(*, source: str, rows: Iterable[dict[str, Any]]) -> dict[s
     """Many at once: rows of {external_id, name="", phone="", joined_at=None} → external_id → member id.
 
     New members get the joining moment of their row (now when there is none), a timeline row and figures of zero;
-    no MemberJoined is published, history is not news. Locks: advisory on the source.
-    Idempotent on: (source, external_id).
+    no MemberJoined is published, history is not news. Numbers of erased people are left out: what they bought stays
+    nameless. Locks: advisory on the source. Idempotent on: (source, external_id).
     """
     wanted = {str(row["external_id"]): row for row in rows}
     values = {f"{source}:{external_id}": external_id for external_id in wanted}
@@ -190,7 +220,11 @@ def members_for_import(*, source: str, rows: Iterable[dict[str, Any]]) -> dict[s
     if len(found) < len(wanted):
         advisory_lock("import", source)
         found = _imported(values)
-        fresh = [row for external_id, row in wanted.items() if external_id not in found]
+        missing = wanted.keys() - found.keys()
+        gone = erased_numbers_among(source, missing)
+        fresh = [
+            row for external_id, row in wanted.items() if external_id not in found and external_id not in gone
+        ]
         moment = clock.now()
         members = Member.objects.bulk_create(
             Member(
@@ -209,13 +243,21 @@ def members_for_import(*, source: str, rows: Iterable[dict[str, Any]]) -> dict[s
                     member=member,
                     kind=Identity.IMPORT,
                     value=f"{source}:{external_id}"[:128],
+                    source=Identity.FILE,
+                    confidence_bps=CONFIDENCE[Identity.FILE],
                     created_at=moment,
                 )
             )
             if phone := cleaned_phone(str(row.get("phone") or "")):
                 identities.append(
                     Identity(
-                        member=member, kind=Identity.PHONE, value=phone, is_verified=False, created_at=moment
+                        member=member,
+                        kind=Identity.PHONE,
+                        value=phone,
+                        is_verified=False,
+                        source=Identity.FILE,
+                        confidence_bps=CONFIDENCE[Identity.TYPED],
+                        created_at=moment,
                     )
                 )
             found[external_id] = member.pk
@@ -234,7 +276,7 @@ def _imported(values: dict[str, str]) -> dict[str, int]:
 
 def cleaned_phone(text: str) -> str:
     """Digits as dialled, without spaces and dashes and China's prefix; "" when it is no phone."""
-    digits = re.sub(r"[\s\-()]", "", text)
+    digits = text if text.isalnum() else BETWEEN_DIGITS.sub("", text)
     if digits.startswith("+86") or (digits.startswith("86") and len(digits) == 13):
         digits = digits.removeprefix("+").removeprefix("86")
     return digits if PHONE.fullmatch(digits) else ""
@@ -242,9 +284,12 @@ def cleaned_phone(text: str) -> str:
 
 @transaction.atomic
 def give_phone(*, member_id: int, phone: str, verified: bool) -> Identity:
-    """Note a member's phone. A typed one (`verified` False) may stand with several members and proves nothing.
+    """Note a member's phone. A typed one (`verified` False) may stand with several members and proves nothing: where
+    another has confirmed it, an operator is asked. A confirmed one makes one member of two, unless the platforms know
+    them as two persons.
 
-    Idempotent on: (member, phone). Raises WrongPhone; PhoneBelongsToAnother when it is verified with somebody else.
+    Idempotent on: (member, phone). Locks: advisory on the phone, then as merge_members. Raises WrongPhone;
+    PhoneBelongsToAnother when another WeChat person confirmed it.
     """
     number = cleaned_phone(phone)
     if not number:
@@ -254,25 +299,43 @@ def give_phone(*, member_id: int, phone: str, verified: bool) -> Identity:
         advisory_lock("identity", Identity.PHONE, number)
         holder = _owner(Identity.PHONE, None, number)
         if holder is not None and holder.pk != member.pk:
-            raise PhoneBelongsToAnother(
-                _("This phone number is confirmed with another member. Please ask the shop to look into it.")
-            )
+            if _are_two_persons(holder, member) or was_undone(holder.pk, member.pk):
+                raise PhoneBelongsToAnother(
+                    _(
+                        "This phone number is confirmed with another member. Please ask the shop to look into it."
+                    )
+                )
+            member = merge_members(kept_id=holder.pk, merged_id=member.pk, reason=MemberMerge.PHONE)
+    member = held_member(member.pk)
+    source = Identity.CODE if verified else Identity.TYPED
     identity, made = Identity.objects.get_or_create(
         member=member,
         kind=Identity.PHONE,
         account=None,
         value=number,
-        defaults={"is_verified": verified, "created_at": clock.now()},
+        defaults={
+            "is_verified": verified,
+            "source": source,
+            "confidence_bps": CONFIDENCE[source],
+            "created_at": clock.now(),
+        },
     )
     if not made and verified and not identity.is_verified:
-        identity.is_verified = True
-        identity.save(update_fields=["is_verified"])
+        identity.is_verified, identity.source = True, source
+        identity.confidence_bps = CONFIDENCE[source]
+        identity.save(update_fields=["is_verified", "source", "confidence_bps"])
+        made = True  # new evidence: others may have typed it
+    if made:
+        propose_by_phone(phone=number)
+    advance_tasks(member_id=member.pk, kind=PointsTask.PHONE, key="state")
     return identity
 
 
-def living_member(member_id: int) -> Member:
-    """The member herself, or the one she was merged into. Raises NoSuchMember."""
-    member = Member.objects.select_related("merged_into").filter(pk=member_id).first()
-    if member is None:
-        raise NoSuchMember(_("There is no such member."))
-    return member.merged_into or member
+def _are_two_persons(one: Member, other: Member) -> bool:
+    """WeChat gives a person one unionid, one openid an account, and one external userid a corp."""
+    platforms = [Identity.OPENID, Identity.UNIONID, Identity.EXTERNAL_USERID]
+    of_one, of_other = (
+        set(Identity.objects.filter(member=member, kind__in=platforms).values_list("kind", "account_id"))
+        for member in (one, other)
+    )
+    return bool(of_one & of_other)

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import F, Sum
+from django.db.models import F, Q, Sum
 from django.utils.translation import gettext as _
 
 from core import clock, ledger
 from core.events import publish
 from core.ledger import HOUSE, CauseTaken
-from core.locks import lock_row, lock_rows
+from core.locks import lock_rows
 from core.models import LedgerAccount, LedgerTransfer
 from crm import points_rules as rules
 from crm.errors import BadPoints, NoSuchMember
@@ -23,6 +23,10 @@ from crm.models import Earning, EarningTake, PointsAdjustment, PointsRules
 from crm.models.points import FROZEN, GROWTH, POINTS
 
 MOST = 10_000_000
+
+
+# Takes of growth that no refund of the earning's own cause made.
+BY_STAFF, MOVED = "adjust:", "moved:"
 
 
 def current_points_rules() -> PointsRules | None:
@@ -105,12 +109,19 @@ def postpone_points(*, cause: str, due_at: datetime) -> bool:
 def free_points(*, earning_id: int) -> int:
     """Frozen points can be spent from now on; returns how many. What she owes is settled from them at once.
 
-    Locks: the earning, her earnings that owe, ledger accounts. Idempotent: nothing is frozen the second time.
+    Locks: member (key share), the earning and those that owe, by key, ledger accounts. Idempotent: nothing is frozen
+    the second time.
     """
-    earning = lock_row(Earning.objects.filter(pk=earning_id))
-    if earning is None or not earning.frozen:
+    owner = Earning.objects.filter(pk=earning_id).values_list("member_id", flat=True).first()
+    if owner is None:
         return 0
-    freed, debtors = earning.frozen, _debtors(earning.member_id)
+    # The member first: a merge locks her before it locks all her earnings.
+    hers = Earning.objects.filter(Q(pk=earning_id) | Q(member_id=living_id(owner), owed__gt=0))
+    locked = lock_rows(hers)[0]
+    earning = next(row for row in locked if row.pk == earning_id)
+    if not earning.frozen:
+        return 0
+    freed, debtors = earning.frozen, [row for row in locked if row.owed]
     ledger.transfer(
         cause=f"free:{earning.pk}",
         debit=ledger.open_account(kind=FROZEN, owner_id=earning.member_id),
@@ -127,18 +138,43 @@ def free_points(*, earning_id: int) -> int:
 def keep_of_earning(*, earned: str, cause: str, points: int, growth: int) -> int:
     """Take back what an earning gave above `points` and `growth`, which is what her kept goods are worth.
 
-    Frozen points first, then what can be spent; the rest is owed. Returns how many points were taken or are owed.
-    Locks: the earnings, ledger accounts. Idempotent on: (earned, cause).
+    Frozen points first, then what can be spent; the rest is owed. Growth that staff had lowered before is not taken
+    twice: what they took from this earning counts against her other growth then, the newest first. Returns how many
+    points were taken or are owed.
+    Locks: member (key share), the earnings and her growth, by key, ledger accounts. Idempotent on: (earned, cause).
     """
+    owner = Earning.objects.filter(cause=earned).values_list("member_id", flat=True).first()
+    if owner is None:
+        return 0
+    growths = Q(member_id=living_id(owner), kind=GROWTH, taken__lt=F("given"))
+    locked = lock_rows(Earning.objects.filter(Q(cause=earned) | growths))[0]
     whole = 0
-    for earning in lock_rows(Earning.objects.filter(cause=earned))[0]:
-        kept = points if earning.kind == POINTS else growth
-        amount = earning.given - earning.taken - kept
-        if amount <= 0 or EarningTake.objects.filter(earning=earning, cause=cause).exists():
+    for earning in locked:
+        if earning.cause != earned:
             continue
-        _take(earning, amount, cause)
-        whole += amount if earning.kind == POINTS else 0
+        kept = points if earning.kind == POINTS else growth
+        amount = earning.given - kept - _taken_by_refunds(earning)
+        moved = f"{MOVED}{earning.pk}:{cause}"
+        known = Q(earning=earning, cause=cause) | Q(cause=moved)
+        hers = EarningTake.objects.filter(earning__member_id=earning.member_id)
+        if amount <= 0 or hers.filter(known).exists():
+            continue
+        part = min(amount, earning.given - earning.taken)
+        if part:
+            _take(earning, part, cause)
+        if earning.kind == GROWTH:
+            _take_newest([row for row in locked if row.kind == GROWTH], amount - part, moved)
+        whole += part if earning.kind == POINTS else 0
     return whole
+
+
+def _taken_by_refunds(earning: Earning) -> int:
+    """What refunds took of an earning, also where staff had taken it before and other growth had to give."""
+    own = Q(earning=earning) & ~Q(cause__startswith=BY_STAFF) & ~Q(cause__startswith=MOVED)
+    moved = Q(cause__startswith=f"{MOVED}{earning.pk}:")
+    takes = EarningTake.objects.filter(own | moved, earning__member_id=earning.member_id)
+    whole = F("from_frozen") + F("from_balance") + F("left_owed")
+    return int(takes.aggregate(total=Sum(whole))["total"] or 0)
 
 
 def _take(earning: Earning, amount: int, cause: str) -> None:
@@ -180,6 +216,15 @@ def _debtors(member_id: int) -> list[Earning]:
     return lock_rows(Earning.objects.filter(member_id=member_id, owed__gt=0))[0]
 
 
+@transaction.atomic
+def settle_owed(*, member_id: int, by: str) -> None:
+    """Points that came back to her (an order was undone, a merge brought them) pay what she owes. `by` names what.
+
+    Locks: her earnings that owe, ledger accounts. Idempotent: what is settled is owed no more.
+    """
+    _settle_owed(_debtors(living_id(member_id)), by=by)
+
+
 def _settle_owed(debtors: list[Earning], *, by: str) -> None:
     """Points that just came pay what she owes, the eldest first. `by` names what came."""
     if not debtors:
@@ -192,7 +237,7 @@ def _settle_owed(debtors: list[Earning], *, by: str) -> None:
         if part <= 0:
             return
         ledger.transfer(
-            cause=f"owed:{debtor.pk}:{by}",
+            cause=f"owed:{debtor.pk}:{by}:{debtor.owed}",
             debit=account,
             credit=ledger.open_account(kind=f"{POINTS}.earned", owner_id=HOUSE),
             amount=part,
@@ -264,14 +309,35 @@ def adjust_points(
 
 def _lower_growth(member_id: int, amount: int, cause: str) -> None:
     """The newest growth goes first: it counts longest."""
+    if _take_newest(lock_rows(Earning.objects.filter(member_id=member_id, kind=GROWTH))[0], amount, cause):
+        raise ledger.BalanceTooLow(_("The balance is not enough."))
+
+
+def _take_newest(growths: list[Earning], amount: int, cause: str) -> int:
+    """Take growth from locked earnings, the newest first; returns what they did not have."""
     left = amount
-    for earning in lock_rows(Earning.objects.filter(member_id=member_id, kind=GROWTH))[0][::-1]:
+    for earning in reversed(growths):
         part = min(left, earning.given - earning.taken)
         if part:
             _take(earning, part, cause)
             left -= part
-    if left:
-        raise ledger.BalanceTooLow(_("The balance is not enough."))
+    return left
+
+
+@transaction.atomic
+def forfeit_earnings(*, member_id: int, cause: str) -> int:
+    """Frozen points and growth go back to the house: she is no member any more. What she could spend is the shop's to
+    take. Returns how much.
+
+    Locks: her earnings, ledger accounts. Idempotent on: cause.
+    """
+    whole = 0
+    for earning in lock_rows(Earning.objects.filter(member_id=member_id))[0]:
+        amount = earning.frozen if earning.kind == POINTS else earning.given - earning.taken
+        if amount:
+            _take(earning, amount, cause)
+            whole += amount
+    return whole
 
 
 @transaction.atomic

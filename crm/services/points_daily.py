@@ -12,11 +12,13 @@ from core import clock
 from core.models import LedgerLot
 from crm import points_rules as rules
 from crm.errors import BadPoints
-from crm.models import Earning, Identity, Member, PointsRules, SignIn, Touch
+from crm.models import Earning, Identity, Member, PointsRules, PointsTask, SignIn, Touch
 from crm.models.points import POINTS
 from crm.queries.accounts import official_accounts
+from crm.queries.points import has_profile_points
 from crm.queries.touch import touched_member_ids
 from crm.services.points import current_points_rules, earn, living_id
+from crm.services.points_tasks import advance_tasks
 from crm.services.touch import book_touches
 from wechat import queries as wechat_queries
 from wechat import services as wechat_services
@@ -82,6 +84,8 @@ def reward_profile(*, member_id: int) -> list[Earning]:
     member_id = living_id(member_id)
     if missing := missing_in_profile(member_id):
         raise BadPoints(_("Still missing: %(what)s.") % {"what": "、".join(missing)})
+    if has_profile_points(member_id):  # also under the number that she had before a merge
+        return []
     return earn(
         member_id=member_id,
         cause=f"profile:{member_id}",
@@ -93,11 +97,14 @@ def reward_profile(*, member_id: int) -> list[Earning]:
 
 @transaction.atomic
 def reward_review(*, member_id: int, review_id: int) -> list[Earning]:
-    """Points for a review that others see now. Idempotent on: the review. Nothing while the rules give nothing."""
+    """Points for a review that others see now, and what tasks give for it. Idempotent on: the review. Nothing while
+    the rules give nothing.
+    """
+    made = advance_tasks(member_id=member_id, kind=PointsTask.REVIEW, key=f"review:{review_id}")
     current = current_points_rules()
     if current is None or not current.review_points:
-        return []
-    return earn(
+        return made
+    return made + earn(
         member_id=member_id,
         cause=f"review:{review_id}",
         source=Earning.REVIEW,
@@ -146,9 +153,11 @@ def _remind_of(month: dt.date, days: int, limit: int) -> int:
             .values("account__owner_id")
             .annotate(points=Sum("remaining"))
             .order_by("account__owner_id")
-            .values_list("account__owner_id", "points")[:limit]
+            .values_list("account__owner_id", "points")
         )
-        if points := dict(ending):
+        last = 0  # by key to the end: those who may not be touched must not keep the others waiting
+        while points := dict(ending.filter(account__owner_id__gt=last)[:limit]):
+            last = max(points)
             openids = dict(reachable.filter(member_id__in=points).values_list("member_id", "value"))
             sent += _write_to(account_id, {pk: (openids[pk], points[pk]) for pk in openids}, origin)
     return sent

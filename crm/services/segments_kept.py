@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 from pyroaring import BitMap
@@ -11,6 +12,7 @@ from core import clock
 from crm.errors import SegmentNameTaken, WrongRules
 from crm.models import Segment, SegmentExport, SegmentSnapshot
 from crm.queries import segments_shown
+from crm.services.looks import record_phone_look
 
 LONGEST_NAME = 80
 
@@ -93,7 +95,14 @@ def log_export(
     segment_id: int | None = None,
     snapshot_id: int | None = None,
 ) -> SegmentExport:
-    """Note that somebody takes a list out, before its first line leaves."""
+    """Note that somebody takes a list out, before its first line leaves; whole phones are a look at each."""
+    if has_whole_phones and members_count:
+        record_phone_look(
+            user=get_user_model().objects.get(pk=by_id),
+            subject=f"segment:{segment_id}" if segment_id else f"snapshot:{snapshot_id}",
+            page="export",
+            count=members_count,
+        )
     return SegmentExport.objects.create(
         name=name[:80],
         segment_id=segment_id,

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 OVERLAP = dt.timedelta(minutes=10)
 """Facts are looked at again for so long: a transaction may commit late, a platform may tell late."""
 WHOLE_EVERY = dt.timedelta(hours=1)
-"""Everybody is compared so often, and when a day begins: for imports of history and what leaves no fact."""
+"""Everybody is compared so often, and when a day begins: for imports of history and what leaves no trace."""
 KEPT_CHANGES = dt.timedelta(days=90)
 
 
@@ -45,6 +45,8 @@ def refresh_live_segments(*, limit: int = 500) -> int:
             refreshed += refresh_segment(segment_id=pk) is not None
         except Refusal as refusal:  # its rules name what is gone: the others go on, its page says so
             log.warning("live segment cannot be refreshed", segment=pk, why=refusal.message)
+        except Exception:  # its transaction is undone; the longest waiting must not keep the others waiting
+            log.exception("live segment was not refreshed", segment=pk)
     _forget_old_changes()
     return refreshed
 
@@ -91,42 +93,46 @@ def _is_time_for_all(segment: Segment, moment: datetime) -> bool:
     """True for the first filling, once in an hour, and when a day has begun: ages in days move with it."""
     if segment.filled_at is None or segment.refreshed_at is None:
         return True
-    if any(leaf["field"] == "segment" for leaf in segments.conditions(segment.rules)):
-        return True  # the rules of a segment within it may have changed
     if moment - segment.filled_at >= WHOLE_EVERY or moment < segment.filled_at:
         return True
     return clock.local(segment.filled_at).date() != clock.local(moment).date()
 
 
-def _changed(segment: Segment) -> list[int] | None:
+def _changed(segment: Segment) -> BitMap | None:
     assert segment.refreshed_at is not None
-    return segments_shown.changed_since(segment.refreshed_at - OVERLAP)
+    asked = {leaf["field"] for leaf in segments.conditions(segments.expanded(segment.rules, segment.pk))}
+    return segments_shown.changed_since(
+        segment.refreshed_at - OVERLAP, balances=asked & segments.TOLD_BY_THE_LEDGER
+    )
 
 
 def _store(segment_id: int, ids: BitMap, moment: datetime) -> list[int]:
-    if not ids:
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO crm_segmentmember (segment_id, member_id, since)
-            SELECT %s, member_id, %s FROM unnest(%s::bigint[]) AS given (member_id)
-            ON CONFLICT (segment_id, member_id) DO NOTHING RETURNING member_id
-            """,
-            [segment_id, moment, list(ids)],
-        )
-        return sorted(row[0] for row in cursor.fetchall())
+    """Rows for members who have none: who has one was looked up under the lock."""
+    if ids:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO crm_segmentmember (segment_id, member_id, since)
+                SELECT %s, member_id, %s FROM unnest(%s::bigint[]) AS given (member_id)
+                """,
+                [segment_id, moment, _as_array(ids)],
+            )
+    return list(ids)
 
 
 def _remove(segment_id: int, ids: BitMap) -> list[int]:
-    if not ids:
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM crm_segmentmember WHERE segment_id = %s AND member_id = ANY(%s) RETURNING member_id",
-            [segment_id, list(ids)],
-        )
-        return sorted(row[0] for row in cursor.fetchall())
+    if ids:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM crm_segmentmember WHERE segment_id = %s AND member_id = ANY(%s::bigint[])",
+                [segment_id, _as_array(ids)],
+            )
+    return list(ids)
+
+
+def _as_array(ids: BitMap) -> str:
+    """As Postgres reads an array: a list would reach it as an expression with a constant for each member."""
+    return "{" + ",".join(map(str, ids)) + "}"
 
 
 def _announce(segment_id: int, entered: list[int], left: list[int], moment: datetime) -> None:

@@ -3,6 +3,8 @@
 A mark is what we want on one guide's contact (`wanted`) and what we last knew of it there (`known`); where they differ
 a call is due. The last writer wins: a read is newer than what was asked before the guide's edit, and older than what
 was asked after it began.
+
+Locks, everywhere in this order: the member (key share), her tags, the marks by contact and tag.
 """
 
 from collections.abc import Iterable
@@ -17,8 +19,9 @@ from core import clock
 from core.events import backoff
 from core.locks import advisory_lock
 from core.wakeups import wake
-from crm.models import Contact, Identity, MemberTag, WorkTag, WorkTagConflict, WorkTagMark
-from crm.services.tags import add_tags, remove_tags
+from crm.models import Contact, Identity, WorkTag, WorkTagConflict, WorkTagMark
+from crm.services.tags import add_tags, locked_tags, remove_tags
+from crm.syncs import Known, Verdict, judge
 from wechat import services as wechat
 from wechat.errors import PlatformError
 
@@ -48,7 +51,10 @@ def push_work_tags(*, limit: int = 100) -> int:
         call = _claim(contact_id)
         if call is not None:
             tried += 1
-            _send(call)
+            try:
+                _send(call)
+            except Exception:  # one contact must not stand before the others; the lease brings her back
+                log.exception("tags not marked", contact=call.contact.pk)
     return tried
 
 
@@ -71,8 +77,12 @@ def _send(call: _Call) -> None:
     work_ids = dict(
         WorkTag.objects.filter(account=identity.account_id, tag__in=tag_ids).values_list("tag_id", "work_id")
     )
-    wanted = [work_ids[mark.tag_id] for mark in call.marks if mark.wanted and mark.tag_id in work_ids]
-    unwanted = [work_ids[mark.tag_id] for mark in call.marks if not mark.wanted and mark.tag_id in work_ids]
+    # No such tag there any more: nothing can be sent, and nothing is booked as sent.
+    orphans = [mark.pk for mark in call.marks if mark.tag_id not in work_ids]
+    WorkTagMark.objects.filter(pk__in=orphans).delete()
+    marks = [mark for mark in call.marks if mark.tag_id in work_ids]
+    wanted = [work_ids[mark.tag_id] for mark in marks if mark.wanted]
+    unwanted = [work_ids[mark.tag_id] for mark in marks if not mark.wanted]
     try:
         wechat.mark_work_tags(
             account_id=identity.account_id,
@@ -83,19 +93,19 @@ def _send(call: _Call) -> None:
         )
     except PlatformError as error:
         log.warning("tags not marked", contact=call.contact.pk, code=error.code)
-        for mark in call.marks:
+        for mark in marks:
             attempts = mark.attempts + 1
             again = clock.now() + backoff(attempts) if attempts < MOST_ATTEMPTS else None
             WorkTagMark.objects.filter(pk=mark.pk, changed_at=mark.changed_at).update(
                 due_at=again, error=f"{error} ({error.code})"[:300]
             )
         return
-    for mark in call.marks:
+    for mark in marks:
         # Wished otherwise meanwhile: then it is due still.
         WorkTagMark.objects.filter(pk=mark.pk).update(
             known=mark.wanted,
             seen_at=clock.now(),
-            due_at=Case(When(changed_at=mark.changed_at, then=Value(None)), default=F("due_at")),
+            due_at=Case(When(changed_at=mark.changed_at, then=Value(None)), default=Value(clock.now())),
             error="",
         )
 
@@ -117,7 +127,8 @@ def note_work_tags(
 ) -> int:
     """A read of a contact, begun at `began_at`, showed these enterprise tags; returns how many tags changed here.
 
-    Locks: advisory on the contact. Idempotent: a read that shows what is known changes nothing.
+    Locks: advisory on the contact, the member (key share), her tags, then marks. Idempotent: a read that shows what is
+    known changes nothing.
     """
     shared = dict(WorkTag.objects.filter(account=account_id).values_list("work_id", "tag_id"))
     if not shared:
@@ -130,49 +141,40 @@ def note_work_tags(
         userid=userid,
     )
     there = {shared[work_id] for work_id in work_ids if work_id in shared}
-    marks = {mark.tag_id: mark for mark in WorkTagMark.objects.select_for_update().filter(contact=contact)}
-    here = set(
-        MemberTag.objects.filter(member=contact.identity.member_id, tag__in=shared.values()).values_list(
-            "tag_id", flat=True
-        )
-    )
+    here = locked_tags([contact.identity.member_id], shared.values())
+    # Read without a lock: who has a mark locked may be waiting for a tag of hers. What we settle is guarded by what
+    # we have read.
+    marks = {mark.tag_id: mark for mark in WorkTagMark.objects.filter(contact=contact)}
+    settled: list[WorkTagMark] = []
     put: list[int] = []
     taken: list[int] = []
     for tag_id in sorted(shared.values()):
-        theirs = tag_id in there
+        theirs, is_here = tag_id in there, (contact.identity.member_id, tag_id) in here
         mark = marks.get(tag_id)
-        if mark is None:
-            if theirs or tag_id in here:  # the first meeting: who has it gives it to the other
-                _settle(contact, tag_id, wanted=True, known=theirs, at=began_at)
-                put += [tag_id] if tag_id not in here else []
+        verdict = judge(
+            Known(mark.wanted, mark.known, mark.changed_at, mark.seen_at) if mark else None,
+            theirs=theirs,
+            here=is_here,
+            began_at=began_at,
+            edited_at=contact.edited_at,
+        )
+        if verdict is None:
             continue
-        if mark.changed_at > began_at:
-            continue  # asked after this read began: its call is on the way
-        if theirs == mark.wanted:
-            _settle(contact, tag_id, wanted=theirs, known=theirs, at=began_at)
-        elif theirs == mark.known:
-            continue  # only we changed it: the call is on its way
-        elif _theirs_stand(contact, mark, theirs):
-            _settle(contact, tag_id, wanted=theirs, known=theirs, at=began_at)
-            if theirs != (tag_id in here):
-                (put if theirs else taken).append(tag_id)
-        else:
-            _settle(contact, tag_id, wanted=mark.wanted, known=theirs, at=mark.changed_at)
-    return _change_ours(contact, put, taken)
+        if mark is not None and verdict.conflict:
+            _keep_conflict(contact, mark, theirs, verdict.conflict)
+        settled.append(_settled(contact, tag_id, verdict))
+        if verdict.follows and theirs != is_here:
+            (put if theirs else taken).append(tag_id)
+    changed = _change_ours(contact, put, taken)
+    _settle(settled, {*put, *taken}, marks)
+    return changed
 
 
-def _theirs_stand(contact: Contact, mark: WorkTagMark, theirs: bool) -> bool:
-    """They have it otherwise than we want it. Did only they change it, theirs stands; did both since they last agreed,
-    the later one's does, and the conflict is kept. Of an edit whose event was lost we know no time: ours stands then.
-    """
-    if mark.seen_at is not None and mark.changed_at <= mark.seen_at:
-        return True
+def _keep_conflict(contact: Contact, mark: WorkTagMark, theirs: bool, winner: str) -> None:
+    """Both sides changed it since they last agreed; of an edit whose notice was lost we know no moment."""
     edited_at = contact.edited_at
     if edited_at is not None and mark.seen_at is not None and edited_at <= mark.seen_at:
         edited_at = None
-    if mark.known is None and edited_at is None:
-        return False  # nobody there said anything yet
-    stands = edited_at is not None and edited_at > mark.changed_at
     WorkTagConflict.objects.create(
         contact=contact,
         tag_id=mark.tag_id,
@@ -180,29 +182,47 @@ def _theirs_stand(contact: Contact, mark: WorkTagMark, theirs: bool) -> bool:
         ours_at=mark.changed_at,
         theirs=theirs,
         theirs_at=edited_at,
-        winner=WorkTagConflict.THEIRS if stands else WorkTagConflict.OURS,
+        winner=winner,
         at=clock.now(),
     )
-    return stands
 
 
-def _settle(contact: Contact, tag_id: int, *, wanted: bool, known: bool, at: datetime) -> None:
-    due = None if wanted == known else clock.now()
-    agreed = {} if due else {"seen_at": at}
-    WorkTagMark.objects.update_or_create(
+def _settled(contact: Contact, tag_id: int, verdict: Verdict) -> WorkTagMark:
+    """The mark as it shall be: agreed, or due."""
+    return WorkTagMark(
         contact=contact,
         tag_id=tag_id,
-        defaults={
-            "wanted": wanted,
-            "known": known,
-            "changed_at": at,
-            "due_at": due,
+        wanted=verdict.wanted,
+        known=verdict.known,
+        changed_at=verdict.at,
+        seen_at=None if verdict.is_due else verdict.at,
+        due_at=clock.now() if verdict.is_due else None,
+    )
+
+
+def _settle(settled: list[WorkTagMark], changed: set[int], read: dict[int, WorkTagMark]) -> None:
+    """Write the marks, in the order of their tags. A mark that somebody changed since we read it stays as he wants it;
+    the tags that we have `changed` ourselves have marks of our own making.
+    """
+    for mark in settled:
+        values = {
+            "wanted": mark.wanted,
+            "known": mark.known,
+            "changed_at": mark.changed_at,
+            "due_at": mark.due_at,
             "attempts": 0,
             "error": "",
-            **agreed,
-        },
-    )
-    if due:
+            **({"seen_at": mark.seen_at} if mark.seen_at else {}),
+        }
+        rows = WorkTagMark.objects.filter(contact=mark.contact, tag_id=mark.tag_id)
+        as_read = read.get(mark.tag_id)
+        if mark.tag_id in changed:
+            WorkTagMark.objects.update_or_create(contact=mark.contact, tag_id=mark.tag_id, defaults=values)
+        elif as_read is None:
+            WorkTagMark.objects.bulk_create([mark], ignore_conflicts=True)
+        else:
+            rows.filter(wanted=as_read.wanted, changed_at=as_read.changed_at).update(**values)
+    if any(mark.due_at for mark in settled):
         wake("crm.tasks.push_work_tags")
 
 

@@ -1,18 +1,18 @@
 """Reading a corp's tags, and making there those of ours that are shared: then each shared tag is one on both sides."""
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from core import jobs
+from core import clock, jobs
 from core.models import Job
-from crm.models import MemberTag, SyncRun, Tag, TagGroup, WorkTag, WorkTagMark
-from crm.services.syncs import Brought, queue_sync, run_sync
-from crm.services.syncs_wishes import wish_work_tags
+from crm.models import MemberTag, SyncRun, Tag, TagGroup, WorkTag
+from crm.services.syncs import AT_ONCE, Brought, queue_sync, run_sync
+from crm.services.syncs_names import agree_on_names, keep_names
+from crm.services.syncs_wishes import wish_tags
 from wechat import services as wechat
 from wechat.errors import PlatformError
 
 TAGS_JOB = "crm.sync_tags"
-AT_ONCE = 5_000
 
 
 def start_tags(account_id: int, by_id: int | None) -> Job:
@@ -34,17 +34,26 @@ def _tags(progress: jobs.Progress, brought: Brought) -> None:
         return
     brought.expected = len(named)
     for group in groups:
-        for work_id, name in group.tags:
-            _share(account_id, group.name, work_id, name)
+        called = agree_on_names(account_id, group, brought)
+        for work_id, name in called.tags.items():
+            _share(account_id, called.group.text, work_id, name.text)
+            keep_names(
+                account_id=account_id, work_id=work_id, group_id=group.id, group=called.group, tag=name
+            )
             brought.fetched += 1
     _forget(account_id, named)
     _make_ours(account_id, brought)
+    _align(account_id)
     progress.report(done=brought.fetched, total=brought.expected)
 
 
 @transaction.atomic
 def _share(account_id: int, group_name: str, work_id: str, name: str) -> None:
-    """One of theirs: the tag of ours that it is already (renamed with it), that is called so, or a new one."""
+    """One of theirs: the tag of ours that it is already (renamed with it), that is called so, or a new one.
+
+    A tag made anew there, or named as another of ours now, begins anew: nobody carries it there yet, and what we knew
+    of the old one says nothing. Who carries it here keeps it, and is given it there.
+    """
     known = WorkTag.objects.select_related("tag__group").filter(account=account_id, work_id=work_id).first()
     if known is not None and (known.tag.name, known.tag.group.name) == (name[:30], group_name[:30]):
         return
@@ -56,15 +65,35 @@ def _share(account_id: int, group_name: str, work_id: str, name: str) -> None:
     tag = twin or Tag.objects.create(group=group, name=name[:30], is_shared=True)
     Tag.objects.filter(pk=tag.pk, is_shared=False).update(is_shared=True)
     WorkTag.objects.filter(account=account_id, tag=tag).exclude(work_id=work_id).delete()
-    WorkTag.objects.update_or_create(account_id=account_id, work_id=work_id, defaults={"tag": tag})
-    _wish_for_all(tag.pk)
+    _drop_marks(account_id, [tag.pk] if known is None else [tag.pk, known.tag_id])
+    WorkTag.objects.update_or_create(
+        account_id=account_id, work_id=work_id, defaults={"tag": tag, "aligned_at": None}
+    )
 
 
-def _wish_for_all(tag_id: int) -> None:
-    """Who carries it already shall carry it there."""
-    ids = list(MemberTag.objects.filter(tag=tag_id).order_by("member").values_list("member_id", flat=True))
-    for start in range(0, len(ids), AT_ONCE):
-        wish_work_tags(pairs=[(one, tag_id) for one in ids[start : start + AT_ONCE]], wanted=True)
+def _drop_marks(account_id: int, tag_ids: list[int]) -> None:
+    """Forget what we wanted and knew of these tags in this corp; the tags of members stay. Locks: marks, in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            DELETE FROM crm_worktagmark WHERE id IN (
+                SELECT mark.id FROM crm_worktagmark mark
+                JOIN crm_contact contact ON contact.id = mark.contact_id
+                JOIN crm_identity address ON address.id = contact.identity_id AND address.account_id = %s
+                WHERE mark.tag_id = ANY(%s) ORDER BY mark.contact_id, mark.tag_id FOR UPDATE OF mark)
+            """,
+            [account_id, tag_ids],
+        )
+
+
+def _align(account_id: int) -> None:
+    """Who carries a newly shared tag already shall carry it there; some thousand members at a time."""
+    for link in WorkTag.objects.filter(account=account_id, aligned_at__isnull=True).order_by("pk"):
+        carried, after = MemberTag.objects.filter(tag=link.tag_id).order_by("member"), 0
+        while ids := list(carried.filter(member__gt=after).values_list("member_id", flat=True)[:AT_ONCE]):
+            wish_tags(pairs=[(one, link.tag_id) for one in ids], wanted=True)
+            after = ids[-1]
+        WorkTag.objects.filter(pk=link.pk, work_id=link.work_id).update(aligned_at=clock.now())
 
 
 @transaction.atomic
@@ -75,7 +104,7 @@ def _forget(account_id: int, named: set[str]) -> None:
     )
     tag_ids = [tag_id for _pk, tag_id in gone]
     WorkTag.objects.filter(pk__in=[pk for pk, _tag in gone]).delete()
-    WorkTagMark.objects.filter(contact__identity__account=account_id, tag__in=tag_ids).delete()
+    _drop_marks(account_id, tag_ids)
     Tag.objects.filter(pk__in=tag_ids).exclude(work_tags__isnull=False).update(is_shared=False)
 
 
@@ -95,8 +124,13 @@ def _make_ours(account_id: int, brought: Brought) -> None:
             continue
         for name, work_id in made.items():
             if name in tags:
-                WorkTag.objects.update_or_create(
-                    account_id=account_id, work_id=work_id, defaults={"tag_id": tags[name]}
-                )
+                _made_there(account_id, tags[name], work_id, name=name, group_name=group_name)
                 brought.fetched += 1
-                _wish_for_all(tags[name])
+
+
+@transaction.atomic
+def _made_there(account_id: int, tag_id: int, work_id: str, **names: str) -> None:
+    _drop_marks(account_id, [tag_id])
+    WorkTag.objects.update_or_create(
+        account_id=account_id, work_id=work_id, defaults={"tag_id": tag_id, "aligned_at": None, **names}
+    )

@@ -46,7 +46,23 @@ WITH given AS (
         visits_count = s.visits_count + active.visits, last_visit_at = GREATEST(s.last_visit_at, active.visited_at)
     FROM active WHERE s.member_id = active.member_id
 )
-SELECT count(*) FROM facts
+SELECT (SELECT count(*) FROM facts), (
+    SELECT array_agg(living_id) FROM seen
+    WHERE NOT EXISTS (SELECT FROM crm_memberstats s WHERE s.member_id = seen.living_id)
+)
+"""
+
+# Whoever was merged a moment ago and is not any more got her figures after the statement above began.
+NOTE_LATE = """
+UPDATE crm_memberstats s SET last_active_at = GREATEST(s.last_active_at, late.at),
+    visits_count = s.visits_count + late.visits, last_visit_at = GREATEST(s.last_visit_at, late.visited_at)
+FROM (
+    SELECT COALESCE(m.merged_into_id, m.id) AS living_id, max(at) AS at,
+           count(*) FILTER (WHERE kind = 'visited') AS visits, max(at) FILTER (WHERE kind = 'visited') AS visited_at
+    FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[]) AS given(member_id, kind, at)
+    JOIN crm_member m ON m.id = given.member_id WHERE kind = ANY(%s::text[]) GROUP BY 1
+) late
+WHERE s.member_id = late.living_id AND s.member_id = ANY(%s::bigint[])
 """
 
 
@@ -100,7 +116,19 @@ def record_activities(rows: Iterable[Mapping[str, Any]]) -> int:
                 "own": sorted(Activity.OWN_DOING),
             },
         )
-        return int(cursor.fetchone()[0])
+        written, late = cursor.fetchone()
+        if late:
+            cursor.execute(
+                NOTE_LATE,
+                [
+                    [fact["member_id"] for fact in facts],
+                    [fact["kind"] for fact in facts],
+                    [fact["at"] for fact in facts],
+                    sorted(Activity.OWN_DOING),
+                    late,
+                ],
+            )
+        return int(written)
 
 
 @transaction.atomic

@@ -26,6 +26,8 @@ def book_touches(
 ) -> int:
     """Book one touch for each of the members who may get it at `at`; returns how many were booked.
 
+    `account_id`: by which account it goes; marketing must be welcome there, or, without one, wherever she is reached.
+
     Who may not is kept with the reason (verdict skip or defer) and booked when a later call allows it. Ask
     `queries.touched_member_ids(origin)` who was booked. Locks: the house's budget (advisory), so that two broadcasts
     at once cannot both take a member's last touch; memberstats by key. Idempotent on: (origin, member).
@@ -44,6 +46,7 @@ def book_touches(
     )
     sql, params = verdicts.query.sql_with_params()
     with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('pond.notes_itself', 'on', true)")  # as `logged`
         cursor.execute(
             f"""
             WITH verdicts(member_id, answer, reason) AS ({sql}), booked AS (
@@ -64,12 +67,16 @@ def book_touches(
             ), noted AS (
                 UPDATE crm_memberstats stats SET last_touch_at = GREATEST(last_touch_at, %s::timestamptz)
                 FROM locked WHERE stats.member_id = locked.member_id
+            ), logged AS (
+                INSERT INTO crm_bitmapdelta (member_ids) SELECT array_agg(member_id) FROM locked HAVING count(*) > 0
             )
             SELECT count(*) FROM sent
             """,  # noqa: S608  the inner statement is the ORM's, with its parameters apart
             [*params, purpose, channel, origin, moment, Activity.TOUCHED, moment, origin, moment],
         )
-        return int(cursor.fetchone()[0])
+        sent = int(cursor.fetchone()[0])
+        cursor.execute("SELECT set_config('pond.notes_itself', 'off', true)")
+        return sent
 
 
 @transaction.atomic

@@ -11,8 +11,6 @@ from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
-from django_htmx.http import HttpResponseClientRedirect
-from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
@@ -23,7 +21,7 @@ from unfold.widgets import (
 )
 
 from core import clock, money
-from core.admin import ReadOnlyAdmin
+from core.admin import ReadOnlyAdmin, TabularInline
 from shop import aftersales_rules as rules
 from shop import services
 from shop.admin.fields import actor_label, said, who, yuan_column
@@ -111,11 +109,15 @@ class RowInline(TabularInline):
 
 class AfterSaleLineInline(RowInline):
     model = AfterSaleLine
-    fields = readonly_fields = ["goods", "quantity", "of", "amount", "new_sku"]
+    fields = readonly_fields = ["goods", "quantity", "of", "amount", "new_sku", "new_store"]
     amount = yuan_column("amount_fen", _("gives back"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AfterSaleLine]:
-        return super().get_queryset(request).select_related("line__sku", "new_sku__product", "held_sku")
+        return (
+            super()
+            .get_queryset(request)
+            .select_related("line__sku", "new_sku__product", "new_store", "held_sku")
+        )
 
     @admin.display(description=_("product"))
     def goods(self, row: AfterSaleLine) -> str:
@@ -283,7 +285,7 @@ class AfterSaleAdmin(ReadOnlyAdmin):
         known: dict[str, AfterSale | None] = request.__dict__.setdefault("_aftersales", {})
         key = str(object_id)
         if key not in known:
-            known[key] = AfterSale.objects.filter(pk=int(key)).first() if key.isdigit() else None
+            known[key] = AfterSale.objects.filter(pk=int(key)).first() if key.isdecimal() else None
         row = known[key]
         return (
             bool(request.user.has_perm("shop.change_aftersale"))
@@ -333,7 +335,7 @@ class AfterSaleAdmin(ReadOnlyAdmin):
                 aftersale_id=int(object_id), by=who(request), user_id=request.user.pk, **_values(form)
             )
             messages.success(request, _("It is now: %(status)s.") % {"status": made.get_status_display()})
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Refuse"),
@@ -353,7 +355,7 @@ class AfterSaleAdmin(ReadOnlyAdmin):
                 aftersale_id=int(object_id), by=who(request), user_id=request.user.pk, **_values(form)
             )
             messages.success(request, _("The application is refused."))
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Confirm receipt"),
@@ -375,7 +377,7 @@ class AfterSaleAdmin(ReadOnlyAdmin):
                 aftersale_id=int(object_id), by=who(request), user_id=request.user.pk, **_values(form)
             )
             messages.success(request, _("It is now: %(status)s.") % {"status": made.get_status_display()})
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Ship the exchange"),
@@ -395,7 +397,7 @@ class AfterSaleAdmin(ReadOnlyAdmin):
                 aftersale_id=int(object_id), by=who(request), user_id=request.user.pk, **_values(form)
             )
             messages.success(request, _("The exchange is on its way."))
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Refund instead"),
@@ -418,7 +420,7 @@ class AfterSaleAdmin(ReadOnlyAdmin):
                 aftersale_id=int(object_id), by=who(request), user_id=request.user.pk, **_values(form)
             )
             messages.success(request, _("The money is on its way."))
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Refund again"),
@@ -436,12 +438,8 @@ class AfterSaleAdmin(ReadOnlyAdmin):
         with said(request):
             services.pay_back(aftersale_id=int(object_id), by=who(request), user_id=request.user.pk)
             messages.success(request, _("The money is on its way."))
-        return _back(object_id)
+        return self.to_page(object_id)
 
 
 def _values(form: BaseDialogForm) -> dict[str, Any]:
     return {name: value for name, value in form.cleaned_data.items() if not name.startswith("_")}
-
-
-def _back(object_id: str) -> HttpResponse:
-    return HttpResponseClientRedirect(reverse("admin:shop_aftersale_change", args=[object_id]))

@@ -6,9 +6,8 @@ from django.contrib import admin
 from django.db.models import Count, Prefetch, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import TabularInline
 
-from core.admin import BaseAdmin
+from core.admin import BaseAdmin, TabularInline
 from shop import services
 from shop.models import Attribute, AttributeValue
 

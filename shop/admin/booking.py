@@ -13,8 +13,6 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from django_htmx.http import HttpResponseClientRedirect
-from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
@@ -25,7 +23,7 @@ from unfold.widgets import (
 )
 
 from core import clock
-from core.admin import BaseAdmin, ReadOnlyAdmin
+from core.admin import BaseAdmin, ReadOnlyAdmin, TabularInline
 from shop import queries, services
 from shop.admin.fields import actor_label, said, who
 from shop.models import (
@@ -247,11 +245,12 @@ class BookingSlotAdmin(ReadOnlyAdmin):
     def filling(self, slot: BookingSlot) -> SafeString:
         share = round(100 * slot.taken / slot.capacity) if slot.capacity else 100
         return format_html(
-            '<span title="{}"><progress value="{}" max="100" style="width:80px"></progress> {}/{}</span>',
-            f"{share}%",
-            share,
-            slot.taken,
-            slot.capacity,
+            '<span class="pond-nowrap"><span class="pond-progress" role="progressbar" aria-valuemin="0" '
+            'aria-valuemax="100" aria-valuenow="{share}"><span class="pond-progress-fill" '
+            'style="width:{share}%"></span></span> {taken}/{capacity}</span>',
+            share=min(share, 100),
+            taken=slot.taken,
+            capacity=slot.capacity,
         )
 
     @admin.display(description=_("guests arrived"))
@@ -300,7 +299,7 @@ class BookingSlotAdmin(ReadOnlyAdmin):
                 _("%(taken)d of %(capacity)d places are taken.")
                 % {"taken": slot.taken, "capacity": slot.capacity},
             )
-        return HttpResponseClientRedirect(reverse("admin:shop_bookingslot_change", args=[object_id]))
+        return self.to_page(object_id)
 
 
 class ReminderInline(TabularInline):
@@ -368,7 +367,7 @@ class BookingAdmin(ReadOnlyAdmin):
     def _is_open(self, request: HttpRequest, object_id: Any) -> bool:
         return bool(
             request.user.has_perm("shop.change_booking")
-            and object_id
+            and str(object_id).isdecimal()
             and Booking.objects.filter(pk=object_id, state=Booking.BOOKED).exists()
         )
 
@@ -398,7 +397,7 @@ class BookingAdmin(ReadOnlyAdmin):
         with said(request):
             ticket = services.check_in(code=booking.code, store_id=booking.slot.store_id, by=who(request))
             messages.success(request, _("Checked in with number %(number)s.") % {"number": ticket.label})
-        return HttpResponseClientRedirect(reverse("admin:shop_booking_change", args=[object_id]))
+        return self.to_page(object_id)
 
     @action(
         description=_("Cancel booking"),
@@ -418,7 +417,7 @@ class BookingAdmin(ReadOnlyAdmin):
                 booking_id=int(object_id), by=who(request), reason=form.cleaned_data["reason"]
             )
             messages.success(request, _("The booking is cancelled."))
-        return HttpResponseClientRedirect(reverse("admin:shop_booking_change", args=[object_id]))
+        return self.to_page(object_id)
 
     @admin.action(description=_("Mark as did not come"), permissions=["settle"])
     def mark_not_come(self, request: HttpRequest, queryset: QuerySet[Booking]) -> None:

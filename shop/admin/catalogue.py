@@ -13,19 +13,17 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from django_htmx.http import HttpResponseClientRedirect
-from unfold.admin import TabularInline
 from unfold.contrib.forms.widgets import WysiwygWidget
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminURLInputWidget
 
 from core import clock, money
-from core.admin import BaseAdmin
+from core.admin import BaseAdmin, TabularInline
 from core.errors import Refusal
-from shop import finding, rules, services
+from shop import finding, queries, rules, services
 from shop.admin import attributes_matrix
-from shop.admin.fields import SpecField, YuanField
+from shop.admin.fields import SpecField, YuanField, category_field
 from shop.models import Category, Product, ProductImage, Sku, Stock
 from shop.queries.routing import AVAILABLE
 
@@ -272,6 +270,10 @@ class ProductAdmin(BaseAdmin):
             )
         )
 
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        return category_field(field) if db_field.name == "category" else field
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Product], search_term: str
     ) -> tuple[QuerySet[Product], bool]:
@@ -399,7 +401,7 @@ class ProductAdmin(BaseAdmin):
     def duplicate(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         copy = services.duplicate_product(product_id=int(object_id))
         messages.success(request, _("This is the copy. Change what differs, then put it on sale."))
-        return HttpResponseClientRedirect(reverse("admin:shop_product_change", args=[copy.pk]))
+        return self.to_page(copy.pk)
 
     @action(
         description=_("Look at it in the shop"),
@@ -443,7 +445,9 @@ class CategoryAdmin(BaseAdmin):
             services.refresh_below(category_id=obj.pk)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "parent":
-            own = request.resolver_match.kwargs.get("object_id") if request.resolver_match else None
-            kwargs["queryset"] = Category.objects.filter(parent=None).exclude(pk=own or 0)
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if db_field.name != "parent":
+            return super().formfield_for_foreignkey(db_field, request, **kwargs)
+        own = str(request.resolver_match.kwargs.get("object_id") if request.resolver_match else "")
+        allowed = queries.possible_parents(int(own) if own.isdecimal() else None)
+        kwargs["queryset"] = Category.objects.filter(pk__in=allowed)
+        return category_field(super().formfield_for_foreignkey(db_field, request, **kwargs), allowed)

@@ -12,7 +12,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
-from openpyxl import Workbook
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
@@ -23,6 +22,7 @@ from core.errors import Refusal
 from shop import catalogue_files, queries, services
 from shop.admin.fields import said, who
 from shop.models import CatalogueFile
+from shop.queries.rest import own_store_of
 
 LARGEST_UPLOAD = 50 * 1024 * 1024
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -43,7 +43,13 @@ class UploadForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        columns = "、".join(names[0] for _label, names in catalogue_files.COLUMNS.values())
+        columns = "、".join(
+            [
+                *(names[0] for _label, names in catalogue_files.COLUMNS.values()),
+                *(f"{names[0]}@{_('tier') if kind == 'tier' else _('store code')}"
+                  for kind, (_label, names) in catalogue_files.PLACED.items()),
+            ]
+        )  # fmt: skip
         self.fields["file"].help_text = (
             _("CSV (UTF-8 or GB18030) or XLSX, one line per SKU. Columns, all but the SKU code optional: %(columns)s.")
             % {"columns": columns}
@@ -88,7 +94,7 @@ class CatalogueFileAdmin(UploadAdmin):
     def look(self, request: HttpRequest, pk: int) -> HttpResponse:
         """What would change; a press of the button writes it."""
         file: CatalogueFile = self.found(request, pk)
-        may_apply = request.user.has_perms(["shop.change_product", "shop.change_sku", "shop.change_stock"])
+        may_apply = request.user.has_perms(services.catalogue_file_permissions(file))
         if request.method == "POST":
             if not may_apply:
                 raise PermissionDenied
@@ -117,16 +123,18 @@ class CatalogueFileAdmin(UploadAdmin):
     def export_csv(self, request: HttpRequest) -> StreamingHttpResponse:
         name = f"catalogue-{clock.local(clock.now()):%Y%m%d-%H%M}.csv"
         return StreamingHttpResponse(
-            _csv_lines(),
+            _csv_lines(_rows_for(request)),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
     @action(description=_("Export as XLSX"), url_path="export-xlsx", icon="download", permissions=["export"])
     def export_xlsx(self, request: HttpRequest) -> FileResponse:
+        from openpyxl import Workbook  # loads slowly; no other page needs it
+
         book = Workbook(write_only=True)
         sheet = book.create_sheet("SKU")
-        for row in queries.catalogue_rows():
+        for row in _rows_for(request):
             sheet.append([_harmless(cell) for cell in row])
         out = tempfile.TemporaryFile()  # noqa: SIM115  FileResponse closes it
         book.save(out)
@@ -138,10 +146,21 @@ class CatalogueFileAdmin(UploadAdmin):
         return bool(request.user.has_perm("shop.view_product"))
 
 
-def _csv_lines() -> Iterator[str]:
+def _rows_for(request: HttpRequest) -> Iterator[list[str]]:
+    """What this colleague may see of the catalogue: stores but her own house's, tiers and costs by permission."""
+    user = request.user
+    own = own_store_of(user)
+    more = queries.placed_columns(
+        stores=user.has_perm("shop.view_stock") and own is None, tiers=user.has_perm("shop.view_memberprice")
+    )
+    without = [] if user.has_perm("shop.view_costprice") else ["cost_fen"]
+    return queries.catalogue_rows(more=more, without=without)
+
+
+def _csv_lines(rows: Iterator[list[str]]) -> Iterator[str]:
     """The export as text, a row at a time; begins with the mark by which Excel knows UTF-8."""
     yield "\ufeff"
-    for row in queries.catalogue_rows():
+    for row in rows:
         out = io.StringIO()
         csv.writer(out).writerow([_harmless(cell) for cell in row])
         yield out.getvalue()

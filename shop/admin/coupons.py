@@ -2,7 +2,6 @@
 
 import re
 import uuid
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
@@ -14,46 +13,17 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from django_htmx.http import HttpResponseClientRedirect
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from core import clock
 from core.admin import BaseAdmin, ReadOnlyAdmin
 from crm import queries as crm_queries
 from shop import queries, services
-from shop.admin.fields import YuanField, said
+from shop.admin.fields import TenthsField, YuanField, said
 from shop.models import Category, Coupon, CouponGrant, Product
-
-
-class TenthsField(forms.CharField):
-    """Shows and reads what remains to be paid in tenths ("8.5" is 八五折); its value is the rate taken off in bps."""
-
-    def __init__(self, **options: Any) -> None:
-        options.setdefault("widget", UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "size": 5}))
-        super().__init__(**options)
-
-    def prepare_value(self, value: Any) -> Any:
-        if not isinstance(value, int):
-            return value
-        return f"{(10_000 - value) / 1_000:.2f}".rstrip("0").rstrip(".") if value else ""
-
-    def clean(self, value: Any) -> int:
-        text = super().clean(value)
-        if not text:
-            return 0
-        try:
-            tenths = Decimal(text)
-        except InvalidOperation:
-            tenths = Decimal(-1)
-        if not 0 <= tenths < 10 or tenths * 1_000 % 1:
-            raise forms.ValidationError(_("Enter what remains to be paid, such as 8.5; less than 10."))
-        return 10_000 - int(tenths * 1_000)
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return super().has_changed(self.prepare_value(initial), data)
 
 
 class CouponForm(forms.ModelForm):
@@ -267,7 +237,7 @@ class CouponAdmin(BaseAdmin):
                 by_id=request.user.pk,
             )
             messages.success(request, _("It is being given out; the page “Jobs” shows how far it is."))
-        return HttpResponseClientRedirect(reverse("admin:shop_coupon_change", args=[object_id]))
+        return self.to_page(object_id)
 
     @action(description=_("Who holds it"), url_path="grants", icon="group")
     def look_at_grants(self, request: HttpRequest, object_id: str) -> HttpResponse:

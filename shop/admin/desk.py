@@ -9,7 +9,6 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
-from django_htmx.http import HttpResponseClientRedirect
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 from unfold.widgets import (
@@ -21,6 +20,7 @@ from unfold.widgets import (
 from core import money
 from shop import queries, services
 from shop.admin.fields import YuanField, said, who
+from shop.admin.phones import PhonesAdmin, note_look
 from shop.models import Order, OrderLine
 from shop.queries.rest import own_store_of, served_by
 from shop.services import AddressInput
@@ -35,7 +35,7 @@ def order_of(request: HttpRequest, object_id: Any) -> Order | None:
     if key not in known:
         store_id = own_store_of(request.user)
         orders = Order.objects.filter(served_by(store_id)) if store_id else Order.objects.all()
-        known[key] = orders.filter(pk=int(key)).first() if key.isdigit() else None
+        known[key] = orders.filter(pk=int(key)).first() if key.isdecimal() else None
     return known[key]
 
 
@@ -109,9 +109,12 @@ class AddressForm(BaseDialogForm):
         order = order_of(self.request, self.object_id)
         if order is not None:
             region = [*order.region.split(), "", "", ""]
+            sees_phone = bool(order.phone) and self.request.user.has_perm("crm.view_phone")
+            if sees_phone and self.request.method == "GET":
+                note_look(self.request, subject=f"order:{order.number}", member_id=order.member_id)
             self.initial |= {
                 "receiver": order.receiver,
-                "phone": order.phone if self.request.user.has_perm("crm.view_phone") else "",
+                "phone": order.phone if sees_phone else "",
                 "province": region[0],
                 "city": region[1],
                 "district": region[2],
@@ -134,7 +137,7 @@ class NoteForm(BaseDialogForm):
             self.initial |= {"note": order.merchant_note}
 
 
-class DeskActions:
+class DeskActions(PhonesAdmin):
     """For `OrderAdmin`: its buttons, which the services judge again under lock."""
 
     @admin.display(description=_("ship together with"))
@@ -200,7 +203,7 @@ class DeskActions:
             )
             amount = money.yuan(sum(refund.amount_fen for refund in refunds))
             messages.success(request, _("¥%(amount)s is on its way back.") % {"amount": amount})
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Change price"),
@@ -228,7 +231,7 @@ class DeskActions:
                 user_id=request.user.pk,
             )
             messages.success(request, _("It now costs ¥%(total)s.") % {"total": money.yuan(order.total_fen)})
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Change address"),
@@ -250,7 +253,7 @@ class DeskActions:
                 order_id=int(object_id), address=address, by=who(request), user_id=request.user.pk
             )
             messages.success(request, _("The address is changed."))
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Note"),
@@ -273,8 +276,4 @@ class DeskActions:
                 user_id=request.user.pk,
             )
             messages.success(request, _("The note is kept."))
-        return _back(object_id)
-
-
-def _back(object_id: str) -> HttpResponse:
-    return HttpResponseClientRedirect(reverse("admin:shop_order_change", args=[object_id]))
+        return self.to_page(object_id)

@@ -1,8 +1,9 @@
 """What operators type: yuan instead of fen, and a variant's properties as text."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
@@ -13,6 +14,8 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from core import money
 from core.errors import Refusal
+from crm import services as crm_services
+from shop import queries
 
 
 class YuanField(forms.CharField):
@@ -38,6 +41,36 @@ class YuanField(forms.CharField):
         if fen < 0:
             raise forms.ValidationError(_("An amount cannot be negative."))
         return fen
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.prepare_value(initial), data)
+
+
+class TenthsField(forms.CharField):
+    """Shows and reads what remains to be paid in tenths ("8.5" is 八五折); its value is the rate taken off in bps."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("widget", UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "size": 5}))
+        super().__init__(**options)
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, int):
+            return value
+        return f"{(10_000 - value) / 1_000:.2f}".rstrip("0").rstrip(".") if value else ""
+
+    def clean(self, value: Any) -> int:
+        text = super().clean(value)
+        if not text:
+            return 0
+        try:
+            tenths = Decimal(text)
+        except InvalidOperation:
+            tenths = Decimal(-1)
+        if not tenths.is_finite() or not 0 <= tenths < 10 or tenths * 1_000 % 1:
+            raise forms.ValidationError(
+                _("Enter what remains to be paid, such as 8.5 for 15 % off, or 0 for free.")
+            )
+        return 10_000 - int(tenths * 1_000)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return super().has_changed(self.prepare_value(initial), data)
@@ -109,3 +142,28 @@ def yuan_column(name: str, description: Any) -> Callable[[Any, Any], str]:
     show.short_description = description  # type: ignore[attr-defined]
     show.admin_order_field = name  # type: ignore[attr-defined]
     return show
+
+
+def category_field(field: Any, allowed: Collection[int] | None = None) -> Any:
+    """A choice of categories, each named with its parents ("女装 / 裙装 / 连衣裙"); `allowed`: only these."""
+    found = [(pk, path) for pk, path in queries.category_choices() if allowed is None or int(pk) in allowed]
+    field.choices = [("", "–"), *sorted(found, key=lambda one: one[1])]
+    return field
+
+
+def tiers_named(field: Any) -> None:
+    """A field in which tiers are typed says which words are in use: a price for a word that nobody carries is none."""
+    words = "、".join(crm_services.tier_words()[:20])
+    if words:
+        field.help_text = _("%(help)s In use: %(words)s.") % {"help": field.help_text, "words": words}
+
+
+def new_tiers_said(request: HttpRequest, words: Collection[str]) -> None:
+    """Call before saving: warns of words that no member, level, price or promotion has had until now."""
+    unknown = sorted(set(words) - set(crm_services.tier_words()))
+    if unknown:
+        messages.warning(
+            request,
+            _("No member carries this tier yet: %(words)s. Is it spelt right?")
+            % {"words": "、".join(unknown)},
+        )

@@ -10,7 +10,6 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
-from django_htmx.http import HttpResponseClientRedirect
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
@@ -23,12 +22,12 @@ from unfold.widgets import (
 from core.admin import ReadOnlyAdmin
 from core.secrets import masked_phone
 from crm import queries as crm_queries
-from crm.services import cleaned_phone
 from shop import queries, services
 from shop.admin.fields import actor_label, said, who
 from shop.admin.fulfilment_together import TogetherActions, TogetherFilter
 from shop.admin.orders import ShipForm
 from shop.admin.stock import StockAdmin
+from shop.errors import UnknownGuest
 from shop.models import Fulfilment, LowStock, Stock
 from shop.queries.rest import own_store_of
 from shop.services.stock import WAREHOUSE
@@ -61,7 +60,7 @@ class RerouteForm(BaseDialogForm):
 
 
 @admin.register(Fulfilment)
-class FulfilmentAdmin(TogetherActions, ReadOnlyAdmin):
+class FulfilmentAdmin(TogetherActions):
     empty_hint = _("Paid orders appear here, each at the store that hands its goods over.")
     list_display = ["number", "store", "kind", "status", "buyer", "goods", "together", "created_at"]
     list_filter = ["state", "kind", TogetherFilter, "store"]
@@ -91,9 +90,9 @@ class FulfilmentAdmin(TogetherActions, ReadOnlyAdmin):
         term = "".join(search_term.split())
         if not term:
             return queryset, False
-        if term.isdigit() and len(term) == 4:
+        if term.isdecimal() and len(term) == 4:
             return queryset.filter(order__phone__endswith=term), False
-        if term.isdigit() and len(term) == 8:
+        if term.isdecimal() and len(term) == 8:
             return queryset.filter(code=term), False
         return queryset.filter(order__number=term), False
 
@@ -148,7 +147,7 @@ class FulfilmentAdmin(TogetherActions, ReadOnlyAdmin):
         return self._is_open(request, object_id, Fulfilment.PICKUP, Fulfilment.WAITING)
 
     def _is_open(self, request: HttpRequest, object_id: Any, kind: str, state: str) -> bool:
-        if not request.user.has_perm("shop.change_order") or not str(object_id).isdigit():
+        if not request.user.has_perm("shop.change_order") or not str(object_id).isdecimal():
             return False
         known = request.__dict__.setdefault("_shop_part", {})
         if object_id not in known:
@@ -183,7 +182,7 @@ class FulfilmentAdmin(TogetherActions, ReadOnlyAdmin):
                 user_id=request.user.pk,
             )
             messages.success(request, _("Shipped with %(parcel)s.") % {"parcel": shipment})
-        return HttpResponseClientRedirect(reverse("admin:shop_fulfilment_change", args=[object_id]))
+        return self.to_page(object_id)
 
     @action(
         description=_("Lies ready"),
@@ -202,7 +201,7 @@ class FulfilmentAdmin(TogetherActions, ReadOnlyAdmin):
         with said(request):
             services.mark_ready(fulfilment_id=part.pk, by=who(request), user_id=request.user.pk)
             messages.success(request, _("It lies ready."))
-        return HttpResponseClientRedirect(reverse("admin:shop_fulfilment_change", args=[object_id]))
+        return self.to_page(object_id)
 
     def has_reroute_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return self._is_open(request, object_id, Fulfilment.SHIP, Fulfilment.WAITING)
@@ -234,7 +233,7 @@ class FulfilmentAdmin(TogetherActions, ReadOnlyAdmin):
             )
             stores = "、".join(one.store.name for one in served)
             messages.success(request, _("It comes from: %(stores)s.") % {"stores": stores})
-        return HttpResponseClientRedirect(reverse("admin:shop_fulfilment_change", args=[object_id]))
+        return self.to_page(object_id)
 
 
 class SafetyForm(BaseDialogForm):
@@ -259,16 +258,10 @@ class GuestForm(BaseDialogForm):
     )
 
     def clean_guest(self) -> int:
-        text = self.cleaned_data["guest"].strip()
-        member = None
-        if phone := cleaned_phone(text):
-            found = crm_queries.member_by_phone(phone)
-            member = crm_queries.find_member(found) if found else None
-        elif text.lstrip("#").isdigit():
-            member = crm_queries.find_member(int(text.lstrip("#")))
-        if member is None:
-            raise forms.ValidationError(_("No member is known by this."))
-        return int(member.pk)
+        try:
+            return services.guest_named(self.cleaned_data["guest"])
+        except UnknownGuest as unknown:
+            raise forms.ValidationError(unknown.message) from unknown
 
 
 class StockActions(StockAdmin):
@@ -308,7 +301,7 @@ class StockActions(StockAdmin):
         with said(request):
             services.set_safety_stock(stock_id=stock.pk, safety=form.cleaned_data["safety"])
             messages.success(request, _("The safety stock is noted."))
-        return HttpResponseClientRedirect(reverse("admin:shop_stock_change", args=[object_id]))
+        return self.to_page(object_id)
 
     @action(
         description=_("Order for a member"),
@@ -338,7 +331,7 @@ class StockActions(StockAdmin):
             messages.success(
                 request, _("It lies in her cart; it will come from: %(stores)s.") % {"stores": names}
             )
-        return HttpResponseClientRedirect(reverse("admin:shop_stock_change", args=[object_id]))
+        return self.to_page(object_id)
 
 
 admin.site.unregister(Stock)

@@ -10,10 +10,10 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from django_htmx.http import HttpResponseClientRedirect
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from core.admin import ReadOnlyAdmin
 from shop import queries, services
 from shop.admin.fields import said, who
 from shop.admin.orders import ShipForm
@@ -56,7 +56,7 @@ class TogetherFilter(admin.SimpleListFilter):
         return queryset.filter(state=Fulfilment.WAITING, companions_count__gt=0) if self.value() else queryset
 
 
-class TogetherActions:
+class TogetherActions(ReadOnlyAdmin):
     """For `FulfilmentAdmin`: its queryset has `companions_count`; the service judges again under lock."""
 
     @display(description=_("merged shipping"), label="primary")
@@ -78,11 +78,11 @@ class TogetherActions:
         return format_html_join("", '<div><a href="{}">{}</a> {}</div>', rows) or "–"
 
     def has_ship_with_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        if not request.user.has_perm("shop.change_order") or not str(object_id).isdigit():
+        if not request.user.has_perm("shop.change_order") or not str(object_id).isdecimal():
             return False
         known = request.__dict__.setdefault("_shop_companions", {})
         if object_id not in known:
-            part = self.get_queryset(request).filter(pk=object_id).first()  # type: ignore[attr-defined]
+            part = self.get_queryset(request).filter(pk=object_id).first()
             known[object_id] = bool(part and part.companions_count)
         return bool(known[object_id])
 
@@ -102,7 +102,7 @@ class TogetherActions:
         },
     )
     def ship_with(self, request: HttpRequest, form: TogetherForm, object_id: str) -> HttpResponse:
-        mine = self.get_queryset(request)  # type: ignore[attr-defined]
+        mine = self.get_queryset(request)
         chosen = mine.filter(pk__in=[int(object_id), *form.cleaned_data["others"]])
         with said(request):
             shipment = services.ship_together(
@@ -117,4 +117,4 @@ class TogetherActions:
                 request,
                 _("%(count)d orders left with %(parcel)s.") % {"count": count, "parcel": shipment},
             )
-        return HttpResponseClientRedirect(reverse("admin:shop_fulfilment_change", args=[object_id]))
+        return self.to_page(object_id)

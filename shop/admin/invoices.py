@@ -11,7 +11,6 @@ from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from django_htmx.http import HttpResponseClientRedirect
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
@@ -194,7 +193,7 @@ class InvoiceAdmin(BaseAdmin):
     def has_answer_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return bool(
             request.user.has_perm("shop.change_invoice")
-            and str(object_id).isdigit()
+            and str(object_id).isdecimal()
             and Invoice.objects.filter(pk=object_id, status=Invoice.REQUESTED).exists()
         )
 
@@ -219,8 +218,4 @@ class InvoiceAdmin(BaseAdmin):
                 user_id=request.user.pk,
             )
             messages.success(request, _("The request is refused."))
-        return _back(object_id)
-
-
-def _back(object_id: str) -> HttpResponse:
-    return HttpResponseClientRedirect(reverse("admin:shop_invoice_change", args=[object_id]))
+        return self.to_page(object_id)

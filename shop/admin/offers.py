@@ -7,12 +7,11 @@ from django.contrib import admin
 from django.db.models import Count, F, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from core import clock, money
-from core.admin import BaseAdmin, ReadOnlyAdmin
+from core.admin import BaseAdmin, ReadOnlyAdmin, TabularInline
 from shop.admin.fields import YuanField
 from shop.admin.presale import PresaleInline
 from shop.models import Offer, OfferTake, OfferWaiting
@@ -122,8 +121,17 @@ class OfferAdmin(BaseAdmin):
     inlines = [PresaleInline, LatestTakes]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Offer]:
-        waits = Count("waiting", filter=Q(waiting__told_at__isnull=True))
-        return super().get_queryset(request).select_related("sku__product").annotate(waits=waits)
+        untold = Q(waiting__told_at__isnull=True)
+        waits, held = (
+            Count("waiting", filter=untold),
+            Count("waiting", filter=untold & ~Q(waiting__outcome="")),
+        )
+        return (
+            super()
+            .get_queryset(request)
+            .select_related("sku__product")
+            .annotate(waits=waits, waits_held=held)
+        )
 
     @display(description=_("product"), header=True)
     def goods(self, offer: Offer) -> list[str]:
@@ -144,8 +152,11 @@ class OfferAdmin(BaseAdmin):
         return f"{offer.taken} / {offer.quota} ({share}%)"
 
     @admin.display(description=_("waiting"), ordering="waits")
-    def waiting_count(self, offer: Offer) -> int:
-        return getattr(offer, "waits", 0)
+    def waiting_count(self, offer: Any) -> str:
+        waits, held = getattr(offer, "waits", 0), getattr(offer, "waits_held", 0)
+        if not held:
+            return str(waits)
+        return str(_("%(waits)d, of whom %(held)d cannot be told now") % {"waits": waits, "held": held})
 
     @display(
         description=_("state"),
@@ -173,11 +184,29 @@ class OfferAdmin(BaseAdmin):
         return False
 
 
+class ToldFilter(admin.SimpleListFilter):
+    title, parameter_name = _("state"), "told"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("no", _("waiting")), ("held", _("waiting, cannot be told now")), ("yes", _("she was told"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[OfferWaiting]) -> QuerySet[OfferWaiting]:
+        waiting = queryset.filter(told_at__isnull=True)
+        match self.value():
+            case "no":
+                return waiting
+            case "held":
+                return waiting.exclude(outcome="")
+            case "yes":
+                return queryset.filter(told_at__isnull=False)
+        return queryset
+
+
 @admin.register(OfferWaiting)
 class OfferWaitingAdmin(ReadOnlyAdmin):
     empty_hint = _("Shoppers who join the waiting list of a sold-out offer appear here.")
     list_display = ["offer", "member", "joined_at", "told_at", "outcome_words"]
-    list_filter = [("told_at", admin.EmptyFieldListFilter), ("offer", admin.RelatedOnlyFieldListFilter)]
+    list_filter = [ToldFilter, ("offer", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["offer", "member"]
     ordering = ["-joined_at", "-pk"]
     paginator = InfinitePaginator
@@ -188,7 +217,9 @@ class OfferWaitingAdmin(ReadOnlyAdmin):
     def outcome_words(self, waiting: OfferWaiting) -> str:
         words = {
             "sent": _("she was told"),
-            "no_window": _("could not be written to at that moment"),
-            "touch_policy": _("held back by the touch policy"),
+            "no_window": _("a place came free, but she cannot be written to now; she keeps her place"),
+            "touch_policy": _(
+                "a place came free, but the touch policy holds messages back; she keeps her place"
+            ),
         }
         return str(words.get(waiting.outcome, waiting.outcome or "–"))

@@ -5,26 +5,25 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from django_htmx.http import HttpResponseClientRedirect
-from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core import clock, money
-from core.admin import ReadOnlyAdmin
+from core.admin import TabularInline
 from core.secrets import masked_phone
 from shop import queries, services
 from shop.admin.desk import DESK_ACTIONS, DeskActions, order_of
 from shop.admin.fields import actor_label, said, who, yuan_column
 from shop.models import Fulfilment, Order, OrderLine, OrderLog, Payment, Refund, Shipment
 from shop.queries.rest import own_store_of, served_by
+from shop.queries.vouchers import redeemed_of
 
 LABELS = {
     "pending_payment": "warning",
@@ -57,9 +56,15 @@ class RefundForm(ReasonForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         order = order_of(self.request, self.object_id)
-        if order is not None:
+        if order is not None and self._is_sure(order):
             rest = money.yuan(order.paid_fen - order.refunded_fen)
             self.fields["reason"].help_text = _("¥%(amount)s goes back the way it came.") % {"amount": rest}
+
+    @staticmethod
+    def _is_sure(order: Order) -> bool:
+        """No part is on its way back, nothing was redeemed in a store: then it is all that was not given back yet."""
+        under_way = order.refunds.exclude(status__in=[Refund.SUCCESS, Refund.CLOSED])
+        return not under_way.exists() and not redeemed_of(order.pk)
 
 
 class FactInline(TabularInline):
@@ -234,7 +239,7 @@ class ChannelFilter(admin.SimpleListFilter):
 
 
 @admin.register(Order)
-class OrderAdmin(DeskActions, ReadOnlyAdmin):
+class OrderAdmin(DeskActions):
     list_display = ["number", "buyer", "goods", "total", "state", "placed_at", "paid_at"]
     list_filter = [StatusFilter, PlacedFilter, ChannelFilter]
     list_select_related = ["member"]
@@ -304,9 +309,9 @@ class OrderAdmin(DeskActions, ReadOnlyAdmin):
         )
         found |= Exists(Shipment.objects.filter(order=OuterRef("pk"), tracking_number=term))
         digits = term.replace("*", "")[-4:] if "*" in term or len(term) == 4 else ""
-        if term.isdigit() and len(term) >= 8:
+        if term.isdecimal() and len(term) >= 8:
             found |= Q(phone=term)
-        elif digits.isdigit() and len(digits) == 4:
+        elif digits.isdecimal() and len(digits) == 4:
             found |= Q(phone__endswith=digits)
         return queryset.filter(found), False
 
@@ -353,17 +358,12 @@ class OrderAdmin(DeskActions, ReadOnlyAdmin):
         except NoReverseMatch:
             return str(order.member)
 
-    @admin.display(description=_("phone"))
-    def phone_shown(self, order: Order) -> str:
-        return _shown_phone(self, order)
+    def phone_subject(self, order: Order) -> str:
+        return f"order:{order.number}"
 
     @admin.display(description=_("address"))
     def address(self, order: Order) -> str:
         return f"{order.region} {order.street} {order.postal_code}".strip() or "–"
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        self._may_see_phone = request.user.has_perm("crm.view_phone")
-        return super().changeform_view(request, *args, **kwargs)
 
     # Which buttons an order offers; the services decide again under lock.
 
@@ -419,7 +419,7 @@ class OrderAdmin(DeskActions, ReadOnlyAdmin):
                 user_id=request.user.pk,
             )
             messages.success(request, _("Shipped with %(parcel)s.") % {"parcel": shipment})
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Cancel order"),
@@ -444,7 +444,7 @@ class OrderAdmin(DeskActions, ReadOnlyAdmin):
                 user_id=request.user.pk,
             )
             messages.success(request, _("The order is cancelled."))
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Refund"),
@@ -469,17 +469,7 @@ class OrderAdmin(DeskActions, ReadOnlyAdmin):
                 by=who(request),
                 user_id=request.user.pk,
             )
-            messages.success(
-                request, _("¥%(amount)s is on its way back.") % {"amount": money.yuan(refund.amount_fen)}
-            )
-        return _back(object_id)
-
-
-def _shown_phone(page: OrderAdmin, order: Order) -> str:
-    if not order.phone:
-        return "–"
-    return order.phone if getattr(page, "_may_see_phone", False) else masked_phone(order.phone)
-
-
-def _back(object_id: str) -> HttpResponse:
-    return HttpResponseClientRedirect(reverse("admin:shop_order_change", args=[object_id]))
+            together = Refund.objects.filter(order_id=refund.order_id, cause=refund.cause)  # one per source
+            amount = together.aggregate(fen=Sum("amount_fen"))["fen"]
+            messages.success(request, _("¥%(amount)s is on its way back.") % {"amount": money.yuan(amount)})
+        return self.to_page(object_id)

@@ -11,11 +11,12 @@ from core.money import yuan
 from crm.services import Cell, Panel, register_panel
 from shop.models import Order
 from shop.queries.picture import holdings_of, last_orders_of
+from shop.queries.rest import own_store_of
 
 STATES = {Order.RECEIVED: "good", Order.REFUNDED: "bad", Order.CANCELLED: "bad"}
 
 
-def holdings_panel(member_id: int) -> Panel:
+def holdings_panel(member_id: int, viewer: Any) -> Panel:
     """Balances and coupons as figures at the top."""
     held = holdings_of(member_id)
     stored = held.principal + held.bonus
@@ -44,8 +45,8 @@ def holdings_panel(member_id: int) -> Panel:
     )
 
 
-def orders_panel(member_id: int) -> Panel:
-    orders: list[Any] = last_orders_of(member_id)
+def orders_panel(member_id: int, viewer: Any) -> Panel:
+    orders: list[Any] = last_orders_of(member_id, store_id=own_store_of(viewer))
     return Panel(
         title=_("Orders"),
         rows=[

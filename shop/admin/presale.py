@@ -11,12 +11,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import StackedInline
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from core import clock, money
-from core.admin import ReadOnlyAdmin
+from core.admin import ReadOnlyAdmin, StackedInline
 from crm import queries as crm_queries
 from shop.admin.fields import YuanField
 from shop.models import Offer, Order, Presale, PresaleOrder

@@ -20,7 +20,7 @@ from core import clock, money
 from core.admin import BaseAdmin
 from shop import queries, services
 from shop import rules as shop_rules
-from shop.admin.fields import YuanField, yuan_column
+from shop.admin.fields import YuanField, new_tiers_said, tiers_named, yuan_column
 from shop.models import CostPrice, MemberPrice, Order, PointsPolicy, Promotion, ShippingRate
 from shop.pricing import Choices
 
@@ -160,6 +160,11 @@ class MemberPriceForm(forms.ModelForm):
         model = MemberPrice
         fields = ["tier", "sku", "price_fen"]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "tier" in self.fields:  # a colleague who may only look has no fields
+            tiers_named(self.fields["tier"])
+
 
 @admin.register(MemberPrice)
 class MemberPriceAdmin(BaseAdmin):
@@ -172,6 +177,10 @@ class MemberPriceAdmin(BaseAdmin):
     raw_id_fields = ["sku"]
     ordering = ["-pk"]
     price = yuan_column("price_fen", _("price"))
+
+    def save_model(self, request: HttpRequest, obj: MemberPrice, form: Any, change: bool) -> None:
+        new_tiers_said(request, [obj.tier])
+        super().save_model(request, obj, form, change)
 
     @admin.display(description=_("product"))
     def sku_shown(self, row: MemberPrice) -> str:

@@ -1,6 +1,5 @@
 """Promotions: a plain form per kind, what runs now, trying one on a cart and on last month's orders."""
 
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
@@ -12,48 +11,17 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from unfold.admin import TabularInline
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminTextInputWidget
 
 from core import clock, money
-from core.admin import BaseAdmin
+from core.admin import BaseAdmin, TabularInline
 from shop import queries, services
-from shop.admin.fields import YuanField, said
+from shop.admin.fields import TenthsField, YuanField, new_tiers_said, said, tiers_named
 from shop.admin.pricing import CartForm, priced_cart
-from shop.models import Promotion, PromotionExtra
+from shop.models import Promotion, PromotionExtra, PromotionLevel
+from shop.queries.pricing import words_in
 
 STATE_COLOURS = {"draft": "default", "upcoming": "info", "running": "success", "over": "warning"}
-
-
-class TenthsField(forms.CharField):
-    """Shows and reads what remains to pay in tenths ("8.5" 折); its value is what is taken off, in bps."""
-
-    def __init__(self, **options: Any) -> None:
-        options.setdefault("widget", UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "size": 6}))
-        super().__init__(**options)
-
-    def prepare_value(self, value: Any) -> Any:
-        if not isinstance(value, int):
-            return value
-        return f"{(10_000 - value) / 1_000:.2f}".rstrip("0").rstrip(".") if value else ""
-
-    def clean(self, value: Any) -> int:
-        text = super().clean(value)
-        if not text:
-            return 0
-        try:
-            tenths = Decimal(text)
-            if not 0 <= tenths < 10 or (tenths * 1_000) % 1:
-                raise InvalidOperation
-        except InvalidOperation:
-            raise forms.ValidationError(
-                _("Enter what remains to pay, such as 8.5 for 15 % off, or 0 for free.")
-            )
-        return 10_000 - int(tenths * 1_000)
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return super().has_changed(self.prepare_value(initial), data)
 
 
 class PromotionForm(forms.ModelForm):
@@ -77,6 +45,11 @@ class PromotionForm(forms.ModelForm):
     class Meta:
         model = Promotion
         exclude = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "tiers" in self.fields:  # a colleague who may only look has no fields
+            tiers_named(self.fields["tiers"])
 
     def clean_threshold_fen(self) -> int:
         return self.cleaned_data["threshold_fen"] or 0
@@ -113,9 +86,27 @@ class ExtraForm(forms.ModelForm):
         return self.cleaned_data["price_fen"] or 0
 
 
+class ExtraFormSet(forms.BaseInlineFormSet):
+    def clean(self) -> None:
+        """What is switched on has what it gives, sells or needs (see `shop.pricing_audits`)."""
+        super().clean()
+        if any(self.errors) or not self.instance.is_active:
+            return
+        rows = [form.cleaned_data for form in self.forms if form.cleaned_data]
+        pieces = sum(row.get("quantity") or 0 for row in rows if not row.get("DELETE"))
+        if pieces < NEEDED.get(self.instance.kind, 0):
+            raise forms.ValidationError(
+                _("Add what is given, sold or belongs to the bundle (of a bundle at least two pieces).")
+            )
+
+
+NEEDED = {Promotion.GIFT: 1, Promotion.ADD_ON: 1, Promotion.BUNDLE: 2}
+
+
 class ExtraInline(TabularInline):
     model = PromotionExtra
     form = ExtraForm
+    formset = ExtraFormSet
     fields = ["sku", "quantity", "price_fen"]
     raw_id_fields = ["sku"]
     extra = 0
@@ -123,6 +114,61 @@ class ExtraInline(TabularInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PromotionExtra]:
         return super().get_queryset(request).select_related("sku__product")
+
+
+class LevelForm(forms.ModelForm):
+    threshold_fen = YuanField(label=_("from an amount of (¥)"), required=False)
+    amount_fen = YuanField(label=_("amount (¥)"), required=False)
+    off_bps = TenthsField(label=_("to pay (tenths)"), required=False)
+
+    class Meta:
+        model = PromotionLevel
+        fields = ["threshold_fen", "threshold_quantity", "amount_fen", "off_bps"]
+
+    def clean_threshold_fen(self) -> int:
+        return self.cleaned_data["threshold_fen"] or 0
+
+    def clean_amount_fen(self) -> int:
+        return self.cleaned_data["amount_fen"] or 0
+
+
+class LevelFormSet(forms.BaseInlineFormSet):
+    def clean(self) -> None:
+        """Each level asks for more than the one below and takes more off."""
+        super().clean()
+        rows = [
+            form.cleaned_data
+            for form in self.forms
+            if form.is_valid() and form.cleaned_data and not form.cleaned_data.get("DELETE")
+        ]
+        if not rows or any(self.errors):
+            return
+        first = self.instance
+        if first.kind not in (Promotion.AMOUNT_OFF, Promotion.PERCENT_OFF):
+            raise forms.ValidationError(
+                _("Only an amount or a percentage from a threshold has further levels.")
+            )
+        if first.repeats:
+            raise forms.ValidationError(_("With further levels nothing repeats: take one of the two out."))
+        worth = "amount_fen" if first.kind == Promotion.AMOUNT_OFF else "off_bps"
+        below = {name: getattr(first, name) or 0 for name in ("threshold_fen", "threshold_quantity", worth)}
+        for row in sorted(rows, key=lambda one: (one["threshold_fen"], one["threshold_quantity"] or 0)):
+            row["threshold_quantity"] = row["threshold_quantity"] or 0
+            steps = [row[name] - below[name] for name in ("threshold_fen", "threshold_quantity")]
+            if min(steps) < 0 or max(steps) == 0 or row[worth] <= below[worth]:
+                raise forms.ValidationError(
+                    _("Each level has to ask for more than the one before it, and to take more off.")
+                )
+            below = row
+
+
+class LevelInline(TabularInline):
+    model = PromotionLevel
+    form = LevelForm
+    formset = LevelFormSet
+    extra = 0
+    hide_title = True
+    verbose_name_plural = _("Further levels: the highest that a cart reaches counts")
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -157,7 +203,7 @@ class PromotionAdmin(BaseAdmin):
     list_filter = [StateFilter, "kind"]
     search_fields = ["title"]
     ordering = ["-starts_at", "-pk"]
-    inlines = [ExtraInline]
+    inlines = [LevelInline, ExtraInline]
     autocomplete_fields = ["products", "categories", "brands", "except_products"]
     fieldsets = [
         (None, {"fields": ["title", ("kind", "is_active"), "starts_at", "ends_at"]}),
@@ -200,9 +246,16 @@ class PromotionAdmin(BaseAdmin):
     actions_list = ["price_cart"]
     actions_detail = ["try_it", "rehearse"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Promotion]:
+        return super().get_queryset(request).prefetch_related("levels")
+
     def get_urls(self) -> list[Any]:
         page = path("price-cart/", self.admin_site.admin_view(self.cart_page), name="shop_promotion_cart")
         return [page, *super().get_urls()]
+
+    def save_model(self, request: HttpRequest, obj: Promotion, form: Any, change: bool) -> None:
+        new_tiers_said(request, words_in(obj.tiers))
+        super().save_model(request, obj, form, change)
 
     @display(description=_("status"), label=STATE_COLOURS)
     def state(self, promotion: Promotion) -> tuple[str, Any]:
@@ -211,20 +264,22 @@ class PromotionAdmin(BaseAdmin):
 
     @admin.display(description=_("what it does"))
     def what(self, promotion: Promotion) -> str:
-        """ "满 ¥200 减 ¥20 · 可叠加": the numbers at a glance."""
+        """ "满 ¥200 · −¥20 · 满 ¥500 · −¥80 · 可叠加": the numbers at a glance."""
         parts: list[Any] = []
-        if promotion.threshold_fen:
-            parts.append(_("from ¥%(amount)s") % {"amount": _yuan(promotion.threshold_fen)})
-        if promotion.threshold_quantity:
-            parts.append(_("from %(count)d pieces") % {"count": promotion.threshold_quantity})
-        if promotion.kind == Promotion.NTH_PIECE:
-            parts.append(_("piece %(nth)d") % {"nth": promotion.nth})
-        if promotion.kind == Promotion.AMOUNT_OFF:
-            parts.append(f"−¥{_yuan(promotion.amount_fen)}")
-        elif promotion.kind == Promotion.BUNDLE:
-            parts.append(f"¥{_yuan(promotion.amount_fen)}")
-        elif promotion.kind in (Promotion.PERCENT_OFF, Promotion.NTH_PIECE):
-            parts.append(queries.paid_share(promotion.off_bps))
+        steps: list[Any] = [promotion, *promotion.levels.all()]
+        for step in steps:
+            if step.threshold_fen:
+                parts.append(_("from ¥%(amount)s") % {"amount": _yuan(step.threshold_fen)})
+            if step.threshold_quantity:
+                parts.append(_("from %(count)d pieces") % {"count": step.threshold_quantity})
+            if promotion.kind == Promotion.NTH_PIECE:
+                parts.append(_("piece %(nth)d") % {"nth": promotion.nth})
+            if promotion.kind == Promotion.AMOUNT_OFF:
+                parts.append(f"−¥{_yuan(step.amount_fen)}")
+            elif promotion.kind == Promotion.BUNDLE:
+                parts.append(f"¥{_yuan(promotion.amount_fen)}")
+            elif promotion.kind in (Promotion.PERCENT_OFF, Promotion.NTH_PIECE):
+                parts.append(queries.paid_share(step.off_bps))
         if promotion.repeats:
             parts.append(_("repeats"))
         return " · ".join(str(part) for part in parts) or "–"
@@ -238,9 +293,15 @@ class PromotionAdmin(BaseAdmin):
         self._switch(request, queryset, False)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Promotion], is_active: bool) -> None:
-        count = services.switch_promotions(
+        count, unfinished = services.switch_promotions(
             promotion_ids=list(queryset.values_list("pk", flat=True)), is_active=is_active
         )
+        if unfinished:
+            names = "、".join(unfinished[:10])
+            messages.warning(
+                request,
+                _("Not switched on, gifts, add-ons or parts are missing: %(names)s") % {"names": names},
+            )
         words = ngettext("%(count)d promotion changed.", "%(count)d promotions changed.", count)
         messages.success(request, words % {"count": count})
 

@@ -6,9 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
-from django_htmx.http import HttpResponseClientRedirect
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
@@ -96,4 +94,4 @@ class QuestionAdmin(ReadOnlyAdmin):
                 question_id=int(object_id), answer=form.cleaned_data["answer"], by=who(request)
             )
             messages.success(request, _("The answer is kept."))
-        return HttpResponseClientRedirect(reverse("admin:shop_question_change", args=[object_id]))
+        return self.to_page(object_id)

@@ -8,9 +8,10 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from django_htmx.http import HttpResponseClientRedirect
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
@@ -153,12 +154,12 @@ class BillDifferenceAdmin(ReadOnlyAdmin):
         "number",
         "bill",
         "what",
-        "is_refund",
+        "side",
         "ours",
         "theirs",
         "found_at",
         "resolved_at",
-        "note",
+        "why",
     ]
     list_filter = [OpenFilter, "kind", "is_refund"]
     list_select_related = ["bill"]
@@ -166,10 +167,10 @@ class BillDifferenceAdmin(ReadOnlyAdmin):
     ordering = ["-found_at", "-pk"]
     paginator = InfinitePaginator
     fields = [
-        ("number", "bill"), ("kind", "is_refund"), ("ours", "theirs"), ("payment", "found_at"), "bill_line",
+        ("number", "bill"), ("kind", "side"), ("ours", "theirs"), ("payment", "found_at"), "bill_line",
         ("resolved_at", "done_by"), "note",
     ]  # fmt: skip
-    readonly_fields = ["ours", "theirs", "done_by", "bill_line"]
+    readonly_fields = ["ours", "theirs", "side", "done_by", "bill_line"]
     actions_detail = ["resolve"]
     ours = yuan_column("ours_fen", _("in the shop"))
     theirs = yuan_column("theirs_fen", _("on the bill"))
@@ -183,6 +184,18 @@ class BillDifferenceAdmin(ReadOnlyAdmin):
     def what(self, difference: BillDifference) -> tuple[str, str]:
         return difference.kind, str(difference.get_kind_display())
 
+    @display(description=_("about"), ordering="is_refund")
+    def side(self, difference: BillDifference) -> str:
+        return str(_("refund") if difference.is_refund else _("payment"))
+
+    @display(description=_("explanation"))
+    def why(self, difference: BillDifference) -> SafeString | str:
+        """In one line: the last column of a full list has room for a letter a line."""
+        if not difference.note:
+            return "–"
+        short = Truncator(difference.note).chars(16)
+        return format_html('<span class="pond-nowrap" title="{}">{}</span>', difference.note, short)
+
     @display(description=_("line of the bill"))
     def bill_line(self, difference: BillDifference) -> str:
         name = "out_refund_no" if difference.is_refund else "out_trade_no"
@@ -194,7 +207,7 @@ class BillDifferenceAdmin(ReadOnlyAdmin):
     def has_resolve_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return bool(
             request.user.has_perm("shop.resolve_billdifference")
-            and str(object_id).isdigit()
+            and str(object_id).isdecimal()
             and BillDifference.objects.filter(pk=object_id, resolved_at__isnull=True).exists()
         )
 
@@ -219,4 +232,4 @@ class BillDifferenceAdmin(ReadOnlyAdmin):
                 user_id=request.user.pk,
             )
             messages.success(request, _("The difference is resolved."))
-        return HttpResponseClientRedirect(reverse("admin:shop_billdifference_change", args=[object_id]))
+        return self.to_page(object_id)

@@ -11,7 +11,6 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from django_htmx.http import HttpResponseClientRedirect
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
@@ -169,7 +168,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         with said(request):
             services.decide_review(review_id=int(object_id), shown=True, by=who(request))
             messages.success(request, _("The review is shown."))
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Hide"),
@@ -189,7 +188,7 @@ class ReviewAdmin(ReadOnlyAdmin):
                 review_id=int(object_id), shown=False, by=who(request), reason=form.cleaned_data["reason"]
             )
             messages.success(request, _("The review is hidden."))
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Answer"),
@@ -209,11 +208,7 @@ class ReviewAdmin(ReadOnlyAdmin):
                 review_id=int(object_id), answer=form.cleaned_data["answer"], by=who(request)
             )
             messages.success(request, _("The answer is kept."))
-        return _back(object_id)
-
-
-def _back(object_id: str) -> HttpResponse:
-    return HttpResponseClientRedirect(reverse("admin:shop_review_change", args=[object_id]))
+        return self.to_page(object_id)
 
 
 @admin.register(StockNotice)
@@ -222,11 +217,11 @@ class StockNoticeAdmin(ReadOnlyAdmin):
 
     empty_hint = _("Shoppers who want to hear when sold-out goods are back appear here.")
 
-    list_display = ["product", "member", "state", "reason", "asked_at", "ended_at"]
+    list_display = ["product", "sku", "member", "state", "reason", "asked_at", "ended_at"]
     list_filter = ["state"]
-    list_select_related = ["product", "member"]
-    search_fields = ["product__name", "member__name"]
-    search_help_text = _("Product's or member's name")
+    list_select_related = ["product", "sku", "member"]
+    search_fields = ["product__name", "sku__code", "member__name"]
+    search_help_text = _("Product's or member's name, or SKU code")
     ordering = ["-asked_at", "-pk"]
     paginator = InfinitePaginator
-    fields = ["product", "member", "state", "reason", ("asked_at", "due_at"), "ended_at"]
+    fields = [("product", "sku"), "member", "state", "reason", ("asked_at", "due_at"), "ended_at"]

@@ -1,7 +1,7 @@
 """Stock per SKU and store; changed only through the service, each time with a reason."""
 
 import uuid
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -11,16 +11,16 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django_htmx.http import HttpResponseClientRedirect
-from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from core.admin import ReadOnlyAdmin
+from core.admin import ReadOnlyAdmin, TabularInline
+from crm import queries as crm_queries
 from shop import services
 from shop.admin.fields import actor_label, said, who
-from shop.models import Stock, StockMovement
+from shop.models import Sku, Stock, StockMovement
 from shop.queries.rest import own_store_of
 
 MOVEMENT_FIELDS = [
@@ -44,6 +44,35 @@ class AdjustForm(BaseDialogForm):
     )
     note = forms.CharField(label=_("why"), max_length=200, widget=UnfoldAdminTextInputWidget())
     token = forms.CharField(widget=forms.HiddenInput, max_length=32, initial=lambda: uuid.uuid4().hex)
+
+
+class FirstForm(BaseDialogForm):
+    """Goods that come to a store for the first time. The token makes a double click one change."""
+
+    sku = forms.CharField(label=_("SKU code"), max_length=64, widget=UnfoldAdminTextInputWidget())
+    store: Any = forms.ModelChoiceField(
+        label=_("store"), queryset=Stock.objects.none(), widget=UnfoldAdminSelectWidget()
+    )
+    quantity = forms.IntegerField(
+        label=_("pieces"), min_value=1, max_value=1_000_000, widget=UnfoldAdminIntegerFieldWidget()
+    )
+    note = forms.CharField(label=_("why"), max_length=200, widget=UnfoldAdminTextInputWidget())
+    token = forms.CharField(widget=forms.HiddenInput, max_length=32, initial=lambda: uuid.uuid4().hex)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        services.warehouse_id()  # made when it is missing
+        own = own_store_of(self.request.user)
+        stores = crm_queries.stores().order_by("pk")
+        cast(forms.ModelChoiceField, self.fields["store"]).queryset = stores.filter(pk=own) if own else stores
+        self.fields["sku"].initial = self.request.GET.get("sku", "")[:64]
+
+    def clean_sku(self) -> int:
+        code = self.cleaned_data["sku"].strip()
+        found = Sku.objects.filter(code=code).values_list("pk", flat=True).first()
+        if found is None:
+            raise forms.ValidationError(_("No such SKU: %(codes)s") % {"codes": code})
+        return found
 
 
 class RecentMovements(TabularInline):
@@ -96,6 +125,7 @@ class StockAdmin(ReadOnlyAdmin):
     fields = [("goods_text", "code"), "store", ("on_hand", "reserved"), "available_count"]
     readonly_fields = ["goods_text", "code", "available_count"]
     inlines = [RecentMovements]
+    actions_list = ["first"]
     actions_detail = ["adjust"]
     actions_row = ["adjust"]
 
@@ -126,6 +156,38 @@ class StockAdmin(ReadOnlyAdmin):
 
     def has_adjust_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return bool(request.user.has_perm("shop.change_stock"))
+
+    @action(
+        description=_("Goods received"),
+        url_path="first",
+        icon="add_box",
+        permissions=["adjust"],
+        dialog={
+            "title": _("Goods received"),
+            "description": _("Also for a SKU that this store never had: it appears in the list."),
+            "form_class": FirstForm,
+            "form_submit_text": _("Add to the stock"),
+        },
+    )
+    def first(self, request: HttpRequest, form: FirstForm) -> HttpResponse:
+        values = form.cleaned_data
+        with said(request):
+            stock = services.adjust_stock(
+                sku_id=values["sku"],
+                store_id=values["store"].pk,
+                change=values["quantity"],
+                reason=StockMovement.RECEIVE,
+                note=values["note"],
+                by=who(request),
+                cause=f"admin:{values['token']}",
+            )
+            messages.success(
+                request,
+                _("Now %(on_hand)d on hand, %(reserved)d of them reserved.")
+                % {"on_hand": stock.on_hand, "reserved": stock.reserved},
+            )
+            return self.to_page(stock.pk)
+        return HttpResponseClientRedirect(reverse("admin:shop_stock_changelist"))
 
     @action(
         description=_("Change stock"),
@@ -161,7 +223,7 @@ class StockAdmin(ReadOnlyAdmin):
                 _("Now %(on_hand)d on hand, %(reserved)d of them reserved.")
                 % {"on_hand": changed.on_hand, "reserved": changed.reserved},
             )
-        return HttpResponseClientRedirect(reverse("admin:shop_stock_change", args=[stock.pk]))
+        return self.to_page(stock.pk)
 
 
 @admin.register(StockMovement)

@@ -6,17 +6,14 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, F, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
-from django_htmx.http import HttpResponseClientRedirect
-from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from core.admin import BaseAdmin
 from shop import services
+from shop.admin.documents import DocumentAdmin, GoodsInline
 from shop.admin.fields import said, who
 from shop.models import Sku, Stocktake, StocktakeLine
 from shop.queries.rest import own_store_of
@@ -62,36 +59,16 @@ class CountForm(BaseDialogForm):
     counts = CodesField(label=_("SKU code and count, one a line"))
 
 
-class LineInline(TabularInline):
+class LineInline(GoodsInline):
     model = StocktakeLine
     fields = readonly_fields = ["goods", "on_hand", "counted", "difference_shown", "counted_by", "counted_at"]
-    extra = 0
-    can_delete = False
-    hide_title = True
     verbose_name_plural = _("counted SKUs")
     ordering = ["-counted_at", "pk"]
     per_page = 100
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[StocktakeLine]:
-        return super().get_queryset(request).select_related("sku__product")
-
-    @admin.display(description=_("product"))
-    def goods(self, line: StocktakeLine) -> str:
-        return f"{line.sku.product.name} {line.sku.name} · {line.sku.code}"
-
-    @admin.display(description=_("difference"))
-    def difference_shown(self, line: StocktakeLine) -> str:
-        return f"{line.difference:+d}" if line.difference else "0"
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
 
 @admin.register(Stocktake)
-class StocktakeAdmin(BaseAdmin):
+class StocktakeAdmin(DocumentAdmin):
     list_display = [
         "label",
         "store",
@@ -105,7 +82,14 @@ class StocktakeAdmin(BaseAdmin):
     list_filter = ["state", "store"]
     search_fields = ["title"]
     list_select_related = ["store"]
-    ordering = ["-pk"]
+    new_fields = ["store", "title"]
+    shown_fields = [
+        ("store", "title"),
+        ("status_text", "differences"),
+        ("opened_by", "opened_at"),
+        ("closed_by", "closed_at"),
+    ]
+    goods_inline = LineInline
     actions_detail = ["count", "book", "give_up"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Stocktake]:
@@ -115,56 +99,14 @@ class StocktakeAdmin(BaseAdmin):
         store_id = own_store_of(request.user)
         return rows.filter(store_id=store_id) if store_id else rows
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        if obj is None:
-            return ["store", "title"]
-        return [
-            ("store", "title"),
-            ("status_text", "differences"),
-            ("opened_by", "opened_at"),
-            ("closed_by", "closed_at"),
-        ]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return (
-            []
-            if obj is None
-            else [
-                "store",
-                "title",
-                "status_text",
-                "differences",
-                "opened_by",
-                "opened_at",
-                "closed_by",
-                "closed_at",
-            ]
-        )
-
-    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
-        return [LineInline] if obj else []
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         store_id = own_store_of(request.user)
         if db_field.name == "store" and store_id:
             kwargs["queryset"] = db_field.remote_field.model.objects.filter(pk=store_id)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
-    def save_model(self, request: HttpRequest, obj: Stocktake, form: Any, change: bool) -> None:
-        made = services.open_stocktake(store_id=obj.store_id, title=obj.title, by=who(request))
-        obj.pk = made.pk
-        obj._state.adding = False
-
-    def response_add(
-        self, request: HttpRequest, obj: Stocktake, post_url_continue: Any = None
-    ) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:shop_stocktake_change", args=[obj.pk]))
+    def write(self, request: HttpRequest, obj: Stocktake, form: forms.ModelForm) -> Stocktake:
+        return services.open_stocktake(store_id=obj.store_id, title=obj.title, by=who(request))
 
     @admin.display(description=_("stock-taking"))
     def label(self, stocktake: Stocktake) -> str:
@@ -173,10 +115,6 @@ class StocktakeAdmin(BaseAdmin):
     @display(description=_("status"), label={"open": "warning", "booked": "success", "cancelled": "default"})
     def status(self, stocktake: Stocktake) -> tuple[str, str]:
         return stocktake.state, stocktake.get_state_display()
-
-    @admin.display(description=_("status"))
-    def status_text(self, row: Stocktake) -> str:
-        return row.get_state_display()
 
     @admin.display(description=_("counted SKUs"))
     def counted_skus(self, stocktake: Any) -> int:
@@ -187,7 +125,7 @@ class StocktakeAdmin(BaseAdmin):
         return int(getattr(stocktake, "off", 0))
 
     def has_open_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        if not request.user.has_perm("shop.change_stock") or not str(object_id).isdigit():
+        if not request.user.has_perm("shop.change_stock") or not str(object_id).isdecimal():
             return False
         known = request.__dict__.setdefault("_shop_stocktake", {})
         if object_id not in known:
@@ -217,7 +155,7 @@ class StocktakeAdmin(BaseAdmin):
             messages.success(
                 request, _("%(count)d SKUs are noted. Nothing is booked yet.") % {"count": noted}
             )
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Book the differences"),
@@ -237,7 +175,7 @@ class StocktakeAdmin(BaseAdmin):
         with said(request):
             services.book_stocktake(stocktake_id=int(object_id), by=who(request))
             messages.success(request, _("The differences are booked."))
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Give up"),
@@ -254,8 +192,4 @@ class StocktakeAdmin(BaseAdmin):
     def give_up(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         with said(request):
             services.cancel_stocktake(stocktake_id=int(object_id), by=who(request))
-        return _back(object_id)
-
-
-def _back(object_id: str) -> HttpResponse:
-    return HttpResponseClientRedirect(reverse("admin:shop_stocktake_change", args=[object_id]))
+        return self.to_page(object_id)

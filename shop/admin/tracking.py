@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from django_htmx.http import HttpResponseClientRedirect
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
@@ -117,7 +116,7 @@ class ShipmentAdmin(ReadOnlyAdmin):
                 by=who(request),
             )
             messages.success(request, _("Noted."))
-        return HttpResponseClientRedirect(reverse("admin:shop_shipment_change", args=[object_id]))
+        return self.to_page(object_id)
 
     @admin.action(description=_("Ask the carrier again now"), permissions=["note"])
     def ask_again(self, request: HttpRequest, queryset: QuerySet[Shipment]) -> None:

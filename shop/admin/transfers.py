@@ -5,17 +5,14 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet, Sum
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
-from django_htmx.http import HttpResponseClientRedirect
-from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from core.admin import BaseAdmin
 from shop import services
+from shop.admin.documents import DocumentAdmin, GoodsInline
 from shop.admin.fields import said, who
 from shop.admin.stocktaking import CodesField
 from shop.models import Transfer, TransferLine
@@ -54,34 +51,14 @@ class ArrivalForm(BaseDialogForm):
         )
 
 
-class LineInline(TabularInline):
+class LineInline(GoodsInline):
     model = TransferLine
     fields = readonly_fields = ["goods", "quantity", "received", "difference_shown"]
-    extra = 0
-    can_delete = False
-    hide_title = True
     verbose_name_plural = _("goods")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[TransferLine]:
-        return super().get_queryset(request).select_related("sku__product")
-
-    @admin.display(description=_("product"))
-    def goods(self, line: TransferLine) -> str:
-        return f"{line.sku.product.name} {line.sku.name} · {line.sku.code}"
-
-    @admin.display(description=_("difference"))
-    def difference_shown(self, line: TransferLine) -> str:
-        return "–" if line.difference is None else f"{line.difference:+d}" if line.difference else "0"
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Transfer)
-class TransferAdmin(BaseAdmin):
+class TransferAdmin(DocumentAdmin):
     list_display = [
         "label",
         "sender",
@@ -97,8 +74,16 @@ class TransferAdmin(BaseAdmin):
     list_select_related = ["sender", "receiver"]
     search_fields = ["note", "lines__sku__code"]
     search_help_text = _("Note or SKU code")
-    ordering = ["-pk"]
     form = TransferForm
+    new_fields = [("sender", "receiver"), "goods", "note"]
+    shown_fields = [
+        ("sender", "receiver"),
+        ("status_text", "note"),
+        ("created_by", "created_at"),
+        ("sent_by", "sent_at"),
+        ("received_by", "received_at"),
+    ]
+    goods_inline = LineInline
     actions_detail = ["send", "receive", "give_up"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Transfer]:
@@ -108,57 +93,14 @@ class TransferAdmin(BaseAdmin):
         store_id = own_store_of(request.user)
         return rows.filter(Q(sender=store_id) | Q(receiver=store_id)) if store_id else rows
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        if obj is None:
-            return [("sender", "receiver"), "goods", "note"]
-        return [
-            ("sender", "receiver"),
-            ("status_text", "note"),
-            ("created_by", "created_at"),
-            ("sent_by", "sent_at"),
-            ("received_by", "received_at"),
-        ]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        if obj is None:
-            return []
-        return [
-            "sender",
-            "receiver",
-            "status_text",
-            "note",
-            "created_by",
-            "created_at",
-            "sent_by",
-            "sent_at",
-            "received_by",
-            "received_at",
-        ]
-
-    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
-        return [LineInline] if obj else []
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def save_model(self, request: HttpRequest, obj: Transfer, form: Any, change: bool) -> None:
-        made = services.create_transfer(
+    def write(self, request: HttpRequest, obj: Transfer, form: forms.ModelForm) -> Transfer:
+        return services.create_transfer(
             sender_id=obj.sender_id,
             receiver_id=obj.receiver_id,
             lines=form.cleaned_data["goods"],
             note=obj.note,
             by=who(request),
         )
-        obj.pk = made.pk
-        obj._state.adding = False
-
-    def response_add(
-        self, request: HttpRequest, obj: Transfer, post_url_continue: Any = None
-    ) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:shop_transfer_change", args=[obj.pk]))
 
     @admin.display(description=_("transfer"))
     def label(self, transfer: Transfer) -> str:
@@ -170,10 +112,6 @@ class TransferAdmin(BaseAdmin):
     )
     def status(self, transfer: Transfer) -> tuple[str, str]:
         return transfer.state, transfer.get_state_display()
-
-    @admin.display(description=_("status"))
-    def status_text(self, row: Transfer) -> str:
-        return row.get_state_display()
 
     @admin.display(description=_("pieces"))
     def pieces(self, transfer: Any) -> int:
@@ -193,7 +131,7 @@ class TransferAdmin(BaseAdmin):
 
     def _may(self, request: HttpRequest, object_id: Any, state: str, side: str) -> bool:
         """A store's own people send from it and receive in it; head office does both."""
-        if not request.user.has_perm("shop.change_stock") or not str(object_id).isdigit():
+        if not request.user.has_perm("shop.change_stock") or not str(object_id).isdecimal():
             return False
         known = request.__dict__.setdefault("_shop_transfer", {})
         if object_id not in known:
@@ -223,7 +161,7 @@ class TransferAdmin(BaseAdmin):
         with said(request):
             services.send_transfer(transfer_id=int(object_id), by=who(request))
             messages.success(request, _("The goods are on the way."))
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Receive"),
@@ -248,7 +186,7 @@ class TransferAdmin(BaseAdmin):
                 note=form.cleaned_data["note"],
             )
             messages.success(request, _("What arrived lies in stock."))
-        return _back(object_id)
+        return self.to_page(object_id)
 
     @action(
         description=_("Give up"),
@@ -265,8 +203,4 @@ class TransferAdmin(BaseAdmin):
     def give_up(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         with said(request):
             services.cancel_transfer(transfer_id=int(object_id), by=who(request))
-        return _back(object_id)
-
-
-def _back(object_id: str) -> HttpResponse:
-    return HttpResponseClientRedirect(reverse("admin:shop_transfer_change", args=[object_id]))
+        return self.to_page(object_id)

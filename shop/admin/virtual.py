@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from django_htmx.http import HttpResponseClientRedirect
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
@@ -154,7 +153,7 @@ class GoodsTermsAdmin(BaseAdmin):
                 _("%(added)d codes were added, %(known)d were there already.")
                 % {"added": added, "known": known},
             )
-        return HttpResponseClientRedirect(reverse("admin:shop_goodsterms_change", args=[terms.pk]))
+        return self.to_page(terms.pk)
 
 
 @admin.register(VirtualCode)

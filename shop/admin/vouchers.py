@@ -9,7 +9,6 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from django_htmx.http import HttpResponseClientRedirect
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.paginator import InfinitePaginator
@@ -114,4 +113,4 @@ class VoucherAdmin(ReadOnlyAdmin):
                 messages.success(request, _("The voucher is valid longer now."))
             else:
                 messages.warning(request, _("It was redeemed or given back: nothing was changed."))
-        return HttpResponseClientRedirect(reverse("admin:shop_voucher_change", args=[object_id]))
+        return self.to_page(object_id)

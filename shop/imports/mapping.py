@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from shop.imports.errors import WrongMapping
+from core.errors import WrongMapping
 
 # field → (name for people, needed?, header names by which it is recognised)
 FIELDS: dict[str, tuple[Any, bool, tuple[str, ...]]] = {

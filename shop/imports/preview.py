@@ -7,9 +7,9 @@ from pathlib import Path
 from django.utils.translation import gettext as _
 
 from core.money import yuan
+from core.sheets import open_rows
 from shop.imports import rules
 from shop.imports.mapping import Mapping
-from shop.imports.reading import open_rows
 from shop.imports.report import reason_label
 from shop.imports.runner import judge_for
 
@@ -43,8 +43,3 @@ def preview(path: Path, mapping: Mapping) -> list[PreviewLine]:
         )
         for line in lines
     ]
-
-
-def header_of(path: Path) -> list[str]:
-    with open_rows(path) as (header, _rows):
-        return header

@@ -7,8 +7,8 @@ from django.core.files.base import File
 from django.db.models import Count
 from django.utils.translation import gettext_lazy as _
 
+from core.sheets import csv_text
 from shop.imports import rules, writing
-from shop.imports.reading import csv_text
 from shop.models import ImportLine, ImportRun
 
 REASONS: dict[str, Any] = {

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from core.sheets import moment, without_point
+
 GOODS, SHIPPING, CANCELLATION = "goods", "shipping", "cancellation"
 
 # Reasons that a line alone shows; those that need other lines are in writing.py.
@@ -25,7 +27,6 @@ SERVICE_BACK = "service_back"
 
 LARGEST_QUANTITY = 1_000_000
 LARGEST_PRICE = 10**12
-DATE_FORMATS = ("%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%m/%d/%Y %H:%M", "%Y/%m/%d", "%Y年%m月%d日 %H:%M:%S")
 
 
 class Line(NamedTuple):
@@ -64,7 +65,7 @@ class Judge:
             return Line(number, "", BAD_ROW, "", "", "", 0, 0, None, "", None)
         get = self._getter(row)
         order_number, code, name = get("order_number")[:80], get("code"), get("name")[:200]
-        customer = _whole(get("customer"))[:80]
+        customer = without_point(get("customer"))[:80]
 
         def refused(reason: str) -> Line:
             return Line(number, "", reason, order_number, code[:64], name, 0, 0, None, customer, None)
@@ -133,16 +134,11 @@ def whole_number(text: str) -> int | None:
     try:
         return int(text)
     except ValueError:
-        cleaned = _whole(text.replace(",", ""))
+        cleaned = without_point(text.replace(",", ""))
     try:
         return int(cleaned)
     except ValueError:
         return None
-
-
-def _whole(text: str) -> str:
-    """ "17850.0" → "17850": numbers that went through a spreadsheet."""
-    return text[:-2] if text.endswith(".0") else text
 
 
 def smallest_unit(text: str) -> int | None:
@@ -154,21 +150,3 @@ def smallest_unit(text: str) -> int | None:
     if len(part) > 2 or not (whole + part).isascii() or not (whole + part or "x").isdigit():
         return None
     return sign * (int(whole or 0) * 100 + int(part.ljust(2, "0")))
-
-
-def moment(text: str, zone: ZoneInfo) -> datetime | None:
-    """An aware moment from the file's local time; None when it is none that people mean."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        for pattern in DATE_FORMATS:
-            try:
-                found = datetime.strptime(text, pattern)  # noqa: DTZ007  the zone follows
-                break
-            except ValueError:
-                continue
-        else:
-            return None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=zone)
-    return found if 1990 <= found.year <= 2100 else None

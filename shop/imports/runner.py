@@ -1,10 +1,5 @@
 """One import from file to report, as a resumable job: the command line and the admin both go through here."""
 
-import json
-import os
-import socket
-import time
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,16 +7,14 @@ from zoneinfo import ZoneInfo
 from django.core.files.base import File
 from django.db import connection, transaction
 from django.db.models import Count
-from django.utils.translation import gettext as _
 
-from core import clock, jobs
+from core import clock, importing, jobs
 from core.models import Job
+from core.sheets import count_rows, open_rows
 from core.statistics import refresh_statistics
 from shop import services
 from shop.imports import report, writing
-from shop.imports.errors import ImportRunning, WrongMapping
 from shop.imports.mapping import Mapping, detect, from_json
-from shop.imports.reading import count_rows, file_hash, open_rows
 from shop.imports.rules import Judge
 from shop.models import ImportLine, ImportRun
 
@@ -31,7 +24,6 @@ STAGE_LINES = 5_000
 CHUNK_ORDERS = 4_000
 CHUNK_MEMBERS = 2_000
 CHUNK_CANCELLATIONS = 1_000
-SOURCE_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789_-"
 
 
 def new_run(
@@ -46,79 +38,26 @@ def new_run(
 
     Raises UnreadableFile, WrongMapping. Writes the run only.
     """
-    name = (upload.name if upload else str(path)) or "file"
-    source = source or _source_of(Path(name).stem)
-    if not source or len(source) > 24 or set(source) - set(SOURCE_CHARACTERS):
-        raise WrongMapping(_("The source is a short name of small letters, digits, - and _."))
-    run = ImportRun(
+    run, chosen = importing.run_for(
+        ImportRun,
+        path=path,
+        upload=upload,
         source=source,
-        file_name=Path(name).name[:200],
-        created_at=clock.now(),
         created_by_id=created_by_id,
+        mapping=mapping,
+        detected=detect,
     )
-    if upload is not None:
-        run.file.save(Path(name).name, upload, save=False)
-        path = Path(run.file.path)
-    assert path is not None, "a run has a file"
-    with open_rows(path) as (header, _rows):
-        chosen = mapping or detect(header)
-        if mapping is not None or upload is None:
-            chosen.checked(header)
-    run.file_hash = file_hash(path)
-    run.columns, run.currency = chosen.as_json(), chosen.currency
+    run.currency = chosen.currency
     run.save()
     return run
-
-
-def _source_of(stem: str) -> str:
-    """ "Online_Retail_sample" → "online_retail_sample"."""
-    return "".join(letter for letter in stem.lower().replace(" ", "_") if letter in SOURCE_CHARACTERS)[:24]
 
 
 def run_here(*, run: ImportRun, path: Path) -> tuple[ImportRun, dict[str, Any]]:
     """Do the work in this process; returns the run and its figures. An unfinished run of the same file whose process
     is gone is gone on with instead. Raises ImportRunning when that process still works.
     """
-    place = {"path": str(path.resolve()), "host": socket.gethostname(), "pid": os.getpid()}
-    same = ImportRun.objects.filter(source=run.source, file_hash=run.file_hash, finished_at=None)
-    for unfinished in same.exclude(pk=run.pk).exclude(job=None).select_related("job").order_by("pk"):
-        job = unfinished.job
-        if job is None or job.params.get("path") != place["path"]:
-            continue
-        run.delete()
-        if job.status == Job.RUNNING and _is_alive(job.params):
-            raise ImportRunning(_("This file is being brought in right now (job %(job)d).") % {"job": job.pk})
-        jobs.retry(job_id=job.pk)
-        Job.objects.filter(pk=job.pk).update(
-            params={**job.params, **place}, lease_until=clock.now() - timedelta(seconds=1)
-        )
-        return unfinished, _finish(job.pk)
-    job = Job.objects.create(
-        kind=KIND, params={"run": run.pk, **place}, created_at=clock.now(), created_by_id=run.created_by_id
-    )
-    ImportRun.objects.filter(pk=run.pk).update(job=job)
-    return run, _finish(job.pk)
-
-
-def _is_alive(place: dict[str, Any]) -> bool:
-    """Whether the process that works on a job still lives; on another machine we must believe so."""
-    if place.get("host") != socket.gethostname():
-        return True
-    try:
-        os.kill(int(place["pid"]), 0)
-    except (ProcessLookupError, KeyError):
-        return False
-    except PermissionError:
-        return True
-    return int(place["pid"]) != os.getpid()
-
-
-def _finish(job_id: int) -> dict[str, Any]:
-    jobs.run(job_id=job_id)
-    job = Job.objects.get(pk=job_id)
-    if job.status != Job.DONE:
-        raise RuntimeError(job.error or f"job {job_id} is {job.status}")
-    return {name: job.result[name] for name in FIGURES}  # jsonb forgets the order
+    run, result = importing.run_here(run=run, path=path, kind=KIND)
+    return run, {name: result[name] for name in FIGURES}  # jsonb forgets the order
 
 
 @transaction.atomic
@@ -135,11 +74,9 @@ def enqueue(*, run_id: int, mapping: Mapping, created_by_id: int | None = None) 
 
 def work(progress: jobs.Progress) -> dict[str, Any]:
     """The job: phases in order, each resumed from the checkpoint {"phase", "line" or "after", "seconds"}."""
-    started = time.monotonic()
-    before = float(progress.checkpoint.get("seconds", 0))
     run = ImportRun.objects.get(pk=progress.params["run"])
     path = Path(progress.params.get("path") or run.file.path)
-    meter = _Meter(progress, total=count_rows(path), started=started, before=before)
+    meter = importing.Meter(progress, total=count_rows(path))
     phases = [_stage, _products, _members, _orders, _cancellations]
     names = [phase.__name__ for phase in phases]
     begin = names.index(progress.checkpoint.get("phase", names[0]))
@@ -148,29 +85,6 @@ def work(progress: jobs.Progress) -> dict[str, Any]:
         phase(run, path, meter)
         meter.after = None
     return _close(run, meter)
-
-
-class _Meter:
-    """Progress of the phases: reading and deciding count half each. The seconds of earlier attempts are kept."""
-
-    def __init__(self, progress: jobs.Progress, *, total: int, started: float, before: float) -> None:
-        self.progress, self.total, self.started, self.before = progress, max(total, 1), started, before
-        self.phase = ""
-        self.after: Any = progress.checkpoint.get("after")
-        self.decided = 0
-
-    @property
-    def seconds(self) -> float:
-        return self.before + time.monotonic() - self.started
-
-    def move(self, *, done: int, after: Any) -> None:
-        """Report inside the transaction of a batch, with the place to go on from."""
-        self.after = after
-        self.progress.report(
-            done=min(done, self.total * 2 - 1),
-            total=self.total * 2,
-            checkpoint={"phase": self.phase, "after": after, "seconds": round(self.seconds, 1)},
-        )
 
 
 def judge_for(mapping: Mapping, header: list[str]) -> Judge:
@@ -187,7 +101,7 @@ def judge_for(mapping: Mapping, header: list[str]) -> Judge:
     )
 
 
-def _stage(run: ImportRun, path: Path, meter: _Meter) -> None:
+def _stage(run: ImportRun, path: Path, meter: importing.Meter) -> None:
     done = int(meter.after or 0)
     with open_rows(path) as (header, rows):
         mapping = from_json(run.columns).checked(header)
@@ -209,20 +123,20 @@ def _stage(run: ImportRun, path: Path, meter: _Meter) -> None:
         writing.prepare_months(run)
 
 
-def _stage_batch(run: ImportRun, batch: list[Any], meter: _Meter) -> None:
+def _stage_batch(run: ImportRun, batch: list[Any], meter: importing.Meter) -> None:
     with transaction.atomic():
         writing.stage(run, batch)
         meter.move(done=batch[-1].number, after=batch[-1].number)
 
 
-def _products(run: ImportRun, path: Path, meter: _Meter) -> None:
+def _products(run: ImportRun, path: Path, meter: importing.Meter) -> None:
     with transaction.atomic():
         writing.write_products(run)
         refresh_statistics("shop.Product", "shop.Sku")
         meter.move(done=meter.total, after="")
 
 
-def _members(run: ImportRun, path: Path, meter: _Meter) -> None:
+def _members(run: ImportRun, path: Path, meter: importing.Meter) -> None:
     while True:
         with transaction.atomic():
             last = writing.write_members(run, str(meter.after or ""), CHUNK_MEMBERS)
@@ -232,7 +146,7 @@ def _members(run: ImportRun, path: Path, meter: _Meter) -> None:
             meter.move(done=meter.total, after=last)
 
 
-def _orders(run: ImportRun, path: Path, meter: _Meter) -> None:
+def _orders(run: ImportRun, path: Path, meter: importing.Meter) -> None:
     while True:
         with transaction.atomic():
             chunk = writing.write_orders(run, str(meter.after or ""), CHUNK_ORDERS)
@@ -243,7 +157,7 @@ def _orders(run: ImportRun, path: Path, meter: _Meter) -> None:
             meter.move(done=meter.total + meter.decided, after=chunk.last_number)
 
 
-def _cancellations(run: ImportRun, path: Path, meter: _Meter) -> None:
+def _cancellations(run: ImportRun, path: Path, meter: importing.Meter) -> None:
     while True:
         with transaction.atomic():
             count = writing.take_back(run, CHUNK_CANCELLATIONS)
@@ -253,7 +167,7 @@ def _cancellations(run: ImportRun, path: Path, meter: _Meter) -> None:
             meter.move(done=meter.total + meter.decided, after="")
 
 
-def _close(run: ImportRun, meter: _Meter) -> dict[str, Any]:
+def _close(run: ImportRun, meter: importing.Meter) -> dict[str, Any]:
     """Count, write the report, and note both on the run; the same figures whether it is the first run or a later
     one, but for what moved from imported to skipped.
     """
@@ -296,8 +210,3 @@ def _close(run: ImportRun, meter: _Meter) -> dict[str, Any]:
     run.finished_at = clock.now()
     run.save(update_fields=[*result, "report", "finished_at"])
     return result
-
-
-def line_of(result: dict[str, Any]) -> str:
-    """The one JSON line at the end of the command."""
-    return json.dumps(result)

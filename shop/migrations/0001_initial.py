@@ -12,8 +12,8 @@ import pgtrigger.compiler
 import pgtrigger.migrations
 import uuid
 from django.conf import settings
-from django.contrib.postgres.operations import TrigramExtension
 from core.migrating import AllAtOnce
+from django.contrib.postgres.operations import TrigramExtension
 from django.db import migrations, models
 
 
@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
         ('core', '0001_initial'),
         ('crm', '0001_initial'),
         ('pghistory', '0007_auto_20250421_0444'),
-        ('wechat', '0001_initial'),
+        ('wechat', '0002_mini_programs'),
     ]
 
     operations = [
@@ -131,8 +131,8 @@ class Migration(migrations.Migration):
             name='CatalogueFile',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('file', models.FileField(max_length=200, storage=core.files.PrivateStorage(), upload_to='catalogue/%Y/%m/', verbose_name='file')),
                 ('file_name', models.CharField(blank=True, max_length=200, verbose_name='file name')),
+                ('file', models.FileField(max_length=200, storage=core.files.PrivateStorage(), upload_to='catalogue/%Y/%m/', verbose_name='file')),
                 ('status', models.CharField(choices=[('looking', 'being compared'), ('looked', 'compared, nothing written yet'), ('applying', 'being applied'), ('applied', 'applied'), ('failed', 'not readable')], default='looking', max_length=8, verbose_name='status')),
                 ('rows', models.PositiveIntegerField(default=0, verbose_name='rows read')),
                 ('fresh', models.PositiveIntegerField(default=0, verbose_name='new')),
@@ -167,6 +167,36 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'categories',
                 'ordering': ['position', 'id'],
                 'constraints': [models.UniqueConstraint(fields=('parent', 'name'), name='category_name_once_per_parent', nulls_distinct=False), models.CheckConstraint(condition=models.Q(('parent', models.F('id')), _negated=True), name='category_is_not_its_own_parent')],
+            },
+        ),
+        migrations.CreateModel(
+            name='DirectPayment',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('out_trade_no', models.CharField(max_length=32, unique=True, verbose_name="merchant's payment number")),
+                ('openid', models.CharField(blank=True, max_length=64, verbose_name='payer (openid)')),
+                ('amount_fen', models.BigIntegerField(verbose_name='amount')),
+                ('status', models.CharField(choices=[('open', 'to be paid'), ('paid', 'paid'), ('closed', 'closed'), ('mismatch', 'does not match, not booked')], default='open', max_length=8, verbose_name='status')),
+                ('transaction_id', models.CharField(blank=True, max_length=64, null=True, unique=True, verbose_name="WeChat's number")),
+                ('paid_fen', models.BigIntegerField(default=0, verbose_name='paid')),
+                ('refunded_fen', models.BigIntegerField(db_default=0, default=0, help_text='Gone back or on its way back.', verbose_name='refunded')),
+                ('difference', models.CharField(blank=True, max_length=300, verbose_name='difference')),
+                ('expires_at', models.DateTimeField(verbose_name='to be paid until')),
+                ('created_at', models.DateTimeField(verbose_name='started at')),
+                ('paid_at', models.DateTimeField(blank=True, null=True, verbose_name='paid at')),
+                ('closed_at', models.DateTimeField(blank=True, null=True, verbose_name='closed at')),
+                ('queries', models.PositiveSmallIntegerField(default=0, verbose_name='times asked')),
+                ('next_query_at', models.DateTimeField(blank=True, null=True, verbose_name='ask again at')),
+                ('kind', models.CharField(choices=[('recharge', 'recharge'), ('membership', 'paid membership'), ('mall', 'exchange of points with money')], max_length=10, verbose_name='kind')),
+                ('way', models.CharField(choices=[('jsapi', 'WeChat Pay'), ('native', 'WeChat Pay by QR code'), ('h5', 'WeChat Pay from a browser'), ('stored_value', 'stored value'), ('gift_card', 'gift card'), ('none', 'nothing to pay')], default='jsapi', max_length=12, verbose_name='paid by')),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='wechat.account', verbose_name='pay account')),
+                ('member', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.member', verbose_name='member')),
+            ],
+            options={
+                'verbose_name': 'direct payment',
+                'verbose_name_plural': 'direct payments',
+                'indexes': [models.Index(condition=models.Q(('status', 'open')), fields=['next_query_at'], name='direct_payments_to_ask_about'), models.Index(fields=['-created_at'], name='direct_payments_by_time')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('amount_fen__gt', 0), ('paid_fen__gte', 0), ('refunded_fen__gte', 0), ('refunded_fen__lte', models.F('paid_fen'))), name='direct_payment_gives_back_at_most_what_it_took'), models.CheckConstraint(condition=models.Q(models.Q(('status', 'paid'), _negated=True), models.Q(('paid_at__isnull', False), ('paid_fen', models.F('amount_fen')), ('transaction_id__isnull', False)), _connector='OR'), name='direct_payment_is_paid_in_full'), models.CheckConstraint(condition=models.Q(('way__in', ['jsapi', 'native', 'h5']), models.Q(models.Q(('way', 'jsapi'), _negated=True), models.Q(('openid', ''), _negated=True), _connector='OR')), name='direct_payment_is_at_wechat')],
             },
         ),
         migrations.CreateModel(
@@ -207,23 +237,23 @@ class Migration(migrations.Migration):
             name='ImportRun',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.CharField(help_text="The other shop's name; orders get the channel import:NAME.", max_length=32, verbose_name='source')),
+                ('file_name', models.CharField(blank=True, max_length=200, verbose_name='file name')),
                 ('file', models.FileField(blank=True, max_length=200, storage=core.files.PrivateStorage(), upload_to='imports/%Y/%m/', verbose_name='file')),
                 ('file_hash', models.CharField(blank=True, editable=False, max_length=64)),
-                ('file_name', models.CharField(blank=True, max_length=200, verbose_name='file name')),
-                ('currency', models.CharField(default='CNY', help_text="Of the file's amounts; nothing is converted.", max_length=3, verbose_name='currency')),
                 ('columns', models.JSONField(blank=True, default=dict, verbose_name='columns')),
                 ('rows', models.BigIntegerField(default=0, verbose_name='rows read')),
                 ('imported', models.BigIntegerField(default=0, verbose_name='rows imported')),
                 ('skipped', models.BigIntegerField(default=0, verbose_name='rows skipped')),
                 ('refused', models.BigIntegerField(default=0, verbose_name='rows refused')),
                 ('members', models.BigIntegerField(default=0, verbose_name='members')),
-                ('products', models.BigIntegerField(default=0, verbose_name='products')),
-                ('orders', models.BigIntegerField(default=0, verbose_name='orders')),
                 ('seconds', models.FloatField(default=0, verbose_name='seconds')),
                 ('report', models.FileField(blank=True, max_length=200, storage=core.files.PrivateStorage(), upload_to='imports/%Y/%m/', verbose_name='report')),
                 ('created_at', models.DateTimeField(verbose_name='started at')),
                 ('finished_at', models.DateTimeField(blank=True, null=True, verbose_name='finished at')),
+                ('source', models.CharField(help_text="The other shop's name; orders get the channel import:NAME.", max_length=32, verbose_name='source')),
+                ('currency', models.CharField(default='CNY', help_text="Of the file's amounts; nothing is converted.", max_length=3, verbose_name='currency')),
+                ('products', models.BigIntegerField(default=0, verbose_name='products')),
+                ('orders', models.BigIntegerField(default=0, verbose_name='orders')),
                 ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
                 ('job', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='core.job', verbose_name='job')),
             ],
@@ -326,6 +356,39 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='RechargeOffer',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(blank=True, help_text='Shoppers see it.', max_length=40, verbose_name='name')),
+                ('pay_fen', models.BigIntegerField(verbose_name='is paid (fen)')),
+                ('bonus_fen', models.BigIntegerField(default=0, verbose_name='bonus (fen)')),
+                ('bonus_days', models.PositiveSmallIntegerField(default=0, help_text='To the end of the last day. 0: never.', verbose_name='bonus ends after (days)')),
+                ('per_member', models.PositiveSmallIntegerField(default=0, help_text='1: for the first recharge of this kind. 0: no limit.', verbose_name='times per member')),
+                ('starts_at', models.DateTimeField(blank=True, null=True, verbose_name='starts at')),
+                ('ends_at', models.DateTimeField(blank=True, null=True, verbose_name='ends at')),
+                ('position', models.PositiveSmallIntegerField(default=0, verbose_name='position')),
+                ('is_active', models.BooleanField(default=True, verbose_name='is offered')),
+            ],
+            options={
+                'verbose_name': 'recharge offer',
+                'verbose_name_plural': 'recharge offers',
+                'ordering': ['position', 'pay_fen', 'pk'],
+                'constraints': [models.CheckConstraint(condition=models.Q(('bonus_fen__gte', 0), ('pay_fen__gte', 1), ('pay_fen__lte', 10000000), ('bonus_days__lte', 3650), ('bonus_fen__lte', 10000000)), name='recharge_offer_within_reason'), models.CheckConstraint(condition=models.Q(('starts_at__isnull', True), ('ends_at__isnull', True), ('ends_at__gt', models.F('starts_at')), _connector='OR'), name='recharge_offer_ends_after_it_begins')],
+            },
+        ),
+        migrations.CreateModel(
+            name='RechargePolicy',
+            fields=[
+                ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
+                ('spending', models.CharField(choices=[('proportion', 'principal and bonus in proportion'), ('principal', 'principal first')], default='proportion', max_length=10, verbose_name='spending order')),
+            ],
+            options={
+                'verbose_name': 'stored value rules',
+                'verbose_name_plural': 'stored value rules',
+                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='there_is_one_recharge_policy')],
+            },
+        ),
+        migrations.CreateModel(
             name='ServiceRules',
             fields=[
                 ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
@@ -395,6 +458,43 @@ class Migration(migrations.Migration):
                 'verbose_name': 'stored value credit',
                 'verbose_name_plural': 'stored value credits',
                 'constraints': [models.CheckConstraint(condition=models.Q(('bonus_fen__gte', 0), ('principal_fen__gte', 0), models.Q(('principal_fen__gt', 0), ('bonus_fen__gt', 0), _connector='OR'), ('bonus_fen__lte', 10000000), ('principal_fen__lte', 10000000)), name='stored_value_credit_is_sound')],
+            },
+        ),
+        migrations.CreateModel(
+            name='StoredValueRequest',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('state', models.CharField(choices=[('open', 'waits for a decision'), ('paid', 'paid back'), ('declined', 'request declined'), ('withdrawn', 'taken back by her')], default='open', max_length=9, verbose_name='state')),
+                ('asked_fen', models.BigIntegerField(verbose_name='paid in when she asked')),
+                ('reason', models.CharField(blank=True, max_length=120, verbose_name='reason')),
+                ('asked_at', models.DateTimeField(verbose_name='asked at')),
+                ('paid_fen', models.BigIntegerField(default=0, verbose_name='went back')),
+                ('refunds', models.JSONField(blank=True, default=list, verbose_name='direct refunds')),
+                ('answer', models.CharField(blank=True, max_length=120, verbose_name='answer')),
+                ('decided_at', models.DateTimeField(blank=True, null=True, verbose_name='decided at')),
+                ('actor', models.CharField(blank=True, max_length=80, verbose_name='by')),
+                ('member', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.member', verbose_name='member')),
+                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='user')),
+            ],
+            options={
+                'verbose_name': 'request for stored value',
+                'verbose_name_plural': 'requests for stored value',
+                'indexes': [models.Index(fields=['-asked_at'], name='stored_value_requests_by_time')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('member',), name='one_open_stored_value_request'), models.CheckConstraint(condition=models.Q(('asked_fen__gt', 0), ('paid_fen__gte', 0), models.Q(models.Q(('decided_at__isnull', True), ('state', 'open')), models.Q(models.Q(('state', 'open'), _negated=True), ('decided_at__isnull', False)), _connector='OR'), models.Q(models.Q(('paid_fen__gt', 0), ('state', 'paid')), models.Q(models.Q(('state', 'paid'), _negated=True), ('paid_fen', 0)), _connector='OR')), name='stored_value_request_says_what_went_back')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Tally',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('subject', models.CharField(max_length=40, verbose_name='about')),
+                ('taken', models.PositiveIntegerField(default=0, verbose_name='taken')),
+                ('member', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.member', verbose_name='member')),
+            ],
+            options={
+                'verbose_name': 'tally',
+                'verbose_name_plural': 'tallies',
+                'constraints': [models.UniqueConstraint(fields=('subject', 'member'), name='one_tally_per_subject_and_member')],
             },
         ),
         migrations.CreateModel(
@@ -629,6 +729,34 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='DirectRefund',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('out_refund_no', models.CharField(max_length=64, unique=True, verbose_name="merchant's refund number")),
+                ('amount_fen', models.BigIntegerField(verbose_name='amount')),
+                ('refund_id', models.CharField(blank=True, max_length=64, verbose_name="WeChat's refund number")),
+                ('reason', models.CharField(blank=True, max_length=80, verbose_name='reason')),
+                ('actor', models.CharField(blank=True, max_length=80, verbose_name='by')),
+                ('attempts', models.PositiveSmallIntegerField(default=0, verbose_name='attempts')),
+                ('next_attempt_at', models.DateTimeField(blank=True, null=True, verbose_name='next attempt at')),
+                ('last_error', models.CharField(blank=True, max_length=300, verbose_name='last error')),
+                ('requested_at', models.DateTimeField(verbose_name='requested at')),
+                ('refunded_at', models.DateTimeField(blank=True, null=True, verbose_name='refunded at')),
+                ('status', models.CharField(choices=[('pending', 'to be sent'), ('processing', 'being refunded'), ('success', 'refunded'), ('abnormal', 'needs handling at WeChat Pay'), ('closed', 'refused by WeChat Pay'), ('outside', 'settled outside')], default='pending', max_length=12, verbose_name='status')),
+                ('bonus_fen', models.BigIntegerField(default=0, verbose_name='bonus taken back')),
+                ('settlement', models.CharField(blank=True, max_length=200, verbose_name='how it was settled')),
+                ('settled_by', models.CharField(blank=True, max_length=80, verbose_name='settled by')),
+                ('payment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='refunds', to='shop.directpayment', verbose_name='payment')),
+                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='user')),
+            ],
+            options={
+                'verbose_name': 'direct refund',
+                'verbose_name_plural': 'direct refunds',
+                'indexes': [models.Index(condition=models.Q(('status__in', ['pending', 'processing'])), fields=['next_attempt_at'], name='direct_refunds_due'), models.Index(fields=['-requested_at'], name='direct_refunds_by_time')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('status__in', ['closed', 'success', 'outside']), _negated=True), fields=('payment',), name='one_direct_refund_under_way'), models.CheckConstraint(condition=models.Q(('amount_fen__gt', 0), ('bonus_fen__gte', 0)), name='direct_refund_is_positive'), models.CheckConstraint(condition=models.Q(models.Q(('status', 'outside'), models.Q(('settlement', ''), _negated=True), models.Q(('settled_by', ''), _negated=True), ('refunded_at__isnull', False)), models.Q(models.Q(('status', 'outside'), _negated=True), ('settled_by', ''), ('settlement', '')), _connector='OR'), name='refund_settled_outside_says_how')],
+            },
+        ),
+        migrations.CreateModel(
             name='EffectReversal',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -851,6 +979,44 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='RechargeOfferEvent',
+            fields=[
+                ('pgh_id', models.AutoField(primary_key=True, serialize=False)),
+                ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
+                ('pgh_label', models.TextField(help_text='The event label.')),
+                ('id', models.BigIntegerField()),
+                ('name', models.CharField(blank=True, help_text='Shoppers see it.', max_length=40, verbose_name='name')),
+                ('pay_fen', models.BigIntegerField(verbose_name='is paid (fen)')),
+                ('bonus_fen', models.BigIntegerField(default=0, verbose_name='bonus (fen)')),
+                ('bonus_days', models.PositiveSmallIntegerField(default=0, help_text='To the end of the last day. 0: never.', verbose_name='bonus ends after (days)')),
+                ('per_member', models.PositiveSmallIntegerField(default=0, help_text='1: for the first recharge of this kind. 0: no limit.', verbose_name='times per member')),
+                ('starts_at', models.DateTimeField(blank=True, null=True, verbose_name='starts at')),
+                ('ends_at', models.DateTimeField(blank=True, null=True, verbose_name='ends at')),
+                ('position', models.PositiveSmallIntegerField(default=0, verbose_name='position')),
+                ('is_active', models.BooleanField(default=True, verbose_name='is offered')),
+                ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
+                ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='shop.rechargeoffer')),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='RechargePolicyEvent',
+            fields=[
+                ('pgh_id', models.AutoField(primary_key=True, serialize=False)),
+                ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
+                ('pgh_label', models.TextField(help_text='The event label.')),
+                ('id', models.PositiveSmallIntegerField(default=1, editable=False, serialize=False)),
+                ('spending', models.CharField(choices=[('proportion', 'principal and bonus in proportion'), ('principal', 'principal first')], default='proportion', max_length=10, verbose_name='spending order')),
+                ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
+                ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='shop.rechargepolicy')),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
             name='ServiceDay',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -924,6 +1090,49 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='CategoryPoints',
+            fields=[
+                ('category', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='points_rule', serialize=False, to='shop.category', verbose_name='category')),
+                ('points_bps', models.PositiveIntegerField(default=10000, help_text='20,000: twice the points. 0: none. Growth is not multiplied.', verbose_name='points multiplier (per ten thousand)')),
+            ],
+            options={
+                'verbose_name': 'points by category',
+                'verbose_name_plural': 'points by category',
+                'constraints': [models.CheckConstraint(condition=models.Q(('points_bps__lte', 100000)), name='category_points_within_reason')],
+            },
+        ),
+        migrations.CreateModel(
+            name='MembershipSale',
+            fields=[
+                ('payment', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='membership_sale', serialize=False, to='shop.directpayment', verbose_name='payment')),
+                ('name', models.CharField(max_length=40, verbose_name='name')),
+                ('tier', models.CharField(max_length=40, verbose_name='member tier')),
+                ('days', models.PositiveSmallIntegerField(verbose_name='days')),
+                ('plan', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='crm.membershipplan', verbose_name='membership plan')),
+            ],
+            options={
+                'verbose_name': 'membership sale',
+                'verbose_name_plural': 'membership sales',
+                'constraints': [models.CheckConstraint(condition=models.Q(('days__gte', 1)), name='membership_sale_has_days')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Recharge',
+            fields=[
+                ('payment', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='recharge', serialize=False, to='shop.directpayment', verbose_name='payment')),
+                ('principal_fen', models.BigIntegerField(verbose_name='principal')),
+                ('bonus_fen', models.BigIntegerField(default=0, verbose_name='bonus')),
+                ('bonus_days', models.PositiveSmallIntegerField(default=0, verbose_name='bonus ends after (days)')),
+                ('counts', models.BooleanField(default=False, verbose_name='counts for the offer')),
+                ('offer', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='recharges', to='shop.rechargeoffer', verbose_name='recharge offer')),
+            ],
+            options={
+                'verbose_name': 'recharge',
+                'verbose_name_plural': 'recharges',
+                'constraints': [models.CheckConstraint(condition=models.Q(('bonus_fen__gte', 0), ('principal_fen__gt', 0)), name='recharge_is_positive')],
+            },
+        ),
+        migrations.CreateModel(
             name='AttributeValueEvent',
             fields=[
                 ('pgh_id', models.AutoField(primary_key=True, serialize=False)),
@@ -963,11 +1172,24 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='CategoryPointsEvent',
+            fields=[
+                ('pgh_id', models.AutoField(primary_key=True, serialize=False)),
+                ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
+                ('pgh_label', models.TextField(help_text='The event label.')),
+                ('points_bps', models.PositiveIntegerField(default=10000, help_text='20,000: twice the points. 0: none. Growth is not multiplied.', verbose_name='points multiplier (per ten thousand)')),
+                ('category', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', serialize=False, to='shop.category', verbose_name='category')),
+                ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
+                ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='shop.categorypoints')),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
             name='Payment',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('stage', models.CharField(blank=True, choices=[('', 'all at once'), ('deposit', 'deposit'), ('balance', 'final payment')], db_default='', default='', max_length=8, verbose_name='stage')),
-                ('kind', models.CharField(choices=[('jsapi', 'WeChat Pay'), ('native', 'WeChat Pay by QR code'), ('h5', 'WeChat Pay from a browser'), ('stored_value', 'stored value'), ('gift_card', 'gift card'), ('none', 'nothing to pay')], db_default='jsapi', default='jsapi', max_length=12, verbose_name='paid by')),
                 ('out_trade_no', models.CharField(max_length=32, unique=True, verbose_name="merchant's payment number")),
                 ('openid', models.CharField(blank=True, max_length=64, verbose_name='payer (openid)')),
                 ('amount_fen', models.BigIntegerField(verbose_name='amount')),
@@ -982,6 +1204,8 @@ class Migration(migrations.Migration):
                 ('closed_at', models.DateTimeField(blank=True, null=True, verbose_name='closed at')),
                 ('queries', models.PositiveSmallIntegerField(default=0, verbose_name='times asked')),
                 ('next_query_at', models.DateTimeField(blank=True, null=True, verbose_name='ask again at')),
+                ('stage', models.CharField(blank=True, choices=[('', 'all at once'), ('deposit', 'deposit'), ('balance', 'final payment')], db_default='', default='', max_length=8, verbose_name='stage')),
+                ('kind', models.CharField(choices=[('jsapi', 'WeChat Pay'), ('native', 'WeChat Pay by QR code'), ('h5', 'WeChat Pay from a browser'), ('stored_value', 'stored value'), ('gift_card', 'gift card'), ('none', 'nothing to pay')], db_default='jsapi', default='jsapi', max_length=12, verbose_name='paid by')),
                 ('account', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='wechat.account', verbose_name='pay account')),
                 ('gift_card', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='payments', to='shop.giftcard', verbose_name='gift card')),
                 ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='payments', to='shop.order', verbose_name='order')),
@@ -1319,8 +1543,6 @@ class Migration(migrations.Migration):
             name='Refund',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('order', 'order'), ('late', 'paid after cancellation'), ('duplicate', 'paid twice'), ('mismatch', 'did not match'), ('deposit', 'deposit of a closed presale')], max_length=10, verbose_name='kind')),
-                ('cause', models.CharField(blank=True, db_default='', editable=False, max_length=60)),
                 ('out_refund_no', models.CharField(max_length=64, unique=True, verbose_name="merchant's refund number")),
                 ('amount_fen', models.BigIntegerField(verbose_name='amount')),
                 ('status', models.CharField(choices=[('pending', 'to be sent'), ('processing', 'being refunded'), ('success', 'refunded'), ('abnormal', 'needs handling at WeChat Pay'), ('closed', 'refused by WeChat Pay')], default='pending', max_length=12, verbose_name='status')),
@@ -1332,6 +1554,8 @@ class Migration(migrations.Migration):
                 ('last_error', models.CharField(blank=True, max_length=300, verbose_name='last error')),
                 ('requested_at', models.DateTimeField(verbose_name='requested at')),
                 ('refunded_at', models.DateTimeField(blank=True, null=True, verbose_name='refunded at')),
+                ('kind', models.CharField(choices=[('order', 'order'), ('late', 'paid after cancellation'), ('duplicate', 'paid twice'), ('mismatch', 'did not match'), ('deposit', 'deposit of a closed presale')], max_length=10, verbose_name='kind')),
+                ('cause', models.CharField(blank=True, db_default='', editable=False, max_length=60)),
                 ('aftersale', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='refunds', to='shop.aftersale', verbose_name='after-sale')),
                 ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='refunds', to='shop.order', verbose_name='order')),
                 ('payment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='refunds', to='shop.payment', verbose_name='payment')),
@@ -1342,25 +1566,6 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'refunds',
                 'indexes': [models.Index(condition=models.Q(('status__in', ['pending', 'processing'])), fields=['next_attempt_at'], name='refunds_due'), models.Index(fields=['-requested_at'], name='refunds_by_time')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(models.Q(('status', 'closed'), _negated=True), models.Q(('cause', ''), _negated=True)), fields=('payment', 'cause'), name='a_payment_is_refunded_once_per_cause'), models.CheckConstraint(condition=models.Q(('amount_fen__gte', 0)), name='refund_never_negative')],
-            },
-        ),
-        migrations.CreateModel(
-            name='StockNotice',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(choices=[('waiting', 'waiting for stock'), ('told', 'told'), ('given_up', 'given up')], default='waiting', max_length=8, verbose_name='state')),
-                ('reason', models.CharField(blank=True, max_length=24, verbose_name='reason')),
-                ('asked_at', models.DateTimeField(verbose_name='asked at')),
-                ('due_at', models.DateTimeField(verbose_name='due at')),
-                ('ended_at', models.DateTimeField(blank=True, null=True, verbose_name='ended at')),
-                ('member', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='crm.member', verbose_name='member')),
-                ('product', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='stock_notices', to='shop.product', verbose_name='product')),
-            ],
-            options={
-                'verbose_name': 'back-in-stock notice',
-                'verbose_name_plural': 'back-in-stock notices',
-                'indexes': [models.Index(condition=models.Q(('state', 'waiting')), fields=['due_at'], name='stock_notices_due')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'waiting')), fields=('member', 'product'), name='stock_notice_asked_once_at_a_time'), models.CheckConstraint(condition=models.Q(('state__in', ['waiting', 'told', 'given_up'])), name='stock_notice_state_is_known')],
             },
         ),
         migrations.CreateModel(
@@ -1585,6 +1790,23 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='PromotionLevel',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('threshold_fen', models.BigIntegerField(default=0, verbose_name='from an amount of')),
+                ('threshold_quantity', models.PositiveIntegerField(default=0, verbose_name='from pieces')),
+                ('amount_fen', models.BigIntegerField(default=0, verbose_name='amount')),
+                ('off_bps', models.PositiveIntegerField(default=0, verbose_name='taken off (per ten thousand)')),
+                ('promotion', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='levels', to='shop.promotion', verbose_name='promotion')),
+            ],
+            options={
+                'verbose_name': 'further level',
+                'verbose_name_plural': 'further levels',
+                'ordering': ['threshold_fen', 'threshold_quantity', 'id'],
+                'constraints': [models.UniqueConstraint(fields=('promotion', 'threshold_fen', 'threshold_quantity'), name='one_promotion_level_per_threshold'), models.CheckConstraint(condition=models.Q(('amount_fen__gte', 0), ('off_bps__lte', 10000), ('threshold_fen__gte', 0), models.Q(('threshold_fen__gte', 1), ('threshold_quantity__gte', 1), _connector='OR'), models.Q(('amount_fen__gte', 1), ('off_bps__gte', 1), _connector='OR')), name='promotion_level_within_reason')],
+            },
+        ),
+        migrations.CreateModel(
             name='Rehearsal',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -1648,6 +1870,26 @@ class Migration(migrations.Migration):
                 'verbose_name': 'stock',
                 'verbose_name_plural': 'stock',
                 'constraints': [models.UniqueConstraint(fields=('sku', 'store'), name='one_stock_per_sku_and_store'), models.CheckConstraint(condition=models.Q(('reserved__gte', 0), ('reserved__lte', models.F('on_hand'))), name='stock_reserves_only_what_it_has')],
+            },
+        ),
+        migrations.CreateModel(
+            name='StockNotice',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('state', models.CharField(choices=[('waiting', 'waiting for stock'), ('told', 'told'), ('given_up', 'given up')], default='waiting', max_length=8, verbose_name='state')),
+                ('reason', models.CharField(blank=True, max_length=24, verbose_name='reason')),
+                ('asked_at', models.DateTimeField(verbose_name='asked at')),
+                ('due_at', models.DateTimeField(verbose_name='due at')),
+                ('ended_at', models.DateTimeField(blank=True, null=True, verbose_name='ended at')),
+                ('member', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='crm.member', verbose_name='member')),
+                ('product', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='stock_notices', to='shop.product', verbose_name='product')),
+                ('sku', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='shop.sku', verbose_name='variant')),
+            ],
+            options={
+                'verbose_name': 'back-in-stock notice',
+                'verbose_name_plural': 'back-in-stock notices',
+                'indexes': [models.Index(condition=models.Q(('state', 'waiting')), fields=['due_at'], name='stock_notices_due')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'waiting')), fields=('member', 'product', 'sku'), name='stock_notice_asked_once_at_a_time', nulls_distinct=False), models.CheckConstraint(condition=models.Q(('state__in', ['waiting', 'told', 'given_up'])), name='stock_notice_state_is_known')],
             },
         ),
         migrations.CreateModel(
@@ -1815,6 +2057,32 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='MallItem',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(help_text='Shoppers see it.', max_length=60, verbose_name='name')),
+                ('kind', models.CharField(choices=[('goods', 'goods by parcel'), ('coupon', 'coupon')], default='coupon', max_length=8, verbose_name='kind')),
+                ('points', models.PositiveIntegerField(verbose_name='points')),
+                ('price_fen', models.BigIntegerField(default=0, help_text='Paid with WeChat Pay on top of the points.', verbose_name='and money (fen)')),
+                ('quota', models.PositiveIntegerField(blank=True, help_text='Empty: no limit.', null=True, verbose_name='how many in all')),
+                ('taken', models.PositiveIntegerField(default=0, editable=False, verbose_name='times exchanged')),
+                ('per_member', models.PositiveSmallIntegerField(default=1, help_text='0: no limit.', verbose_name='how many per member')),
+                ('detail', models.TextField(blank=True, max_length=1000, verbose_name='description')),
+                ('starts_at', models.DateTimeField(blank=True, null=True, verbose_name='starts at')),
+                ('ends_at', models.DateTimeField(blank=True, null=True, verbose_name='ends at')),
+                ('position', models.PositiveSmallIntegerField(default=0, verbose_name='position')),
+                ('is_active', models.BooleanField(default=True, verbose_name='is offered')),
+                ('coupon', models.ForeignKey(blank=True, help_text='Its own quota and limit per member count as well.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='shop.coupon', verbose_name='coupon')),
+                ('sku', models.ForeignKey(blank=True, help_text='Taken from the central warehouse with each exchange.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='shop.sku', verbose_name='SKU')),
+            ],
+            options={
+                'verbose_name': 'points mall item',
+                'verbose_name_plural': 'points mall items',
+                'ordering': ['position', 'points', 'pk'],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('coupon__isnull', True), ('kind', 'goods'), ('sku__isnull', False)), models.Q(('coupon__isnull', False), ('kind', 'coupon'), ('sku__isnull', True)), _connector='OR'), name='mall_item_is_goods_or_coupon'), models.CheckConstraint(condition=models.Q(('points__gte', 1), ('points__lte', 100000000), models.Q(('quota__isnull', True), ('taken__lte', models.F('quota')), _connector='OR')), name='mall_item_gives_at_most_its_quota'), models.CheckConstraint(condition=models.Q(('price_fen__gte', 0), ('price_fen__lte', 10000000)), name='mall_price_is_sensible'), models.CheckConstraint(condition=models.Q(('starts_at__isnull', True), ('ends_at__isnull', True), ('ends_at__gt', models.F('starts_at')), _connector='OR'), name='mall_item_ends_after_it_begins')],
             },
         ),
         migrations.CreateModel(
@@ -1996,10 +2264,29 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='PromotionLevelEvent',
+            fields=[
+                ('pgh_id', models.AutoField(primary_key=True, serialize=False)),
+                ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
+                ('pgh_label', models.TextField(help_text='The event label.')),
+                ('id', models.BigIntegerField()),
+                ('threshold_fen', models.BigIntegerField(default=0, verbose_name='from an amount of')),
+                ('threshold_quantity', models.PositiveIntegerField(default=0, verbose_name='from pieces')),
+                ('amount_fen', models.BigIntegerField(default=0, verbose_name='amount')),
+                ('off_bps', models.PositiveIntegerField(default=0, verbose_name='taken off (per ten thousand)')),
+                ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
+                ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='shop.promotionlevel')),
+                ('promotion', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='shop.promotion', verbose_name='promotion')),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
             name='StockMovement',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reason', models.CharField(choices=[('reserve', 'reserved by an order'), ('release', 'reservation released'), ('ship', 'shipped'), ('return', 'returned'), ('adjust', 'counted'), ('receive', 'goods received'), ('transfer', 'between stores'), ('sell', 'sold in the store')], max_length=10, verbose_name='reason')),
+                ('reason', models.CharField(choices=[('reserve', 'reserved by an order'), ('release', 'reservation released'), ('ship', 'shipped'), ('return', 'returned'), ('adjust', 'counted'), ('receive', 'goods received'), ('transfer', 'between stores'), ('sell', 'sold in the store'), ('exchange', 'exchanged for points')], max_length=10, verbose_name='reason')),
                 ('on_hand_change', models.IntegerField(verbose_name='on hand, change')),
                 ('reserved_change', models.IntegerField(verbose_name='reserved, change')),
                 ('on_hand_after', models.IntegerField(verbose_name='on hand, after')),
@@ -2031,6 +2318,68 @@ class Migration(migrations.Migration):
                 'constraints': [],
             },
             bases=('shop.stock',),
+        ),
+        migrations.CreateModel(
+            name='MallExchange',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=60, verbose_name='name')),
+                ('points', models.PositiveIntegerField(verbose_name='points')),
+                ('price_fen', models.BigIntegerField(default=0, verbose_name='and money')),
+                ('state', models.CharField(choices=[('unpaid', 'waits for its payment'), ('waiting', 'waits for its parcel'), ('done', 'exchange done'), ('returned', 'exchange taken back')], max_length=8, verbose_name='state')),
+                ('key', models.CharField(editable=False, max_length=80, unique=True)),
+                ('receiver', models.CharField(blank=True, max_length=40, verbose_name='receiver')),
+                ('phone', models.CharField(blank=True, max_length=20, verbose_name='phone')),
+                ('address', models.CharField(blank=True, max_length=330, verbose_name='address')),
+                ('carrier', models.CharField(blank=True, max_length=40, verbose_name='carrier')),
+                ('tracking_number', models.CharField(blank=True, max_length=40, verbose_name='tracking number')),
+                ('reason', models.CharField(blank=True, max_length=120, verbose_name='reason')),
+                ('is_back_in_stock', models.BooleanField(default=False, verbose_name='goods are back in stock')),
+                ('actor', models.CharField(blank=True, max_length=80, verbose_name='by')),
+                ('at', models.DateTimeField(verbose_name='exchanged at')),
+                ('done_at', models.DateTimeField(blank=True, null=True, verbose_name='sent at')),
+                ('returned_at', models.DateTimeField(blank=True, null=True, verbose_name='taken back at')),
+                ('coupon', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='shop.coupon', verbose_name='coupon to be paid')),
+                ('grant', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='shop.coupongrant', verbose_name='coupon')),
+                ('member', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.member', verbose_name='member')),
+                ('payment', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='mall_exchange', to='shop.directpayment', verbose_name='payment')),
+                ('sku', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='shop.sku', verbose_name='SKU')),
+                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='user')),
+                ('item', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='exchanges', to='shop.mallitem', verbose_name='points mall item')),
+            ],
+            options={
+                'verbose_name': 'points exchange',
+                'verbose_name_plural': 'points exchanges',
+                'indexes': [models.Index(fields=['member', '-at'], name='mall_exchanges_of_member'), models.Index(condition=models.Q(('state', 'waiting')), fields=['at'], name='mall_exchanges_to_send')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('points__gte', 1), models.Q(models.Q(('coupon__isnull', True), ('grant__isnull', True), ('sku__isnull', False), models.Q(('address', ''), _negated=True)), models.Q(('grant__isnull', False), ('sku__isnull', True)), models.Q(('coupon__isnull', False), ('sku__isnull', True), ('state__in', ['unpaid', 'returned'])), _connector='OR')), name='mall_exchange_gave_something'), models.CheckConstraint(condition=models.Q(models.Q(('payment__isnull', True), ('price_fen', 0), models.Q(('state', 'unpaid'), _negated=True)), models.Q(('payment__isnull', False), ('price_fen__gte', 1)), _connector='OR'), name='mall_exchange_with_a_price_has_its_payment'), models.CheckConstraint(condition=models.Q(models.Q(('returned_at__isnull', False), ('state', 'returned')), models.Q(models.Q(('state', 'returned'), _negated=True), ('is_back_in_stock', False), ('returned_at__isnull', True)), _connector='OR'), name='mall_exchange_says_when_it_was_taken_back')],
+            },
+        ),
+        migrations.CreateModel(
+            name='MallItemEvent',
+            fields=[
+                ('pgh_id', models.AutoField(primary_key=True, serialize=False)),
+                ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
+                ('pgh_label', models.TextField(help_text='The event label.')),
+                ('id', models.BigIntegerField()),
+                ('name', models.CharField(help_text='Shoppers see it.', max_length=60, verbose_name='name')),
+                ('kind', models.CharField(choices=[('goods', 'goods by parcel'), ('coupon', 'coupon')], default='coupon', max_length=8, verbose_name='kind')),
+                ('points', models.PositiveIntegerField(verbose_name='points')),
+                ('price_fen', models.BigIntegerField(default=0, help_text='Paid with WeChat Pay on top of the points.', verbose_name='and money (fen)')),
+                ('quota', models.PositiveIntegerField(blank=True, help_text='Empty: no limit.', null=True, verbose_name='how many in all')),
+                ('per_member', models.PositiveSmallIntegerField(default=1, help_text='0: no limit.', verbose_name='how many per member')),
+                ('detail', models.TextField(blank=True, max_length=1000, verbose_name='description')),
+                ('starts_at', models.DateTimeField(blank=True, null=True, verbose_name='starts at')),
+                ('ends_at', models.DateTimeField(blank=True, null=True, verbose_name='ends at')),
+                ('position', models.PositiveSmallIntegerField(default=0, verbose_name='position')),
+                ('is_active', models.BooleanField(default=True, verbose_name='is offered')),
+                ('coupon', models.ForeignKey(blank=True, db_constraint=False, help_text='Its own quota and limit per member count as well.', null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='shop.coupon', verbose_name='coupon')),
+                ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
+                ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='shop.mallitem')),
+                ('sku', models.ForeignKey(blank=True, db_constraint=False, help_text='Taken from the central warehouse with each exchange.', null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='shop.sku', verbose_name='SKU')),
+            ],
+            options={
+                'abstract': False,
+            },
         ),
         migrations.CreateModel(
             name='OrderDiscount',
@@ -2165,6 +2514,8 @@ class Migration(migrations.Migration):
                 ('amount_fen', models.BigIntegerField(default=0, verbose_name='amount')),
                 ('is_open', models.BooleanField(default=True, editable=False)),
                 ('aftersale', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='shop.aftersale', verbose_name='after-sale')),
+                ('new_store', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='crm.store', verbose_name='sent from')),
+                ('held_sku', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='shop.sku', verbose_name='exchanged before for')),
                 ('new_sku', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='shop.sku', verbose_name='exchange for')),
                 ('line', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='aftersale_lines', to='shop.orderline', verbose_name='order line')),
             ],
@@ -2233,6 +2584,22 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "shop_pointspolicyevent" ("cap_bps", "fen_per_100", "id", "is_active", "least", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."cap_bps", NEW."fen_per_100", NEW."id", NEW."is_active", NEW."least", _pgh_attach_context(), NOW(), \'update\', NEW."id"); RETURN NULL;', hash='3ddc98dd18ca20830b14fa8a218d385f3128e435', operation='UPDATE', pgid='pgtrigger_update_update_cd45e', table='shop_pointspolicy', when='AFTER')),
         ),
         pgtrigger.migrations.AddTrigger(
+            model_name='rechargeoffer',
+            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "shop_rechargeofferevent" ("bonus_days", "bonus_fen", "ends_at", "id", "is_active", "name", "pay_fen", "per_member", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "position", "starts_at") VALUES (NEW."bonus_days", NEW."bonus_fen", NEW."ends_at", NEW."id", NEW."is_active", NEW."name", NEW."pay_fen", NEW."per_member", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."position", NEW."starts_at"); RETURN NULL;', hash='ed8150e10930c996a8fcf12c3431a1622b01e52f', operation='INSERT', pgid='pgtrigger_insert_insert_2b3c7', table='shop_rechargeoffer', when='AFTER')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='rechargeoffer',
+            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "shop_rechargeofferevent" ("bonus_days", "bonus_fen", "ends_at", "id", "is_active", "name", "pay_fen", "per_member", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "position", "starts_at") VALUES (NEW."bonus_days", NEW."bonus_fen", NEW."ends_at", NEW."id", NEW."is_active", NEW."name", NEW."pay_fen", NEW."per_member", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."position", NEW."starts_at"); RETURN NULL;', hash='d62b44eec69f83b9ae91c698385aae13824e073e', operation='UPDATE', pgid='pgtrigger_update_update_45d4c', table='shop_rechargeoffer', when='AFTER')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='rechargepolicy',
+            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "shop_rechargepolicyevent" ("id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "spending") VALUES (NEW."id", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."spending"); RETURN NULL;', hash='84e27abe207093193c47c78438f45f9022aaef56', operation='INSERT', pgid='pgtrigger_insert_insert_67982', table='shop_rechargepolicy', when='AFTER')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='rechargepolicy',
+            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "shop_rechargepolicyevent" ("id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "spending") VALUES (NEW."id", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."spending"); RETURN NULL;', hash='015900bf3585117d5faa25eb8bc5ce5e95171141', operation='UPDATE', pgid='pgtrigger_update_update_bf87e', table='shop_rechargepolicy', when='AFTER')),
+        ),
+        pgtrigger.migrations.AddTrigger(
             model_name='servicerules',
             trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "shop_servicerulesevent" ("guarantees", "id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "pickup_days", "received_days", "remind_minutes", "reminds", "voucher_days", "when_signed", "when_uncollected") VALUES (NEW."guarantees", NEW."id", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."pickup_days", NEW."received_days", NEW."remind_minutes", NEW."reminds", NEW."voucher_days", NEW."when_signed", NEW."when_uncollected"); RETURN NULL;', hash='b5b477a51eb720f3279efeb8acad936cf28a170d', operation='INSERT', pgid='pgtrigger_insert_insert_5b5db', table='shop_servicerules', when='AFTER')),
         ),
@@ -2263,6 +2630,14 @@ class Migration(migrations.Migration):
         pgtrigger.migrations.AddTrigger(
             model_name='bookableservice',
             trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "shop_bookableserviceevent" ("cancel_hours", "capacity", "days_ahead", "description", "id", "is_active", "max_open", "minutes", "name", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "position", "takes_walk_ins") VALUES (NEW."cancel_hours", NEW."capacity", NEW."days_ahead", NEW."description", NEW."id", NEW."is_active", NEW."max_open", NEW."minutes", NEW."name", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."position", NEW."takes_walk_ins"); RETURN NULL;', hash='0d8b7cc73fce8c554b0bf6835e90bb9a03de0117', operation='UPDATE', pgid='pgtrigger_update_update_f3e94', table='shop_bookableservice', when='AFTER')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='categorypoints',
+            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "shop_categorypointsevent" ("category_id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "points_bps") VALUES (NEW."category_id", _pgh_attach_context(), NOW(), \'insert\', NEW."category_id", NEW."points_bps"); RETURN NULL;', hash='95310017a344e71504544b3786028d0e2e45797d', operation='INSERT', pgid='pgtrigger_insert_insert_adb39', table='shop_categorypoints', when='AFTER')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='categorypoints',
+            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "shop_categorypointsevent" ("category_id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "points_bps") VALUES (NEW."category_id", _pgh_attach_context(), NOW(), \'update\', NEW."category_id", NEW."points_bps"); RETURN NULL;', hash='853cd77f623fd429c3f2617907b284e44f071c8c', operation='UPDATE', pgid='pgtrigger_update_update_aba3e', table='shop_categorypoints', when='AFTER')),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='category',
@@ -2303,6 +2678,14 @@ class Migration(migrations.Migration):
         pgtrigger.migrations.AddTrigger(
             model_name='goodsterms',
             trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."delivers" IS DISTINCT FROM (NEW."delivers") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."quota" IS DISTINCT FROM (NEW."quota") OR OLD."sku_id" IS DISTINCT FROM (NEW."sku_id") OR OLD."text" IS DISTINCT FROM (NEW."text") OR OLD."valid_days" IS DISTINCT FROM (NEW."valid_days") OR OLD."valid_from" IS DISTINCT FROM (NEW."valid_from") OR OLD."valid_until" IS DISTINCT FROM (NEW."valid_until"))', func='INSERT INTO "shop_goodstermsevent" ("delivers", "id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "quota", "sku_id", "text", "valid_days", "valid_from", "valid_until") VALUES (NEW."delivers", NEW."id", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."quota", NEW."sku_id", NEW."text", NEW."valid_days", NEW."valid_from", NEW."valid_until"); RETURN NULL;', hash='b1fd353d01279d1d45d826c8600569b038e806a7', operation='UPDATE', pgid='pgtrigger_update_update_56d7a', table='shop_goodsterms', when='AFTER')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='mallitem',
+            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "shop_mallitemevent" ("coupon_id", "detail", "ends_at", "id", "is_active", "kind", "name", "per_member", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "points", "position", "price_fen", "quota", "sku_id", "starts_at") VALUES (NEW."coupon_id", NEW."detail", NEW."ends_at", NEW."id", NEW."is_active", NEW."kind", NEW."name", NEW."per_member", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."points", NEW."position", NEW."price_fen", NEW."quota", NEW."sku_id", NEW."starts_at"); RETURN NULL;', hash='ad6448cbb03c899899da195ca587bbac14f971ba', operation='INSERT', pgid='pgtrigger_insert_insert_08d2e', table='shop_mallitem', when='AFTER')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='mallitem',
+            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."coupon_id" IS DISTINCT FROM (NEW."coupon_id") OR OLD."detail" IS DISTINCT FROM (NEW."detail") OR OLD."ends_at" IS DISTINCT FROM (NEW."ends_at") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."is_active" IS DISTINCT FROM (NEW."is_active") OR OLD."kind" IS DISTINCT FROM (NEW."kind") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."per_member" IS DISTINCT FROM (NEW."per_member") OR OLD."points" IS DISTINCT FROM (NEW."points") OR OLD."position" IS DISTINCT FROM (NEW."position") OR OLD."price_fen" IS DISTINCT FROM (NEW."price_fen") OR OLD."quota" IS DISTINCT FROM (NEW."quota") OR OLD."sku_id" IS DISTINCT FROM (NEW."sku_id") OR OLD."starts_at" IS DISTINCT FROM (NEW."starts_at"))', func='INSERT INTO "shop_mallitemevent" ("coupon_id", "detail", "ends_at", "id", "is_active", "kind", "name", "per_member", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "points", "position", "price_fen", "quota", "sku_id", "starts_at") VALUES (NEW."coupon_id", NEW."detail", NEW."ends_at", NEW."id", NEW."is_active", NEW."kind", NEW."name", NEW."per_member", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."points", NEW."position", NEW."price_fen", NEW."quota", NEW."sku_id", NEW."starts_at"); RETURN NULL;', hash='bd78e58d2cff5b6fe6ab4028a72059ca1ea775ff', operation='UPDATE', pgid='pgtrigger_update_update_c0b90', table='shop_mallitem', when='AFTER')),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='memberprice',
@@ -2359,6 +2742,14 @@ class Migration(migrations.Migration):
         pgtrigger.migrations.AddTrigger(
             model_name='promotionextra',
             trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "shop_promotionextraevent" ("id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "price_fen", "promotion_id", "quantity", "sku_id") VALUES (NEW."id", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."price_fen", NEW."promotion_id", NEW."quantity", NEW."sku_id"); RETURN NULL;', hash='60344f577042819cbd634254818c4a2696861f91', operation='UPDATE', pgid='pgtrigger_update_update_2e700', table='shop_promotionextra', when='AFTER')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='promotionlevel',
+            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "shop_promotionlevelevent" ("amount_fen", "id", "off_bps", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "promotion_id", "threshold_fen", "threshold_quantity") VALUES (NEW."amount_fen", NEW."id", NEW."off_bps", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."promotion_id", NEW."threshold_fen", NEW."threshold_quantity"); RETURN NULL;', hash='ae26e6b083cd6c7377300d9559e71f0bcc830456', operation='INSERT', pgid='pgtrigger_insert_insert_bcd69', table='shop_promotionlevel', when='AFTER')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='promotionlevel',
+            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "shop_promotionlevelevent" ("amount_fen", "id", "off_bps", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "promotion_id", "threshold_fen", "threshold_quantity") VALUES (NEW."amount_fen", NEW."id", NEW."off_bps", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."promotion_id", NEW."threshold_fen", NEW."threshold_quantity"); RETURN NULL;', hash='46bba7e025d1d188adedc155e41f8959ccf0c3bb', operation='UPDATE', pgid='pgtrigger_update_update_e221f', table='shop_promotionlevel', when='AFTER')),
         ),
         ])
     ]

@@ -39,21 +39,24 @@ END $function$
 """
 
 USE_COUPONS = """
-CREATE FUNCTION shop_use_coupons(p_grant_ids bigint[], p_member_id bigint, p_order_id bigint, p_at timestamp with time zone)
+CREATE FUNCTION shop_use_coupons(p_grant_ids bigint[], p_member_ids bigint[], p_order_ids bigint[], p_at timestamptz)
  RETURNS integer
  LANGUAGE plpgsql
 AS $function$
--- Use held coupons of a member on an order; returns how many could be: fewer than asked means roll back.
+-- Use held coupons, each of a member on an order; returns how many could be: fewer than asked means roll back.
 DECLARE
     used int;
 BEGIN
+    -- Judged where it is locked: by what the update may also ask for, the planner would rather read all that are held.
     WITH locked AS (
-        SELECT id FROM shop_coupongrant WHERE id = ANY(p_grant_ids) ORDER BY id FOR UPDATE
+        SELECT g.id, w.order_id, g.member_id = w.member_id AND g.state = 'held' AND g.valid_from <= p_at
+               AND g.expires_at > p_at AS is_usable
+        FROM unnest(p_grant_ids, p_member_ids, p_order_ids) AS w(id, member_id, order_id)
+        JOIN shop_coupongrant g ON g.id = w.id
+        ORDER BY g.id FOR NO KEY UPDATE OF g
     )
-    UPDATE shop_coupongrant g SET state = 'used', order_id = p_order_id, used_at = p_at
-    FROM locked
-    WHERE g.id = locked.id AND g.member_id = p_member_id AND g.state = 'held'
-      AND g.valid_from <= p_at AND g.expires_at > p_at;
+    UPDATE shop_coupongrant g SET state = 'used', order_id = locked.order_id, used_at = p_at
+    FROM locked WHERE g.id = locked.id AND locked.is_usable;
     GET DIAGNOSTICS used = ROW_COUNT;
     RETURN used;
 END $function$
@@ -115,7 +118,10 @@ CREATE FUNCTION shop_give_back_offers(p_order_id bigint, p_line_ids bigint[], p_
  LANGUAGE plpgsql
 AS $function$
 -- Return an order's pieces of offers to their quota and to the member's tally: all that are still out (p_line_ids
--- null), or those that the discounts of the given lines name. Returns what came free.
+-- null), or what is out beyond the pieces that she keeps, after all that was returned so far (p_line_ids, p_quantities)
+-- of the lines with the offer's discount. Returns what came free.
+-- A line may have more pieces than the offer gave, and each is worth the same part of it. As long as she keeps as many
+-- as she took at the special price, she has had them: who returned one of three could else take the offer again.
 DECLARE
     v_take record;
     v_back int;
@@ -129,11 +135,12 @@ BEGIN
         -- Read anew: whoever held it may have given back the same pieces.
         SELECT t.quantity INTO v_back FROM shop_offertake t WHERE t.id = v_take.id;
         IF p_line_ids IS NOT NULL THEN
-            SELECT least(v_back, coalesce(sum(w.quantity), 0)::int) INTO v_back
-            FROM unnest(p_line_ids, p_quantities) AS w(line_id, quantity)
-            WHERE EXISTS (
+            SELECT greatest(v_back - coalesce(sum(l.quantity - coalesce(w.quantity, 0)), 0)::int, 0) INTO v_back
+            FROM shop_orderline l
+            LEFT JOIN unnest(p_line_ids, p_quantities) AS w(line_id, quantity) ON w.line_id = l.id
+            WHERE l.order_id = p_order_id AND EXISTS (
                 SELECT FROM shop_orderdiscount d
-                WHERE d.line_id = w.line_id AND d.source = 'offer:' || v_take.offer_id
+                WHERE d.line_id = l.id AND d.source = 'offer:' || v_take.offer_id
             );
         END IF;
         IF v_back = 0 THEN
@@ -152,114 +159,180 @@ BEGIN
 END $function$
 """
 
-PLACE_ORDER = """
-CREATE FUNCTION shop_place_order(p_order jsonb, p_lines jsonb, p_discounts jsonb, p_grant_ids bigint[], p_offer_ids bigint[], p_offer_quantities integer[], p_from_cart boolean, p_event text, p_payload jsonb, p_handlers text[], p_queues text[], p_at timestamp with time zone)
+PLACE_ORDERS = """
+CREATE FUNCTION shop_place_orders(p_orders jsonb, p_lines jsonb, p_discounts jsonb, p_grant_ids bigint[], p_grant_member_ids bigint[], p_grant_order_ids bigint[], p_offer_ids bigint[], p_offer_quantities integer[], p_cart_member_ids bigint[], p_cart_sku_ids bigint[], p_event text, p_handlers text[], p_queues text[], p_at timestamp with time zone, p_patience text)
  RETURNS text
  LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
--- Write an order with everything that it takes and the event that announces it, in one round trip; all or nothing.
--- Returns 'placed'; 'before' when the member has already placed an order under this key; otherwise what was not to be
--- had ('stock', 'coupon', 'points', an answer of shop_take_offers or shop_take_limits), and nothing was written.
--- What others wait for comes last and in the house's order of locks: stock, coupons, offers, the member's points.
+-- Write orders, at most one of each member, with everything that they take and the events that announce them, in one
+-- round trip; all of them or nothing. Who takes pieces of offers (p_offer_ids) comes alone.
+-- Returns 'placed'; 'before' when a member has already placed an order under her key; otherwise what was not to be had
+-- ('stock', 'coupon', 'points', an answer of shop_take_offers or shop_take_limits), or 'busy' when somebody held one of
+-- the rows for longer than p_patience ('': no matter); then nothing was written.
+-- What others wait for comes last and in the house's order of locks: stock, coupons, offers, the members' points.
+-- (Always a few rows of large tables, by their keys: the plans are made once, for any number of orders.)
 DECLARE
-    v_id bigint := (p_order->>'id')::bigint;
-    v_member_id bigint := (p_order->>'member_id')::bigint;
-    v_points bigint := (p_order->>'points_used')::bigint;
+    v_placed int;
+    v_order_ids bigint[];
     v_skus bigint[];
     v_stores bigint[];
     v_quantities int[];
+    v_goods_members bigint[];
     v_goods_skus bigint[];
     v_goods_quantities int[];
+    v_causes text[];
+    v_owners bigint[];
+    v_points bigint[];
+    v_free_members bigint[];
     v_answer text;
 BEGIN
-    INSERT INTO shop_order (
-        id, number, member_id, status, channel, external_id, store_id, items_fen, shipping_fen, discount_fen,
-        total_fen, paid_fen, refunded_fen, delivery, points_used, receiver, phone, region, street, postal_code, note,
-        idempotency_key, cancel_reason, placed_at, expires_at, due_at
-    )
-    SELECT v_id, number, v_member_id, 'pending_payment', 'mall', '', store_id, items_fen, shipping_fen, discount_fen,
-           total_fen, 0, 0, delivery, v_points, receiver, phone, region, street, postal_code, note, idempotency_key, '',
-           p_at, expires_at, expires_at
-    FROM jsonb_to_record(p_order) AS o(
-        number text, store_id bigint, items_fen bigint, shipping_fen bigint, discount_fen bigint, total_fen bigint,
-        delivery text, receiver text, phone text, region text, street text, postal_code text, note text,
-        idempotency_key text, expires_at timestamptz
-    )
-    ON CONFLICT (member_id, idempotency_key) DO NOTHING;
-    IF NOT FOUND THEN
-        RETURN 'before';
+    IF p_patience <> '' THEN
+        PERFORM set_config('lock_timeout', p_patience, true);
     END IF;
-    WITH lines AS MATERIALIZED (
+    WITH orders AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(p_orders) AS o(
+            id bigint, number text, member_id bigint, store_id bigint, items_fen bigint, shipping_fen bigint,
+            discount_fen bigint, total_fen bigint, delivery text, points_used bigint, receiver text, phone text,
+            region text, street text, postal_code text, note text, idempotency_key text, placed_at timestamptz,
+            expires_at timestamptz, event jsonb
+        ) ORDER BY member_id
+    ), placed AS (
+        INSERT INTO shop_order (
+            id, number, member_id, status, channel, external_id, store_id, items_fen, shipping_fen, discount_fen,
+            total_fen, paid_fen, refunded_fen, delivery, points_used, receiver, phone, region, street, postal_code,
+            note, idempotency_key, cancel_reason, placed_at, expires_at, due_at
+        )
+        SELECT id, number, member_id, 'pending_payment', 'mall', '', store_id, items_fen, shipping_fen, discount_fen,
+               total_fen, 0, 0, delivery, points_used, receiver, phone, region, street, postal_code, note,
+               idempotency_key, '', placed_at, expires_at, expires_at
+        FROM orders
+        ON CONFLICT (member_id, idempotency_key) DO NOTHING
+        RETURNING id
+    ), lines AS MATERIALIZED (
         SELECT nextval('shop_orderline_id_seq') AS id, l.*
         FROM (SELECT * FROM jsonb_to_recordset(p_lines) AS r(
-            place int, sku_id bigint, store_id bigint, product_name text, sku_name text, image text, price bigint,
-            quantity int, discount bigint, kind text, reason text
-        ) ORDER BY place) l
+            order_id bigint, place int, sku_id bigint, store_id bigint, product_name text, sku_name text, image text,
+            price bigint, quantity int, discount bigint, kind text, reason text
+        ) ORDER BY order_id, place) l
     ), written AS (
         INSERT INTO shop_orderline (
             id, order_id, sku_id, store_id, product_name, sku_name, image, unit_price_fen, quantity, discount_fen,
             total_fen, kind, routing_reason
         )
-        SELECT id, v_id, sku_id, store_id, product_name, sku_name, image, price, quantity, discount,
+        SELECT id, order_id, sku_id, store_id, product_name, sku_name, image, price, quantity, discount,
                price * quantity - discount, kind, coalesce(reason, '')
         FROM lines
     ), discounts AS (
         INSERT INTO shop_orderdiscount (order_id, line_id, step, source, title, amount_fen)
-        SELECT v_id, lines.id, d.step, d.source, d.title, d.amount
+        SELECT d.order_id, lines.id, d.step, d.source, d.title, d.amount
         FROM ROWS FROM (jsonb_to_recordset(p_discounts) AS (
-            place int, step text, source text, title text, amount bigint
-        )) WITH ORDINALITY AS d(place, step, source, title, amount, rank)
-        LEFT JOIN lines ON lines.place = d.place ORDER BY d.rank
+            order_id bigint, place int, step text, source text, title text, amount bigint
+        )) WITH ORDINALITY AS d(order_id, place, step, source, title, amount, rank)
+        LEFT JOIN lines ON lines.order_id = d.order_id AND lines.place = d.place ORDER BY d.rank
     ), log AS (
-        INSERT INTO shop_orderlog (order_id, action, actor, note, at) VALUES (v_id, 'placed', 'member', '', p_at)
+        INSERT INTO shop_orderlog (order_id, action, actor, note, at)
+        SELECT id, 'placed', 'member', '', placed_at FROM orders
     ), event AS (
         INSERT INTO core_domainevent (name, key, payload, occurred_at)
-        VALUES (p_event, 'order:' || v_id, p_payload, p_at) RETURNING id
+        SELECT p_event, 'order:' || id, event, placed_at FROM orders RETURNING id
     ), deliveries AS (
         INSERT INTO core_eventdelivery (event_id, handler, queue, status, attempts, next_attempt_at, last_error)
         SELECT event.id, l.handler, l.queue, 'pending', 0, p_at, ''
         FROM event, unnest(p_handlers, p_queues) AS l(handler, queue)
     ), stocked AS (
-        SELECT sku_id, store_id, sum(quantity)::int AS quantity
-        FROM lines WHERE store_id IS NOT NULL GROUP BY sku_id, store_id
+        SELECT order_id, sku_id, store_id, sum(quantity)::int AS quantity
+        FROM lines WHERE store_id IS NOT NULL GROUP BY order_id, sku_id, store_id
     )
-    SELECT s.*, g.* INTO v_skus, v_stores, v_quantities, v_goods_skus, v_goods_quantities
-    FROM (SELECT array_agg(sku_id), array_agg(store_id), array_agg(quantity) FROM stocked) s,
-         (SELECT array_agg(sku_id), array_agg(quantity) FROM lines WHERE kind = 'goods') g;
-    IF p_from_cart THEN
-        DELETE FROM shop_cartline WHERE member_id = v_member_id AND sku_id = ANY(v_goods_skus);
+    SELECT (SELECT count(*) FROM placed), s.*, g.*, p.*
+    INTO v_placed, v_order_ids, v_skus, v_stores, v_quantities,
+         v_goods_members, v_goods_skus, v_goods_quantities, v_causes, v_owners, v_points, v_free_members
+    FROM (
+        SELECT array_agg(order_id), array_agg(sku_id), array_agg(store_id), array_agg(quantity) FROM stocked
+    ) s, (
+        SELECT array_agg(o.member_id), array_agg(l.sku_id), array_agg(l.quantity)
+        FROM lines l JOIN orders o ON o.id = l.order_id WHERE l.kind = 'goods'
+    ) g, (
+        SELECT array_agg('order:' || id || ':points') FILTER (WHERE points_used > 0),
+               array_agg(member_id) FILTER (WHERE points_used > 0), array_agg(points_used) FILTER (WHERE points_used > 0),
+               array_agg(member_id) FILTER (WHERE total_fen = 0)
+        FROM orders
+    ) p;
+    IF v_placed < jsonb_array_length(p_orders) THEN
+        RAISE EXCEPTION USING ERRCODE = 'PL001', MESSAGE = 'before';
     END IF;
-    IF v_skus IS NOT NULL AND shop_move_stock(
-        v_skus, v_stores, array_fill(0, ARRAY[cardinality(v_skus)]), v_quantities,
-        'order:' || v_id || ':reserve', 'reserve', 'member', '', v_id, p_at
-    ) < cardinality(v_skus) THEN
-        RAISE EXCEPTION USING ERRCODE = 'PL001', MESSAGE = 'stock';
+    IF cardinality(p_cart_sku_ids) > 0 THEN
+        DELETE FROM shop_cartline WHERE id IN (
+            SELECT c.id FROM unnest(p_cart_member_ids, p_cart_sku_ids) AS g(member_id, sku_id)
+            JOIN shop_cartline c ON c.member_id = g.member_id AND c.sku_id = g.sku_id
+        );
+    END IF;
+    IF v_skus IS NOT NULL THEN
+        WITH wanted AS MATERIALIZED (
+            SELECT * FROM unnest(v_order_ids, v_skus, v_stores, v_quantities) AS w(order_id, sku_id, store_id, quantity)
+        ), locked AS (
+            SELECT s.id, w.sku_id, w.store_id, w.quantity
+            FROM (SELECT sku_id, store_id, sum(quantity)::int AS quantity FROM wanted GROUP BY sku_id, store_id) w
+            JOIN shop_stock s ON s.sku_id = w.sku_id AND s.store_id = w.store_id
+            ORDER BY s.sku_id, s.store_id
+            FOR NO KEY UPDATE OF s
+        ), changed AS (
+            UPDATE shop_stock s SET reserved = s.reserved + l.quantity
+            FROM locked l
+            WHERE s.id = l.id AND s.reserved + l.quantity BETWEEN 0 AND s.on_hand
+            RETURNING s.id, l.sku_id, l.store_id, s.on_hand, s.reserved - l.quantity AS reserved
+        )
+        INSERT INTO shop_stockmovement (
+            stock_id, reason, on_hand_change, reserved_change, on_hand_after, reserved_after,
+            cause, actor, note, order_id, moved_at
+        )
+        SELECT c.id, 'reserve', 0, w.quantity, c.on_hand,
+               c.reserved + sum(w.quantity) OVER (PARTITION BY c.id ORDER BY w.order_id),
+               'order:' || w.order_id || ':reserve', 'member', '', w.order_id, p_at
+        FROM wanted w JOIN changed c ON c.sku_id = w.sku_id AND c.store_id = w.store_id
+        ORDER BY c.id, w.order_id;
+        GET DIAGNOSTICS v_placed = ROW_COUNT;
+        IF v_placed < cardinality(v_skus) THEN
+            RAISE EXCEPTION USING ERRCODE = 'PL001', MESSAGE = 'stock';
+        END IF;
     END IF;
     IF cardinality(p_grant_ids) > 0
-       AND shop_use_coupons(p_grant_ids, v_member_id, v_id, p_at) < cardinality(p_grant_ids) THEN
+       AND shop_use_coupons(p_grant_ids, p_grant_member_ids, p_grant_order_ids, p_at) < cardinality(p_grant_ids) THEN
         RAISE EXCEPTION USING ERRCODE = 'PL001', MESSAGE = 'coupon';
     END IF;
     IF cardinality(p_offer_ids) > 0 THEN
-        v_answer := shop_take_offers(p_offer_ids, p_offer_quantities, v_member_id, v_id, p_at);
+        IF jsonb_array_length(p_orders) <> 1 THEN
+            RAISE EXCEPTION 'who takes pieces of offers comes alone';
+        END IF;
+        v_answer := shop_take_offers(
+            p_offer_ids, p_offer_quantities, (p_orders->0->>'member_id')::bigint, (p_orders->0->>'id')::bigint, p_at
+        );
         IF v_answer <> '' THEN
             RAISE EXCEPTION USING ERRCODE = 'PL001', MESSAGE = v_answer;
         END IF;
     END IF;
-    IF (p_order->>'total_fen')::bigint = 0 THEN
+    IF v_free_members IS NOT NULL THEN
         -- Booked as paid in the same transaction: the member's numbers come before her points and tallies.
-        PERFORM FROM crm_memberstats WHERE member_id = v_member_id FOR NO KEY UPDATE;
+        PERFORM FROM crm_memberstats WHERE member_id = ANY(v_free_members) ORDER BY member_id FOR NO KEY UPDATE;
     END IF;
-    IF v_points > 0
-       AND NOT core_ledger_hold('order:' || v_id || ':points', 'points', v_member_id, v_points, p_at) THEN
+    IF v_causes IS NOT NULL AND NOT core_ledger_hold(v_causes, 'points', v_owners, v_points, p_at) THEN
         RAISE EXCEPTION USING ERRCODE = 'PL001', MESSAGE = 'points';
     END IF;
-    v_answer := shop_take_limits('placed', v_member_id, v_goods_skus, v_goods_quantities);
+    v_answer := shop_take_limits(v_goods_members, v_goods_skus, v_goods_quantities);
     IF v_answer <> 'placed' THEN
         RAISE EXCEPTION USING ERRCODE = 'PL001', MESSAGE = v_answer;
     END IF;
     RETURN v_answer;
-EXCEPTION WHEN SQLSTATE 'PL001' THEN
-    RETURN SQLERRM;
+EXCEPTION
+    WHEN SQLSTATE 'PL001' THEN
+        RETURN SQLERRM;
+    WHEN lock_not_available THEN
+        IF p_patience = '' THEN
+            RAISE;
+        END IF;
+        RETURN 'busy';
 END $function$
 """
 
@@ -459,27 +532,24 @@ $function$
 """
 
 TAKE_LIMITS = """
-CREATE FUNCTION shop_take_limits(p_answer text, p_member_id bigint, p_sku_ids bigint[], p_quantities integer[])
+CREATE FUNCTION shop_take_limits(p_member_ids bigint[], p_sku_ids bigint[], p_quantities integer[])
  RETURNS text
  LANGUAGE plpgsql
 AS $function$
--- After an order of these pieces was written (p_answer 'placed'; any other answer is handed on): count them against
--- the limits of their products. Returns 'placed', or 'per_order:7' or 'per_member:7' with the product whose limit they
--- pass; then the caller must roll back.
+-- After orders of these pieces were written, one of each member: count them against the limits of their products.
+-- Returns 'placed', or 'per_order:7' or 'per_member:7' with the product whose limit one of them passes; then the caller
+-- must roll back.
 DECLARE
     v_wanted record;
 BEGIN
-    IF p_answer <> 'placed' THEN
-        RETURN p_answer;
-    END IF;
     PERFORM pg_advisory_xact_lock_shared(7120121);
     FOR v_wanted IN
-        SELECT p.id, p.limit_per_order, p.limit_per_member, sum(w.quantity)::int AS quantity
-        FROM unnest(p_sku_ids, p_quantities) AS w(sku_id, quantity)
+        SELECT p.id, w.member_id, p.limit_per_order, p.limit_per_member, sum(w.quantity)::int AS quantity
+        FROM unnest(p_member_ids, p_sku_ids, p_quantities) AS w(member_id, sku_id, quantity)
         JOIN shop_sku s ON s.id = w.sku_id
         JOIN shop_product p ON p.id = s.product_id
         WHERE p.limit_per_order IS NOT NULL OR p.limit_per_member IS NOT NULL
-        GROUP BY p.id ORDER BY p.id
+        GROUP BY p.id, w.member_id ORDER BY p.id, w.member_id
     LOOP
         IF v_wanted.quantity > v_wanted.limit_per_order THEN
             RETURN 'per_order:' || v_wanted.id;
@@ -488,14 +558,15 @@ BEGIN
             CONTINUE;
         END IF;
         INSERT INTO shop_producttally AS t (product_id, member_id, taken)
-        SELECT v_wanted.id, p_member_id, v_wanted.quantity WHERE v_wanted.quantity <= v_wanted.limit_per_member
+        SELECT v_wanted.id, v_wanted.member_id, v_wanted.quantity
+        WHERE v_wanted.quantity <= v_wanted.limit_per_member
         ON CONFLICT (product_id, member_id) DO UPDATE SET taken = t.taken + excluded.taken
             WHERE t.taken + excluded.taken <= v_wanted.limit_per_member;
         IF NOT FOUND THEN
             RETURN 'per_member:' || v_wanted.id;
         END IF;
     END LOOP;
-    RETURN p_answer;
+    RETURN 'placed';
 END $function$
 """
 
@@ -797,6 +868,7 @@ PRICING_RULES = (
     "shop_promotion_brands",
     "shop_promotion_except_products",
     "shop_promotionextra",
+    "shop_promotionlevel",
     "shop_shippingrate",
     "shop_pointspolicy",
     "shop_category",
@@ -839,19 +911,19 @@ ALTER TABLE shop_product
 
 
 class Migration(migrations.Migration):
-    dependencies = [("shop", "0001_initial")]
+    dependencies = [("shop", "0001_initial"), ("core", "0003_holds_together")]
 
     operations = [
         migrations.RunSQL(MOVE_STOCK, 'DROP FUNCTION shop_move_stock(p_sku_ids bigint[], p_store_ids bigint[], p_on_hand integer[], p_reserved integer[], p_cause text, p_reason text, p_actor text, p_note text, p_order_id bigint, p_at timestamp with time zone)'),
-        migrations.RunSQL(USE_COUPONS, 'DROP FUNCTION shop_use_coupons(p_grant_ids bigint[], p_member_id bigint, p_order_id bigint, p_at timestamp with time zone)'),
+        migrations.RunSQL(USE_COUPONS, "DROP FUNCTION shop_use_coupons(bigint[], bigint[], bigint[], timestamptz)"),
         migrations.RunSQL(TAKE_OFFERS, 'DROP FUNCTION shop_take_offers(p_offer_ids bigint[], p_quantities integer[], p_member_id bigint, p_order_id bigint, p_at timestamp with time zone)'),
         migrations.RunSQL(GIVE_BACK_OFFERS, 'DROP FUNCTION shop_give_back_offers(p_order_id bigint, p_line_ids bigint[], p_quantities integer[], p_at timestamp with time zone)'),
-        migrations.RunSQL(PLACE_ORDER, 'DROP FUNCTION shop_place_order(p_order jsonb, p_lines jsonb, p_discounts jsonb, p_grant_ids bigint[], p_offer_ids bigint[], p_offer_quantities integer[], p_from_cart boolean, p_event text, p_payload jsonb, p_handlers text[], p_queues text[], p_at timestamp with time zone)'),
+        migrations.RunSQL(PLACE_ORDERS, "DROP FUNCTION shop_place_orders(jsonb, jsonb, jsonb, bigint[], bigint[], bigint[], bigint[], integer[], bigint[], bigint[], text, text[], text[], timestamptz, text)"),
         migrations.RunSQL(FOUND, 'DROP FUNCTION shop_found(tsquery[], bigint, bigint, boolean, integer)'),
         migrations.RunSQL(SAMPLED, 'DROP FUNCTION shop_sampled(tsquery, bigint, bigint, boolean, real)'),
         migrations.RunSQL(LISTED, 'DROP FUNCTION shop_listed(text, tsquery[], bigint, bigint, boolean, bigint, bigint, integer)'),
         migrations.RunSQL(PIECES_OF, 'DROP FUNCTION shop_pieces_of(p_product_id bigint, p_member_id bigint)'),
-        migrations.RunSQL(TAKE_LIMITS, 'DROP FUNCTION shop_take_limits(p_answer text, p_member_id bigint, p_sku_ids bigint[], p_quantities integer[])'),
+        migrations.RunSQL(TAKE_LIMITS, "DROP FUNCTION shop_take_limits(bigint[], bigint[], integer[])"),
         migrations.RunSQL(GIVE_BACK_LIMITS, 'DROP FUNCTION shop_give_back_limits(p_order_id bigint)'),
         migrations.RunSQL(COUNT_LIMITS, 'DROP FUNCTION shop_count_limits()'),
         migrations.RunSQL(PART_IS_NO_BUNDLE, 'DROP FUNCTION shop_part_is_no_bundle()'),

@@ -21,6 +21,7 @@ from shop.models.cart import Address, CartLine
 from shop.models.catalogue import Category, Product, ProductImage, Sku
 from shop.models.catalogue_files import CatalogueFile
 from shop.models.coupons import Coupon, CouponGrant
+from shop.models.direct import DirectPayment, DirectRefund
 from shop.models.favourites import Favourite, StockNotice
 from shop.models.fulfilment import Fulfilment
 from shop.models.funnel import FunnelStep
@@ -31,6 +32,8 @@ from shop.models.invoices import (
 )
 from shop.models.limits import ProductTally
 from shop.models.logistics import Carrier, OrderMessage, TrackingEvent
+from shop.models.mall import MallExchange, MallItem
+from shop.models.memberships import MembershipSale
 from shop.models.offers import Offer, OfferTake, OfferTally, OfferWaiting
 from shop.models.orders import EffectReversal, Order, OrderDiscount, OrderLine, OrderLog
 from shop.models.payments import (
@@ -42,9 +45,10 @@ from shop.models.payments import (
 from shop.models.points import CategoryPoints
 from shop.models.presale import Presale, PresaleOrder
 from shop.models.pricing import CostPrice, MemberPrice, PointsPolicy, PricingVersion
-from shop.models.promotions import Promotion, PromotionExtra
+from shop.models.promotions import Promotion, PromotionExtra, PromotionLevel
 from shop.models.questions import Question
 from shop.models.queueing import QueueDay, QueueTicket
+from shop.models.recharge import Recharge, RechargeOffer, RechargePolicy
 from shop.models.reconciliation import Bill, BillDifference, BillLine
 from shop.models.recovery import PaymentReminder, ServiceRules
 from shop.models.rehearsals import Rehearsal
@@ -53,6 +57,8 @@ from shop.models.shipping_rates import ShippingRate
 from shop.models.stock import LowStock, Stock, StockMovement
 from shop.models.stocktaking import Stocktake, StocktakeLine
 from shop.models.stored_value import StoredValueCredit
+from shop.models.stored_value_requests import StoredValueRequest
+from shop.models.tallies import Tally
 from shop.models.transfers import Transfer, TransferLine
 from shop.models.virtual import GoodsTerms, VirtualCode
 from shop.models.vouchers import Voucher
@@ -83,6 +89,8 @@ __all__ = [
     "CostPrice",
     "Coupon",
     "CouponGrant",
+    "DirectPayment",
+    "DirectRefund",
     "EffectReversal",
     "Favourite",
     "Fulfilment",
@@ -95,7 +103,10 @@ __all__ = [
     "ImportRun",
     "Invoice",
     "LowStock",
+    "MallExchange",
+    "MallItem",
     "MemberPrice",
+    "MembershipSale",
     "Offer",
     "OfferTake",
     "OfferTally",
@@ -118,9 +129,13 @@ __all__ = [
     "ProductTally",
     "Promotion",
     "PromotionExtra",
+    "PromotionLevel",
     "Question",
     "QueueDay",
     "QueueTicket",
+    "Recharge",
+    "RechargeOffer",
+    "RechargePolicy",
     "Refund",
     "RefundLine",
     "Rehearsal",
@@ -138,6 +153,8 @@ __all__ = [
     "Stocktake",
     "StocktakeLine",
     "StoredValueCredit",
+    "StoredValueRequest",
+    "Tally",
     "TrackingEvent",
     "Transfer",
     "TransferLine",

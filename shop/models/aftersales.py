@@ -114,6 +114,10 @@ class AfterSaleLine(models.Model):
         related_name="+",
         verbose_name=_("exchanged before for"),
     )
+    # Where what is given in exchange lies; empty: where the line came from.
+    new_store = models.ForeignKey(
+        "crm.Store", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("sent from")
+    )
     is_open = models.BooleanField(default=True, editable=False)
 
     class Meta:
@@ -131,6 +135,11 @@ class AfterSaleLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.line} → {self.quantity}"
+
+    @property
+    def sends_from(self) -> int | None:
+        """The store that sends what is given in exchange."""
+        return self.new_store_id or self.line.store_id
 
     @property
     def variant(self) -> str:

@@ -1,14 +1,14 @@
 """Files with which operators change catalogue, prices and stock at once."""
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from core.files import PrivateStorage
+from core.uploads import UploadedFile
 
 
-class CatalogueFile(models.Model):
+class CatalogueFile(UploadedFile):
     """A file of SKUs: first looked at (what would be new, changed, refused), then, when an operator agrees, applied.
 
     `preview` holds the first differences: [[line, SKU code, verdict, text], …]; `report` all of them as CSV.
@@ -24,11 +24,7 @@ class CatalogueFile(models.Model):
     ]
 
     file = models.FileField(_("file"), upload_to="catalogue/%Y/%m/", storage=PrivateStorage(), max_length=200)
-    file_name = models.CharField(_("file name"), max_length=200, blank=True)
     status = models.CharField(_("status"), max_length=8, choices=STATUSES, default=LOOKING)
-    job = models.ForeignKey(
-        "core.Job", models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("job")
-    )
     rows = models.PositiveIntegerField(_("rows read"), default=0)
     fresh = models.PositiveIntegerField(_("new"), default=0)
     changed = models.PositiveIntegerField(_("changed"), default=0)
@@ -41,14 +37,6 @@ class CatalogueFile(models.Model):
     )
     created_at = models.DateTimeField(_("uploaded at"))
     applied_at = models.DateTimeField(_("written at"), null=True, blank=True)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="+",
-        verbose_name=_("by"),
-    )
 
     class Meta:
         verbose_name = _("catalogue file")

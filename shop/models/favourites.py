@@ -27,7 +27,8 @@ class Favourite(models.Model):
 class StockNotice(models.Model):
     """A member wants to hear when a sold-out product can be bought again: told once, within the touch policy.
 
-    `due_at` is when the next look is due: a policy that defers moves it.
+    `sku`: she waits for this variant; empty: for any. `due_at` is when the next look is due: a policy that defers moves
+    it.
     """
 
     WAITING, TOLD, GIVEN_UP = "waiting", "told", "given_up"
@@ -41,6 +42,9 @@ class StockNotice(models.Model):
     product = models.ForeignKey(
         "shop.Product", models.CASCADE, related_name="stock_notices", verbose_name=_("product")
     )
+    sku = models.ForeignKey(
+        "shop.Sku", models.CASCADE, null=True, blank=True, related_name="+", verbose_name=_("variant")
+    )
     state = models.CharField(_("state"), max_length=8, choices=STATES, default=WAITING)
     reason = models.CharField(_("reason"), max_length=24, blank=True)
     asked_at = models.DateTimeField(_("asked at"))
@@ -52,8 +56,9 @@ class StockNotice(models.Model):
         verbose_name_plural = _("back-in-stock notices")
         constraints = [
             models.UniqueConstraint(
-                fields=["member", "product"],
+                fields=["member", "product", "sku"],
                 condition=Q(state="waiting"),
+                nulls_distinct=False,
                 name="stock_notice_asked_once_at_a_time",
             ),
             models.CheckConstraint(

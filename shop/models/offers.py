@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 @pghistory.track(exclude=["taken"])
 class Offer(models.Model):
-    """A price with a quota. `taken` counts pieces in orders that are not given back; only `shop_place_order` and
+    """A price with a quota. `taken` counts pieces in orders that are not given back; only `shop_place_orders` and
     `services.effects` write it, each time with a row of `OfferTake`.
 
     A flash, member or presale offer is open to every member, first_order only to who has not bought yet, once per

@@ -1,21 +1,20 @@
 """Money in and out, and the parcels."""
 
-from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from core import clock
 from shop import logistics
+from shop.models.money import MoneyIn, MoneyOut
 
 
-class Payment(models.Model):
-    """A part of an order's money, from one source. Its amount and payer are frozen when it is made.
+class Payment(MoneyIn):
+    """A part of an order's money, from one source.
 
     At WeChat Pay (`WECHAT`) it is one out_trade_no, committed before the platform is called. From the shop's own
     ledger (`INTERNAL`: stored value, a gift card) it stands on holds that are captured when the order is paid.
     `none` is the proof that an order of nothing was paid. An order is paid when its paid payments sum to its total.
-    `difference` says what did not match when a notice came: such money is not booked, an operator decides.
     """
 
     JSAPI, NATIVE, H5 = "jsapi", "native", "h5"
@@ -29,14 +28,6 @@ class Payment(models.Model):
         (GIFT_CARD, _("gift card")),
         (NONE, _("nothing to pay")),
     ]
-    OPEN, PAID, CLOSED, MISMATCH = "open", "paid", "closed", "mismatch"
-    STATUSES = [
-        (OPEN, _("to be paid")),
-        (PAID, _("paid")),
-        (CLOSED, _("closed")),
-        (MISMATCH, _("does not match, not booked")),
-    ]
-
     DEPOSIT, BALANCE = "deposit", "balance"
     STAGES = [("", _("all at once")), (DEPOSIT, _("deposit")), (BALANCE, _("final payment"))]
 
@@ -59,22 +50,6 @@ class Payment(models.Model):
         related_name="payments",
         verbose_name=_("gift card"),
     )
-    out_trade_no = models.CharField(_("merchant's payment number"), max_length=32, unique=True)
-    openid = models.CharField(_("payer (openid)"), max_length=64, blank=True)
-    amount_fen = models.BigIntegerField(_("amount"))
-    status = models.CharField(_("status"), max_length=8, choices=STATUSES, default=OPEN)
-    transaction_id = models.CharField(_("WeChat's number"), max_length=64, null=True, blank=True, unique=True)
-    paid_fen = models.BigIntegerField(_("paid"), default=0)
-    refunded_fen = models.BigIntegerField(
-        _("refunded"), default=0, db_default=0, help_text=_("Gone back or on its way back.")
-    )
-    difference = models.CharField(_("difference"), max_length=300, blank=True)
-    expires_at = models.DateTimeField(_("to be paid until"))
-    created_at = models.DateTimeField(_("started at"))
-    paid_at = models.DateTimeField(_("paid at"), null=True, blank=True)
-    closed_at = models.DateTimeField(_("closed at"), null=True, blank=True)
-    queries = models.PositiveSmallIntegerField(_("times asked"), default=0)
-    next_query_at = models.DateTimeField(_("ask again at"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("payment")
@@ -146,8 +121,8 @@ class Payment(models.Model):
         return self.kind in self.WECHAT
 
 
-class Refund(models.Model):
-    """Money that goes back, under one out_refund_no that is used for every attempt.
+class Refund(MoneyOut):
+    """Money of an order that goes back.
 
     A payment may be given back in several refunds, together at most what it paid: asking for one claims its amount on
     the payment (`Payment.refunded_fen`) and its pieces on the lines; a refund that WeChat closes frees them again.
@@ -163,15 +138,6 @@ class Refund(models.Model):
         (MISMATCH, _("did not match")),
         (DEPOSIT, _("deposit of a closed presale")),
     ]
-    PENDING, PROCESSING, SUCCESS = "pending", "processing", "success"
-    ABNORMAL, CLOSED = "abnormal", "closed"
-    STATUSES = [
-        (PENDING, _("to be sent")),
-        (PROCESSING, _("being refunded")),
-        (SUCCESS, _("refunded")),
-        (ABNORMAL, _("needs handling at WeChat Pay")),
-        (CLOSED, _("refused by WeChat Pay")),
-    ]
 
     order = models.ForeignKey("shop.Order", models.PROTECT, related_name="refunds", verbose_name=_("order"))
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="refunds", verbose_name=_("payment"))
@@ -185,25 +151,6 @@ class Refund(models.Model):
     )
     kind = models.CharField(_("kind"), max_length=10, choices=KINDS)
     cause = models.CharField(max_length=60, blank=True, db_default="", editable=False)
-    out_refund_no = models.CharField(_("merchant's refund number"), max_length=64, unique=True)
-    amount_fen = models.BigIntegerField(_("amount"))
-    status = models.CharField(_("status"), max_length=12, choices=STATUSES, default=PENDING)
-    refund_id = models.CharField(_("WeChat's refund number"), max_length=64, blank=True)
-    reason = models.CharField(_("reason"), max_length=80, blank=True)
-    actor = models.CharField(_("by"), max_length=80, blank=True)
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="+",
-        verbose_name=_("user"),
-    )
-    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
-    next_attempt_at = models.DateTimeField(_("next attempt at"), null=True, blank=True)
-    last_error = models.CharField(_("last error"), max_length=300, blank=True)
-    requested_at = models.DateTimeField(_("requested at"))
-    refunded_at = models.DateTimeField(_("refunded at"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("refund")

@@ -158,3 +158,40 @@ class PromotionExtra(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sku_id} ×{self.quantity}"
+
+
+@pghistory.track()
+class PromotionLevel(models.Model):
+    """A higher step of 阶梯满减 or 阶梯满折: from its threshold on, its discount takes the promotion's own's place.
+
+    That thresholds and discounts rise from step to step, the admin asks for; whatever they are, the highest step that
+    a cart reaches counts.
+    """
+
+    promotion = models.ForeignKey(
+        Promotion, models.CASCADE, related_name="levels", verbose_name=_("promotion")
+    )
+    threshold_fen = models.BigIntegerField(_("from an amount of"), default=0)
+    threshold_quantity = models.PositiveIntegerField(_("from pieces"), default=0)
+    amount_fen = models.BigIntegerField(_("amount"), default=0)
+    off_bps = models.PositiveIntegerField(_("taken off (per ten thousand)"), default=0)
+
+    class Meta:
+        verbose_name = _("further level")
+        verbose_name_plural = _("further levels")
+        ordering = ["threshold_fen", "threshold_quantity", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["promotion", "threshold_fen", "threshold_quantity"],
+                name="one_promotion_level_per_threshold",
+            ),
+            models.CheckConstraint(
+                condition=Q(threshold_fen__gte=0, amount_fen__gte=0, off_bps__lte=10_000)
+                & (Q(threshold_fen__gte=1) | Q(threshold_quantity__gte=1))
+                & (Q(amount_fen__gte=1) | Q(off_bps__gte=1)),
+                name="promotion_level_within_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.promotion_id}: {self.threshold_fen} / {self.threshold_quantity}"

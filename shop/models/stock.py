@@ -59,6 +59,7 @@ class StockMovement(models.Model):
 
     RESERVE, RELEASE, SHIP, RETURN = "reserve", "release", "ship", "return"
     ADJUST, RECEIVE, TRANSFER, SELL = "adjust", "receive", "transfer", "sell"
+    EXCHANGE = "exchange"
     REASONS = [
         (RESERVE, _("reserved by an order")),
         (RELEASE, _("reservation released")),
@@ -68,6 +69,7 @@ class StockMovement(models.Model):
         (RECEIVE, _("goods received")),
         (TRANSFER, _("between stores")),
         (SELL, _("sold in the store")),
+        (EXCHANGE, _("exchanged for points")),
     ]
 
     stock = models.ForeignKey(  # found by `stock_moves_once_per_cause`

@@ -17,7 +17,7 @@ from shop import aftersales_rules as rules
 from shop import queries, services
 from shop.errors import NoSuchAfterSale, NoSuchOrder, WrongState
 from shop.forms import order_key, whole_number
-from shop.models import AfterSale, Order
+from shop.models import AfterSale, Order, Sku
 from shop.pages.frame import members_only, problem, show
 from shop.pages.pictures import of_name
 
@@ -160,23 +160,31 @@ def aftersales_apply(request: HttpRequest, number: str) -> HttpResponse:
                 "free": row.left > 0 and not row.is_taken,
                 "is_taken": row.is_taken,
                 "piece_fen": row.piece_fen,
-                "quantity": chosen.get(row.line.pk, _most_at_once(row, kind)),
+                "quantity": chosen.get(row.line.pk) or _likely(row, kind),
                 "is_chosen": row.line.pk in chosen or (len(lines) == 1 and request.method == "GET"),
-                "sku_id": row.held[0][0].pk if row.held else 0,
+                "new_pk": whole_number(sent.get(f"new-{row.line.pk}"))
+                or (row.held[0][0].pk if row.held else 0),
                 "held_pk": whole_number(sent.get(f"held-{row.line.pk}")),
                 "held": [
                     (sku.pk, words) for (sku, _count), words in zip(row.held, _counted(row), strict=True)
                 ],
-                "variants": [(sku.pk, sku.name or _("the same again")) for sku in row.variants],
+                "variants": [(sku.pk, _variant_words(sku, row)) for sku in row.variants],
             }
             for row in lines
         ],
     )
 
 
-def _most_at_once(row: queries.ApplicableLine, kind: str) -> int:
-    """One variant comes back at a time."""
-    return row.held[0][1] if kind in rules.WITH_RETURN and len(row.held) > 1 else row.left
+def _likely(row: queries.ApplicableLine, kind: str) -> int:
+    """How many pieces are chosen for her: money is asked for all, another size mostly for one. One variant comes back
+    at a time, and which one she says in the form: one piece is right whichever it is.
+    """
+    return 1 if kind == rules.EXCHANGE or (kind in rules.WITH_RETURN and len(row.held) > 1) else row.left
+
+
+def _variant_words(sku: Sku, row: queries.ApplicableLine) -> str:
+    name = sku.name or _("the same again")
+    return name if sku.pk in row.in_stock else _("%(variant)s (sold out at the moment)") % {"variant": name}
 
 
 def _counted(row: queries.ApplicableLine) -> list[str]:

@@ -240,8 +240,10 @@ def _card(request: HttpRequest, code: str, *, refusal: str = "", status: int = 2
         store=found.slot.store,
         code_shown=f"{found.code[:4]} {found.code[4:]}",
         picture=segno.make(counter, error="m").svg_data_uri(scale=5, border=0) if is_open else "",
-        cancellable=may_cancel(found, moment),
-        cancel_words=_cancel_words(found.slot.service),
+        cancellable=(cancellable := may_cancel(found, moment)),
+        cancel_words=_cancel_words(found.slot.service)
+        if cancellable
+        else _("It is too late to cancel here. If you cannot come, please tell the store."),
         can_check_in=is_open
         and found.slot.starts_at - booking_rules.CHECK_IN_BEFORE <= moment <= found.slot.ends_at,
         ticket_address=reverse("shop:queueing_ticket", args=[ticket.pk]) if ticket else "",

@@ -33,7 +33,7 @@ from shop.pages.frame import (
 )
 from shop.pages.hot import refusal_words
 from shop.pages.limits import limit_words
-from shop.pages.offers_shown import offer_fills, shown_offers, shown_strip, strip_fills
+from shop.pages.offers_shown import at_offer_prices, offer_fills, shown_offers, shown_strip, strip_fills
 from shop.pages.pictures import of_image
 from shop.pages.pricing import at_member_prices, tier_values
 
@@ -267,7 +267,7 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
         "ask": ask if ask in ("cart", "buy") else "",
         "refusal": refusal,
         "is_favourite": here.is_favourite,
-        "is_awaited": here.is_awaited,
+        "is_awaited": 0 in here.awaited,
     }
     live = queries.live_offers(found.values["offers"], here.offers)
     badges = found.values["badges"]
@@ -277,11 +277,17 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
     def hers() -> dict[str, Any]:
         is_presale = any(offer.kind == "presale" for offer in live)
         soon = _("Sent within 48 hours")  # a presale says its own day
+        priced = [{**sku, "most": min(sku["most"], most)} for sku in at_offer_prices(skus, live)]
         return {
             **choice,
-            "chosen": chosen and {**chosen, "most": min(chosen["most"], most)},
-            "skus": [{**sku, "most": min(sku["most"], most)} for sku in skus],
+            "chosen": chosen and next(sku for sku in priced if sku["pk"] == chosen["pk"]),
+            "skus": priced,
             "buyable": chosen is not None,
+            "missing": [
+                {"pk": sku["pk"], "label": sku["label"], "is_awaited": sku["pk"] in here.awaited}
+                for sku in skus
+                if open_ones and not sku["available"]
+            ],
             "limit": {"words": limit_words(limit), "is_reached": not limit.most} if limit else None,
             "offers": shown_offers(live, found.values["presales"]),
             "presale_words": _("Pay the deposit") if is_presale else "",
@@ -300,6 +306,7 @@ def product_shown(request: HttpRequest, pk: int, *, refusal: str = "", status: i
             *((offer.offer_id, offer.state, offer.is_waiting) for offer in live),
             tier,
             *sorted(here.member_prices.items()),
+            here.awaited,
         ),
         context=hers,
         fills={**offer_fills(live), "mine": f"?{HERS}" if here.tier else ""},

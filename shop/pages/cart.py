@@ -104,6 +104,8 @@ def cart_line(request: HttpRequest, sku_id: int) -> HttpResponse:
     """Set how many of a line; 0 takes it out and offers to undo."""
     member_id = request.member.pk  # type: ignore[attr-defined]
     quantity = whole_number(request.POST.get("quantity"), -1)
+    if "ticks" in request.POST:  # a tick of a moment ago may still be on its way
+        _note_ticks(request, member_id)
     undo, refusal = None, ""
     if quantity == 0:
         removed = next((line for line in queries.cart_of(member_id).lines if line.sku_id == sku_id), None)
@@ -116,7 +118,7 @@ def cart_line(request: HttpRequest, sku_id: int) -> HttpResponse:
     if request.headers.get("HX-Request"):
         return _cart_part(request, member_id, undo=undo, refusal=refusal)
     ending = f"?undo={undo['sku_id']}:{undo['quantity']}" if undo else ""
-    return HttpResponseRedirect(reverse("shop:cart") + ending)
+    return HttpResponseRedirect(_with_add_ons(reverse("shop:cart") + ending, request))
 
 
 @require_POST

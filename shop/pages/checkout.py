@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
-from core import clock
+from core import clock, money
 from core.errors import Refusal
 from shop import logistics, queries, rules, services
 from shop.errors import BadAddress, CouponRefused, NoSuchOrder, PriceChanged, SoldOut
@@ -37,9 +37,24 @@ from shop.pricing.types import Choices, Quote
 def checkout(request: HttpRequest) -> HttpResponse:
     """`line=SKU:QUANTITY` names what to buy; without it, the ticked lines of the cart. Posted: the order is placed."""
     if request.method == "POST":
-        hers = queries.visitor_address(request, whole_number(request.POST.get("address")))
-        return _placed(request, services.AddressInput(**hers) if hers else None)
+        return _posted(request)
     return _asked_for(request)
+
+
+def _posted(request: HttpRequest) -> HttpResponse:
+    """Who she is, where it goes, and what the order needs to know are asked together."""
+    sent = request.POST
+    choices, key = _choices_in(sent), order_key(sent)
+    words = (
+        services.order_words(lines=order_lines(sent), choices=choices, idempotency_key=key) if key else None
+    )
+    address_id = whole_number(sent.get("address"))
+    if words is None:
+        hers, ground = queries.visitor_address(request, address_id)[0], None
+    else:
+        hers, text = queries.visitor_address(request, address_id, words.ground.sql, words.ground.params)
+        ground = words.found(text) if text is not None else None
+    return _placed(request, services.AddressInput(**hers) if hers else None, choices, ground)
 
 
 @members_only
@@ -67,13 +82,17 @@ def _new_key() -> str:
 
 
 @members_only
-def _placed(request: HttpRequest, address: services.AddressInput | None) -> HttpResponse:
+def _placed(
+    request: HttpRequest,
+    address: services.AddressInput | None,
+    choices: Choices,
+    ground: services.OrderGround | None,
+) -> HttpResponse:
     """`address` is the one of hers that she named, None when there is no such one."""
     member_id = request.member.pk  # type: ignore[attr-defined]
     sent = request.POST
     lines, address_id, key = order_lines(sent), whole_number(sent.get("address")), order_key(sent)
     from_cart, note = sent.get("from") == "cart", sent.get("note", "")
-    choices = _choices_in(sent)
     again: dict[str, Any] = {
         "choices": choices,
         "lines": lines,
@@ -100,6 +119,7 @@ def _placed(request: HttpRequest, address: services.AddressInput | None) -> Http
             choices=choices,
             from_cart=from_cart,
             expected_total_fen=shown_fen if shown_fen >= 0 else None,
+            ground=ground,
         )
     except PriceChanged as refusal:
         note_step(request, logistics.REFUSED, reason="price_changed")
@@ -335,14 +355,15 @@ def _start(request: HttpRequest, order: Order) -> HttpResponse:
         return JsonResponse({"paid": True}) if wants_json else HttpResponseRedirect(here)
     if "code_url" in started:
         picture = tenders.drawn(started["code_url"])
-        return JsonResponse({"qr": picture}) if wants_json else _till(request, order, picture=picture)
+        if not wants_json:
+            return _till(request, order, picture=picture)
+        rest_fen = tenders.means_of(order, member_id)["rest_fen"]  # a card was perhaps bound just now
+        return JsonResponse({"qr": picture, "amount": f"¥{money.yuan(rest_fen)}"})
     if "h5_url" in started:
         address = f"{started['h5_url']}&{urlencode({'redirect_url': request.build_absolute_uri('?back=1')})}"
         return JsonResponse({"h5_url": address}) if wants_json else _till(request, order, h5_url=address)
-    if not wants_json:
-        message = _("To pay, open this page inside WeChat with scripts switched on.")
-        return _till(request, order, refusal=message, status=409)
-    return JsonResponse({"parameters": started})
+    # WeChat's sheet is opened by a script: one that came later than she pressed goes on from here.
+    return JsonResponse({"parameters": started}) if wants_json else _till(request, order, going=True)
 
 
 def _till(
@@ -353,6 +374,7 @@ def _till(
     status: int = 200,
     picture: str = "",
     h5_url: str = "",
+    going: bool = False,
 ) -> HttpResponse:
     state = _state_of(order)
     asked = _asked(order) if state in ("paid", "early") else []
@@ -367,6 +389,7 @@ def _till(
         picture=picture,
         h5_url=h5_url,
         came_back=bool(request.GET.get("back")),
+        going=going,
         way=tenders.way_for(request),
         means=tenders.means_of(order, request.member.pk) if state == "ready" else None,  # type: ignore[attr-defined]
         order={

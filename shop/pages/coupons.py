@@ -13,7 +13,9 @@ from core.errors import Refusal
 from shop import queries, services
 from shop.errors import NoSuchCoupon
 from shop.forms import order_key
-from shop.pages.frame import members_only, problem, show
+from shop.pages.browse import asked_after
+from shop.pages.cards import at_tier, card, tier_of
+from shop.pages.frame import members_only, problem, show, show_part
 
 
 @require_GET
@@ -79,6 +81,35 @@ def coupon(request: HttpRequest, code: str) -> HttpResponse:
     )
 
 
+@require_GET
+@members_only
+def coupon_goods(request: HttpRequest, code: str) -> HttpResponse:
+    """What a coupon can be used for; the next pages arrive as bare cards when htmx asks."""
+    member_id, after = request.member.pk, asked_after(request)  # type: ignore[attr-defined]
+    try:
+        coupon, page = queries.coupon_goods(code, member_id, after=after)
+    except NoSuchCoupon as error:
+        return problem(request, error, symbol="ticket")
+    here = reverse("shop:coupon_goods", args=[code])
+    cards: dict[str, Any] = {
+        "products": [card(row) for row in page.rows],
+        "is_first": not after,
+        "more": f"{here}?after={page.after}" if page.after else "",
+    }
+    cards = at_tier(cards, tier_of(request), "products")
+    if request.headers.get("HX-Request"):
+        return show_part(request, "shop/cards.html", **cards)
+    words = {
+        "name": coupon.name,
+        "worth": queries.worth_of(coupon),
+        "condition": queries.condition_of(coupon),
+        "scope": queries.scope_of(coupon),
+        "is_stackable": coupon.is_stackable,
+        "state": "open",
+    }
+    return show(request, "shop/coupons_goods.html", tab="me", coupon=words, **cards)
+
+
 def shown_coupon(held: queries.HeldCoupon, **more: Any) -> dict[str, Any]:
     until = clock.local(held.expires_at)
     days_left = (until.date() - clock.today()).days
@@ -96,6 +127,7 @@ def shown_coupon(held: queries.HeldCoupon, **more: Any) -> dict[str, Any]:
         else f"{clock.local(held.valid_from):%m-%d %H:%M}",
         "is_stackable": held.is_stackable,
         "state": held.state,
+        "goods": reverse("shop:coupon_goods", args=[held.code]) if held.state == "held" else "",
         "order": reverse("shop:order", args=[held.order_number]) if held.order_number else "",
         **more,
     }

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import Refusal
 from shop import queries, services
+from shop.forms import whole_number
 from shop.pages.browse import asked_after, product_shown
 from shop.pages.cards import at_tier, card, tier_of
 from shop.pages.frame import members_only, show, show_part
@@ -68,13 +69,14 @@ def favourite(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @members_only
 def stock_notice(request: HttpRequest, pk: int) -> HttpResponse:
-    """Tell me when it is back; `wanted` 0 takes the wish away."""
+    """Tell me when it is back, or the variant `sku` of it; `wanted` 0 takes the wish away."""
     member_id = request.member.pk  # type: ignore[attr-defined]
+    sku_id = whole_number(request.POST.get("sku")) or None
     try:
         if request.POST.get("wanted") == "0":
-            services.withdraw_stock_notice(member_id=member_id, product_id=pk)
+            services.withdraw_stock_notice(member_id=member_id, product_id=pk, sku_id=sku_id)
         else:
-            services.ask_stock_notice(member_id=member_id, product_id=pk)
+            services.ask_stock_notice(member_id=member_id, product_id=pk, sku_id=sku_id)
     except Refusal as refusal:
         return product_shown(request, pk, refusal=refusal.message, status=refusal.status)
     return HttpResponseRedirect(reverse("shop:product", args=[pk]))

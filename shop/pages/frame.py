@@ -26,6 +26,7 @@ from markupsafe import Markup, escape
 
 from core import clock
 from core.errors import Refusal
+from crm.queries import device_of
 from crm.services import record_activity
 from shop import queries
 from wechat import queries as wechat_queries
@@ -38,6 +39,7 @@ VISIT_GAP = timedelta(minutes=30)
 GREETED_COOKIE = "pond_greeted"
 GREETED_SECONDS = 1800
 FRAGMENT_SECONDS = 2.0
+RENDERED_SECONDS = 60.0  # what was rendered of values that did not change since
 MAX_KEPT = 1000
 MAX_PAGES = 32  # of one kept thing
 
@@ -137,6 +139,7 @@ class Kept:
 
     values: dict[str, Any]
     parts: dict[str, Markup]
+    rendered_at: float
     pages: dict[tuple[object, ...], list[bytes]] = field(default_factory=dict)
 
 
@@ -149,7 +152,8 @@ def kept(
     """Values, and templates rendered with them, at most two seconds old in this process (ADR 12).
 
     Prices and stock shown here are looked at again by cart and checkout, so two seconds of age harm nobody. While
-    one request renders anew, others get the old piece: an expiry never makes all of them render at once. The
+    one request renders anew, others get the old piece: an expiry never makes all of them render at once. Values that
+    are what they were keep what was rendered of them, up to a minute, because templates say times of day. The
     templates are rendered without a request, so nothing of a person and no form's token can get into them. `fresh`:
     for who was just refused because of what changed.
     """
@@ -163,11 +167,18 @@ def kept(
         _kept[whole_key] = (present + 1.0, known[1])
     try:
         values = context()
-        parts = {name: rendered(template, values) for name, template in templates.items()}
+        if (
+            known is not None
+            and present < known[1].rendered_at + RENDERED_SECONDS
+            and values == known[1].values
+        ):
+            made = known[1]
+        else:
+            parts = {name: rendered(template, values) for name, template in templates.items()}
+            made = Kept(values, parts, present)
     except BaseException:
         _kept.pop(whole_key, None)
         raise
-    made = Kept(values, parts)
     if lifetime:
         _make_room()
         _kept[whole_key] = (time.monotonic() + lifetime, made)
@@ -239,8 +250,9 @@ def show_kept(
         values = {**frame, **found.values, **found.parts, **context(), **_OPEN}
         text = render_to_string(template, values, using="jinja2")
         pieces = [piece.encode() for piece in str(text).split(_EDGE)]
-        if len(found.pages) < MAX_PAGES:
-            found.pages[key] = pieces
+        while len(found.pages) >= MAX_PAGES:
+            found.pages.pop(next(iter(found.pages), key), None)
+        found.pages[key] = pieces
     here = visitor_met(request)
     hers = {b"cart": _badge(get_language(), here.cart_count if here else 0).encode()}
     for name, words in (fills or {}).items():
@@ -283,13 +295,16 @@ def note_once(request: HttpRequest, kind: str, subject: str = "") -> None:
         cache.set(name, moment, int(VISIT_GAP.total_seconds()))
     except Exception as error:  # the cache is away: this process's own memory has to do
         log.info("visit_memory_away", error=type(error).__name__)
-    note_activity(member_id, kind, subject)
+    device = device_of(request.headers.get("user-agent", "")) if kind == "visited" else ""
+    note_activity(member_id, kind, subject, {"device": device} if device else None)
 
 
-def note_activity(member_id: int, kind: str, subject: str = "") -> None:
+def note_activity(
+    member_id: int, kind: str, subject: str = "", data: Mapping[str, Any] | None = None
+) -> None:
     """One fact to the timeline, in its own transaction; what the page does has happened whether this works or not."""
     try:
-        record_activity(member_id=member_id, kind=kind, at=clock.now(), subject=subject)
+        record_activity(member_id=member_id, kind=kind, at=clock.now(), subject=subject, data=data)
     except Exception as error:
         log.warning("visit_not_noted", kind=kind, error=type(error).__name__)
 

@@ -51,6 +51,17 @@ def shown_offers(live: Iterable[queries.LiveOffer], presales: Mapping[int, Presa
     ]
 
 
+def at_offer_prices(skus: list[dict[str, Any]], live: Iterable[queries.LiveOffer]) -> list[dict[str, Any]]:
+    """The variants to choose from at the special prices that she can have now, each with the usual one beside it."""
+    special = {one.sku_id: one.price_fen for one in live if one.state == "open"}
+    return [
+        {**sku, "price_fen": special[sku["pk"]], "was_fen": sku["price_fen"]}
+        if special.get(sku["pk"], sku["price_fen"]) < sku["price_fen"]
+        else sku
+        for sku in skus
+    ]
+
+
 def offer_fills(live: Iterable[queries.LiveOffer]) -> dict[str, str]:
     """What each page says anew: seconds to the moment, and a fresh key: however often the button is tapped, there is
     one order.

@@ -119,6 +119,7 @@ def _shown_money(order: Order) -> dict[str, Any]:
         "other_off_fen": money.other_off_fen,
         "paid": shown_sources(money.paid),
         "back": shown_sources(money.back),
+        "not_taken": shown_sources(money.not_taken),
         "points_used": money.points_used,
         "points_back": money.points_back,
     }

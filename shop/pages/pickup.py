@@ -23,14 +23,11 @@ class NotAtACounter(Refusal):
     code, status = "no_store", 403
 
 
-@require_http_methods(["GET", "POST"])
-def pickup(request: HttpRequest) -> HttpResponse:
-    """`?code=` (typed, or behind the QR code) shows what to hand over; posted, it is handed over or made ready."""
+def colleague_here(request: HttpRequest, here: str) -> Any:
+    """The colleague of a store who is logged in, or the page to answer instead: the login that leads to `here`."""
     user = request.user
     if not (user.is_authenticated and user.is_active and user.is_staff):
-        query = f"?code={code}" if (code := services.pickup_code(request.GET.get("code", ""))) else ""
-        back = urlencode({"next": reverse("shop:pickup") + query})
-        return HttpResponseRedirect(f"{reverse('admin:login')}?{back}")
+        return HttpResponseRedirect(f"{reverse('admin:login')}?{urlencode({'next': here})}")
     staff = getattr(user, "staff", None)
     if staff is None or not staff.is_active or staff.store_id is None:
         refusal = NotAtACounter(
@@ -39,6 +36,21 @@ def pickup(request: HttpRequest) -> HttpResponse:
         return problem(
             request, refusal, symbol="store", link=reverse("admin:index"), label=_("To the back office")
         )
+    return staff
+
+
+def called(staff: Any) -> str:
+    """The colleague's name as it is kept with what she does."""
+    return str(staff.name or staff.user.get_username())
+
+
+@require_http_methods(["GET", "POST"])
+def pickup(request: HttpRequest) -> HttpResponse:
+    """`?code=` (typed, or behind the QR code) shows what to hand over; posted, it is handed over or made ready."""
+    query = f"?code={code}" if (code := services.pickup_code(request.GET.get("code", ""))) else ""
+    staff = colleague_here(request, reverse("shop:pickup") + query)
+    if isinstance(staff, HttpResponse):
+        return staff
     if request.method == "POST":
         return _do(request, staff)
     typed = request.GET.get("code", "")
@@ -47,7 +59,7 @@ def pickup(request: HttpRequest) -> HttpResponse:
 
 def _do(request: HttpRequest, staff: Any) -> HttpResponse:
     typed, here = request.POST.get("code", ""), reverse("shop:pickup")
-    by = staff.name or request.user.get_username()
+    by = called(staff)
     try:
         if request.POST.get("ready"):
             services.mark_ready(

@@ -32,6 +32,7 @@ def _shown(request: HttpRequest, *, refusal: str = "", status: int = 200) -> Htt
     if request.headers.get("HX-Request"):
         return show_part(request, "shop/points_rows.html", movements=movements, orders=orders, more=more)
     rules = crm_services.current_points_rules()
+    card = crm_queries.tier_card(member)
     streak, is_signed_in = crm_queries.running_streak(member.pk)
     return show(
         request,
@@ -41,11 +42,15 @@ def _shown(request: HttpRequest, *, refusal: str = "", status: int = 200) -> Htt
         refusal=refusal,
         notice=_notice(request, streak),
         balance=crm_queries.points_of(member.pk),
-        card=crm_queries.tier_card(member),
+        card=card,
         rules=rules,
         is_signed_in=is_signed_in,
         streak=streak,
-        has_profile=bool(crm_queries.earning_of(f"profile:{member.pk}")),
+        plans=crm_queries.plans_for_sale(card=card) if card else [],
+        memberships=crm_queries.memberships_of(member.pk),
+        has_mall=queries.has_mall(),
+        has_tasks=crm_queries.has_tasks(),
+        has_profile=crm_queries.has_profile_points(member.pk),
         movements=movements,
         orders=orders,
         more=more,

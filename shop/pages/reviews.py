@@ -74,6 +74,9 @@ def reviews_order(request: HttpRequest, number: str) -> HttpResponse:
                 **_shown(line),
                 "review": review,
                 "state": _state_words(review) if review else "",
+                "photos": [(one.thumbnail.url, one.image.url) for one in review.photos.all()]
+                if review
+                else [],
                 "writable": review is None and _may_review(order, line),
                 "address": reverse("shop:reviews_write", args=[line.pk]),
             }

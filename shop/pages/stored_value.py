@@ -27,7 +27,9 @@ def _shown(request: HttpRequest, *, refusal: str = "", status: int = 200) -> Htt
     more = f"{here}?before={movements[PAGE - 1].pk}" if len(movements) > PAGE else ""
     if request.headers.get("HX-Request"):
         return show_part(request, "shop/stored_value_rows.html", movements=movements[:PAGE], more=more)
+    asked = queries.stored_value_request_of(member_id)
     notice = _("The gift card is yours now.") if request.GET.get("bound") else ""
+    notice = _("We have your request and answer within 7 days.") if request.GET.get("asked") else notice
     return show(
         request,
         "shop/stored_value.html",
@@ -36,6 +38,9 @@ def _shown(request: HttpRequest, *, refusal: str = "", status: int = 200) -> Htt
         notice=notice,
         refusal=refusal,
         balance=queries.balance_for(member_id),
+        can_recharge=queries.has_recharge_offers(),
+        request_back=asked,
+        returned=queries.returned_value_of(asked) if asked and asked.state == asked.PAID else None,
         cards=queries.gift_cards_of(member_id),
         movements=movements[:PAGE],
         more=more,
@@ -53,3 +58,18 @@ def card_bind(request: HttpRequest) -> HttpResponse:
     except Refusal as refusal:
         return _shown(request, refusal=refusal.message, status=refusal.status)
     return HttpResponseRedirect(f"{reverse('shop:balance')}?bound=1")
+
+
+@require_POST
+@members_only
+def balance_back(request: HttpRequest) -> HttpResponse:
+    """POST reason to ask for what she paid in; POST with `stay` takes the asking back."""
+    member_id = request.member.pk  # type: ignore[attr-defined]
+    if request.POST.get("stay"):
+        services.withdraw_stored_value_request(member_id=member_id)
+        return HttpResponseRedirect(reverse("shop:balance"))
+    try:
+        services.ask_for_stored_value(member_id=member_id, reason=request.POST.get("reason", ""))
+    except Refusal as refusal:
+        return _shown(request, refusal=refusal.message, status=refusal.status)
+    return HttpResponseRedirect(f"{reverse('shop:balance')}?asked=1")

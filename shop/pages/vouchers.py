@@ -2,7 +2,6 @@
 
 import re
 from typing import Any
-from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,7 +17,7 @@ from shop.forms import whole_number
 from shop.models import Voucher
 from shop.pages.frame import members_only, problem, show
 from shop.pages.fulfilment import qr_of
-from shop.pages.pickup import NotAtACounter
+from shop.pages.pickup import called, colleague_here
 from shop.pages.pictures import of_name
 from shop.services.vouchers_desk import find_voucher, refuse_voucher
 
@@ -98,27 +97,19 @@ def voucher(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def vouchers_desk(request: HttpRequest) -> HttpResponse:
     """`?code=` (typed, or behind the QR code) shows what was paid for; posted, it is redeemed."""
-    user = request.user
     here = reverse("shop:vouchers_desk")
-    if not (user.is_authenticated and user.is_active and user.is_staff):
-        query = f"?code={code}" if (code := services.voucher_code(request.GET.get("code", ""))) else ""
-        return HttpResponseRedirect(f"{reverse('admin:login')}?{urlencode({'next': here + query})}")
-    staff = getattr(user, "staff", None)
-    if staff is None or not staff.is_active or staff.store_id is None:
-        refusal = NotAtACounter(
-            _("Your login belongs to no store. Ask an administrator to link it with a guide who has a store.")
-        )
-        return problem(
-            request, refusal, symbol="store", link=reverse("admin:index"), label=_("To the back office")
-        )
+    query = f"?code={code}" if (code := services.voucher_code(request.GET.get("code", ""))) else ""
+    staff = colleague_here(request, here + query)
+    if isinstance(staff, HttpResponse):
+        return staff
     if request.method == "POST":
         typed = request.POST.get("code", "")
         try:
             done = services.redeem_voucher(
                 code=services.voucher_code(typed),
                 store_id=staff.store_id,
-                by=staff.name or user.get_username(),
-                user_id=user.pk,
+                by=called(staff),
+                user_id=request.user.pk,
             )
         except Refusal as refused:
             return _desk(request, staff, typed=typed, refusal=refused.message, status=refused.status)

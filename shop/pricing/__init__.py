@@ -5,6 +5,7 @@ from shop.pricing.refunds import returned_fen
 from shop.pricing.rules import (
     CouponRule,
     Extra,
+    Level,
     OfferRule,
     PointsRule,
     PromotionRule,
@@ -21,6 +22,7 @@ __all__ = [
     "Discount",
     "Extra",
     "Item",
+    "Level",
     "Note",
     "OfferRule",
     "PointsRule",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -24,6 +24,7 @@ class Effect:
     parts: list[Part] = field(default_factory=list)
     extras: list[tuple[Extra, int]] = field(default_factory=list)
     message: str = "promotion_taken"
+    higher: tuple[str, dict[str, Any]] | None = None  # what the next level would take, as message and values
 
     @property
     def worth_fen(self) -> int:
@@ -89,6 +90,9 @@ def _settle(basket: Basket, rule: PromotionRule, effect: Effect) -> None:
         applied=True,
         **{"off_fen": worth, **effect.values},
     )
+    if effect.higher is not None:
+        message, promised = effect.higher
+        basket.note("promotion", rule.source, rule.title, message, **promised)
 
 
 def _effect(basket: Basket, rule: PromotionRule, at: datetime) -> Effect:
@@ -114,13 +118,10 @@ def _effect(basket: Basket, rule: PromotionRule, at: datetime) -> Effect:
 
 def _reached(basket: Basket, rule: PromotionRule, parts: list[Part]) -> Effect:
     base, pieces = sum(part.net_fen for part in parts), sum(part.quantity for part in parts)
-    needed_pieces = max(rule.threshold_quantity, rule.nth if rule.kind == "nth_piece" else 0)
-    if base < rule.threshold_fen:
-        return Effect(
-            f"short_of_amount_{rule.kind}", {"short_fen": rule.threshold_fen - base, **_promise(rule)}
-        )
-    if pieces < needed_pieces:
-        return Effect(f"short_of_pieces_{rule.kind}", {"short": needed_pieces - pieces, **_promise(rule)})
+    rule, above = _at_level(rule, base, pieces)
+    short = _short_of(rule, base, pieces)
+    if short is not None:
+        return Effect(*short)
     times = _times(rule, base, pieces)
     match rule.kind:
         case "amount_off":
@@ -135,7 +136,38 @@ def _reached(basket: Basket, rule: PromotionRule, parts: list[Part]) -> Effect:
             return _add_on(basket, rule, parts, times)
     if rule.cap_fen is not None:
         off = min(off, rule.cap_fen)
-    return Effect(shared_fen=off, parts=parts) if off else Effect("nothing_to_take")
+    if not off:
+        return Effect("nothing_to_take")
+    return Effect(shared_fen=off, parts=parts, higher=_short_of(above, base, pieces) if above else None)
+
+
+def _at_level(rule: PromotionRule, base: int, pieces: int) -> tuple[PromotionRule, PromotionRule | None]:
+    """The rule with the numbers of the highest level that is reached, or its own; and with those of the next one."""
+    if not rule.levels:
+        return rule, None
+    reached: PromotionRule = replace(rule, levels=(), repeats=False)
+    for level in sorted(rule.levels, key=lambda one: (one.threshold_fen, one.threshold_quantity)):
+        higher = replace(
+            reached,
+            threshold_fen=level.threshold_fen,
+            threshold_quantity=level.threshold_quantity,
+            amount_fen=level.amount_fen,
+            off_bps=level.off_bps,
+        )
+        if _short_of(higher, base, pieces) is not None:
+            return reached, higher
+        reached = higher
+    return reached, None
+
+
+def _short_of(rule: PromotionRule, base: int, pieces: int) -> tuple[str, dict[str, Any]] | None:
+    """The message that says what is missing to a rule's condition, with its values; None when it holds."""
+    needed_pieces = max(rule.threshold_quantity, rule.nth if rule.kind == "nth_piece" else 0)
+    if base < rule.threshold_fen:
+        return f"short_of_amount_{rule.kind}", {"short_fen": rule.threshold_fen - base, **_promise(rule)}
+    if pieces < needed_pieces:
+        return f"short_of_pieces_{rule.kind}", {"short": needed_pieces - pieces, **_promise(rule)}
+    return None
 
 
 def _promise(rule: PromotionRule) -> dict[str, int | str]:

@@ -60,6 +60,16 @@ class Extra:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A higher step of a promotion: from its thresholds on, its discount takes the place of the lower ones."""
+
+    threshold_fen: int = 0
+    threshold_quantity: int = 0
+    amount_fen: int = 0
+    off_bps: int = 0
+
+
+@dataclass(frozen=True)
 class PromotionRule:
     """满减, 满折, 第 N 件, 加价购, 满赠 or a bundle price.
 
@@ -67,8 +77,9 @@ class PromotionRule:
     amount_off takes `amount_fen`, once or for every full threshold (`repeats`); percent_off `off_bps`; nth_piece
     `off_bps` of every `nth` piece, the dearest counted first; add_on sells an SKU of `extras` at its `price_fen`;
     gift adds `extras`; bundle sells one of each of `extras` together for `amount_fen`. `max_times` bounds repetition
-    (0: no bound), `cap_fen` the amount. Rules of one `group` never share a line (empty: shares with all); higher
-    `priority` goes first, among equals of a group the one that is worth more.
+    (0: no bound), `cap_fen` the amount. `levels`, of amount_off and percent_off, go on from the rule's own threshold
+    and discount: the highest that is reached counts, and nothing repeats. Rules of one `group` never share a line
+    (empty: shares with all); higher `priority` goes first, among equals of a group the one that is worth more.
     """
 
     id: int
@@ -84,6 +95,7 @@ class PromotionRule:
     repeats: bool = False
     max_times: int = 0
     extras: tuple[Extra, ...] = ()
+    levels: tuple[Level, ...] = ()
     group: str = ""
     priority: int = 0
     tiers: frozenset[str] = frozenset()

@@ -47,7 +47,14 @@ from shop.queries.catalogue import (
     product_list,
     product_page,
 )
-from shop.queries.catalogue_files import catalogue_rows, catalogue_skus, products_of_file, sellable_skus
+from shop.queries.catalogue_files import (
+    catalogue_rows,
+    catalogue_skus,
+    placed_columns,
+    products_of_file,
+    sellable_skus,
+    unknown_places,
+)
 from shop.queries.coupons import TABS as COUPON_TABS
 from shop.queries.coupons import (
     ClaimPage,
@@ -56,12 +63,15 @@ from shop.queries.coupons import (
     claim_page,
     claimable_coupons,
     condition_of,
+    coupon_goods,
     coupons_named,
     coupons_of,
+    scope_of,
     usable_coupon_count,
     validity_words,
     worth_of,
 )
+from shop.queries.elsewhere import GoodsRow, VariantRow, goods_at_hand, variant_at_hand
 from shop.queries.favourites import favourites_of, viewed_by
 from shop.queries.finding import (
     Facet,
@@ -88,10 +98,11 @@ from shop.queries.fulfilment_together import companions_of, with_companions
 from shop.queries.funnel import Reminded, Why, funnel_counts, funnel_reasons, reminders_between
 from shop.queries.limits import Limit, limits_of
 from shop.queries.logistics import asked_templates, order_message
+from shop.queries.mall import exchanges_of, has_mall, mall_offers, unpaid_exchange
 from shop.queries.offers import FlashRow, LiveOffer, OfferRow, flash_offers, live_offers, offers_of
 from shop.queries.order_money import OrderMoney, aftersale_money, order_money, saving_label
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
-from shop.queries.picture import bought_from, category_choices
+from shop.queries.picture import bought_from, category_choices, own_orders_only, possible_parents
 from shop.queries.points import order_numbers
 from shop.queries.presale import presale_of_order, presale_quoted, presales_of
 from shop.queries.pricing import (
@@ -123,6 +134,7 @@ from shop.queries.queueing import (
     ticket_for,
     ticket_of_booking,
 )
+from shop.queries.recharge import has_recharge_offers, recharge_offers_for, recharges_of
 from shop.queries.recovery import current_rules, guarantees
 from shop.queries.reviews import (
     ReviewPage,
@@ -142,8 +154,17 @@ from shop.queries.stored_value import (
     balance_statement,
     gift_cards_of,
     held_for,
+    returned_value_of,
+    stored_value_request_of,
 )
-from shop.queries.subjects import products_as_subjects
+from shop.queries.subjects import (
+    product_codes,
+    products_as_subjects,
+    products_by_code,
+    shelf_names,
+    shelf_paths,
+    shelves_by_path,
+)
 from shop.queries.tracking import ParcelRow, carrier_choices, latest_parcels, orders_beside, parcels_of
 from shop.queries.visitors import OfferMark, Visitor, product_visitor, visitor, visitor_address
 from shop.queries.vouchers import (
@@ -175,6 +196,7 @@ __all__ = [
     "FacetValue",
     "Facets",
     "FlashRow",
+    "GoodsRow",
     "Held",
     "HeldCoupon",
     "Hint",
@@ -200,6 +222,7 @@ __all__ = [
     "Saving",
     "SkuRow",
     "Suggestion",
+    "VariantRow",
     "Visitor",
     "Voices",
     "Why",
@@ -230,6 +253,7 @@ __all__ = [
     "claimable_coupons",
     "companions_of",
     "condition_of",
+    "coupon_goods",
     "coupons_named",
     "coupons_of",
     "current_rules",
@@ -237,6 +261,7 @@ __all__ = [
     "default_address",
     "delivered_of",
     "documents",
+    "exchanges_of",
     "facets",
     "favourites_of",
     "filter_names",
@@ -251,8 +276,11 @@ __all__ = [
     "gift_cards_of",
     "gifts_of",
     "goes_with",
+    "goods_at_hand",
     "goods_fen",
     "guarantees",
+    "has_mall",
+    "has_recharge_offers",
     "held_for",
     "hints_of",
     "invoice_of",
@@ -265,6 +293,7 @@ __all__ = [
     "live_offers",
     "live_tickets_of",
     "low_stocks",
+    "mall_offers",
     "meant",
     "notes_of",
     "offers_of",
@@ -279,32 +308,44 @@ __all__ = [
     "orders_beside",
     "orders_of",
     "orders_to_ship_with",
+    "own_orders_only",
     "paid_share",
     "parcel_lines",
     "parcels_of",
     "photo_for",
     "pickup_choices",
     "place_of",
+    "placed_columns",
+    "possible_parents",
     "presale_of_order",
     "presale_quoted",
     "presales_of",
+    "product_codes",
     "product_extras",
     "product_list",
     "product_page",
     "product_visitor",
     "products_as_subjects",
+    "products_by_code",
     "products_of_file",
     "promotion_badges",
     "questions_of",
     "queues_at",
+    "recharge_offers_for",
+    "recharges_of",
     "redeemed_here",
     "reminders_between",
+    "returned_value_of",
     "reviews_of",
     "saving_label",
     "savings_of",
+    "scope_of",
     "sellable_skus",
     "service_page",
     "services_shown",
+    "shelf_names",
+    "shelf_paths",
+    "shelves_by_path",
     "shipping_before_fen",
     "shipping_promise",
     "skus_by_code",
@@ -312,13 +353,17 @@ __all__ = [
     "slots_on",
     "slots_with_bookings",
     "step_label",
+    "stored_value_request_of",
     "suggestions",
     "ticket_for",
     "ticket_of_booking",
     "tier_costs",
     "tier_words",
+    "unknown_places",
+    "unpaid_exchange",
     "usable_coupon_count",
     "validity_words",
+    "variant_at_hand",
     "viewed_by",
     "visitor",
     "visitor_address",

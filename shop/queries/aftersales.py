@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Prefetch
+from django.db.models import F, Prefetch, Q
 from django.utils.translation import gettext as _
 
 from shop import aftersales_rules as rules
 from shop.errors import NoSuchAfterSale
-from shop.models import AfterSale, AfterSaleLine, AfterSalePhoto, Invoice, Order, OrderLine, Sku
+from shop.models import AfterSale, AfterSaleLine, AfterSalePhoto, Invoice, Order, OrderLine, Sku, Stock
 from shop.queries.vouchers import redeemed_of
 
 
@@ -24,6 +24,9 @@ class ApplicableLine:
     held: list[
         tuple[Sku, int]
     ]  # what she has of it by now, with pieces: other than the line's after an exchange
+    in_stock: frozenset[
+        int
+    ]  # SKUs of `variants` that can be sent now: by the store that sent the line, or another
 
     @property
     def is_as_sold(self) -> bool:
@@ -31,7 +34,7 @@ class ApplicableLine:
 
 
 def applicable_lines(order: Order) -> list[ApplicableLine]:
-    """Five statements, however many lines."""
+    """Six statements, however many lines."""
     lines = list(OrderLine.objects.filter(order=order).select_related("sku").order_by("pk"))
     taken = set(
         AfterSaleLine.objects.filter(line__order=order, is_open=True).values_list("line_id", flat=True)
@@ -42,6 +45,14 @@ def applicable_lines(order: Order) -> list[ApplicableLine]:
         "position", "pk"
     ):
         variants.setdefault(sku.product_id, []).append(sku)
+    somewhere = frozenset(
+        Stock.objects.filter(
+            Q(store__in={line.store_id for line in lines})
+            | Q(store__is_active=True, store__ships_online=True),
+            sku__in=[sku for some in variants.values() for sku in some],
+            on_hand__gt=F("reserved"),
+        ).values_list("sku_id", flat=True)
+    )
     rows = []
     for line in lines:
         left = line.quantity - line.refunded_quantity - used.get(line.pk, 0)
@@ -56,7 +67,8 @@ def applicable_lines(order: Order) -> list[ApplicableLine]:
         hers = [(sku, count) for sku in here if (count := held[line.pk].get(sku.pk, 0))]
         prices = {sku.price_fen for sku, _count in hers}
         same = [sku for sku in here if sku.pk in held[line.pk] or (sku.is_active and sku.price_fen in prices)]
-        rows.append(ApplicableLine(line, left, line.pk in taken, piece, same, hers))
+        there = somewhere & {sku.pk for sku in same}
+        rows.append(ApplicableLine(line, left, line.pk in taken, piece, same, hers, there))
     return rows
 
 

@@ -1,5 +1,6 @@
 """Shelves and the product page. The list is one statement and no model instances: it is the page most often seen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,23 @@ SORTS: dict[str, tuple[str | None, bool]] = {
     "sold": ("sold_count", True),
 }
 ROWS_BY_NAME = 200
+
+# What `product_row` reads of a product p, but for whether it is sold out: each page judges that by its own rule.
+CARD = """p.id, p.name, p.subtitle, p.min_price_fen, p.max_price_fen, k.list_price_fen,
+    coalesce(i.file, ''), coalesce(i.width, 0), coalesce(i.height, 0), p.sold_count"""
+CARD_JOINS = f"""LEFT JOIN LATERAL (
+    SELECT coalesce(nullif(i.thumbnail, ''), i.image) AS file, i.width, i.height
+    FROM shop_productimage i WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
+) i ON true
+LEFT JOIN LATERAL (
+    SELECT sum(st.available) AS available,
+           max(s.list_price_fen) FILTER (
+               WHERE s.price_fen = p.min_price_fen AND s.list_price_fen > s.price_fen
+           ) AS list_price_fen
+    FROM shop_sku s {AVAILABLE}
+    WHERE s.product_id = p.id AND s.is_active
+) k ON true
+"""  # noqa: S608  the join is ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,22 +191,10 @@ def product_list(
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            SELECT p.id, p.name, p.subtitle, p.min_price_fen, p.max_price_fen, k.list_price_fen,
-                   coalesce(i.file, ''), coalesce(i.width, 0), coalesce(i.height, 0), p.sold_count,
+            SELECT {CARD},
                    coalesce(k.available, 0) <= 0, {key}
             FROM ({chosen}) p
-            LEFT JOIN LATERAL (
-                SELECT coalesce(nullif(i.thumbnail, ''), i.image) AS file, i.width, i.height
-                FROM shop_productimage i WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
-            ) i ON true
-            LEFT JOIN LATERAL (
-                SELECT sum(st.available) AS available,
-                       max(s.list_price_fen) FILTER (
-                           WHERE s.price_fen = p.min_price_fen AND s.list_price_fen > s.price_fen
-                       ) AS list_price_fen
-                FROM shop_sku s {AVAILABLE}
-                WHERE s.product_id = p.id AND s.is_active
-            ) k ON true
+            {CARD_JOINS}
             ORDER BY {order}
             """,  # noqa: S608  only the closed words above are pasted in
             given,
@@ -198,7 +204,7 @@ def product_list(
     if len(ends) == 4:  # ranked by name: behind those that were, the sort alone goes on
         ends = ends[2:] if ends[0] else ends[1:]
     return ProductPage(
-        rows=[ProductRow(*(*row[:6], _url(row[6]), *row[7:11])) for row in rows[:page_size]],
+        rows=[product_row(row) for row in rows[:page_size]],
         after=keyset.cursor(*ends) if ends else "",
     )
 
@@ -349,6 +355,11 @@ def product_page(pk: int) -> ProductPageData:
 
 def _spec(spec: Any) -> dict[str, str]:
     return {str(key): str(value) for key, value in spec.items()} if isinstance(spec, dict) else {}
+
+
+def product_row(row: Sequence[Any]) -> ProductRow:
+    """A row of `CARD`, whether it is sold out, and what else the statement asked for."""
+    return ProductRow(*(*row[:6], _url(row[6]), *row[7:11]))
 
 
 def _url(name: str) -> str:

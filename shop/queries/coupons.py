@@ -4,14 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from core import clock
 from core.money import yuan
+from shop import finding
 from shop.errors import NoSuchCoupon
 from shop.models import Coupon, CouponGrant
+from shop.queries.catalogue import ProductPage, product_list
 
 TABS = ("usable", "used", "expired")
 
@@ -21,6 +23,7 @@ class HeldCoupon:
     """One coupon in her hand, as she reads it. `is_open`: it may be used at this moment."""
 
     grant_id: int
+    code: str
     name: str
     worth: str
     condition: str
@@ -153,6 +156,34 @@ def claimable_coupons(member_id: int, *, limit: int = 20) -> list[OpenCoupon]:
     ]
 
 
+MOST_GOODS = 200  # of products that a coupon names: beyond that nobody scrolls
+
+
+def coupon_goods(code: str, member_id: int, *, after: str = "") -> tuple[Coupon, ProductPage]:
+    """What a coupon can be used for, a page at a time: one that she holds, or may take. Raises NoSuchCoupon.
+
+    Three statements at most.
+    """
+    held = CouponGrant.objects.filter(coupon=OuterRef("pk"), member_id=member_id)
+    coupon = (
+        Coupon.objects.filter(Q(is_claimable=True) | Exists(held), code=code)
+        .select_related("gift_sku__product")
+        .first()
+    )
+    if coupon is None:
+        raise NoSuchCoupon(_("There is no such coupon."))
+    ids = tuple(coupon.scope_ids or ())
+    if coupon.kind == Coupon.EXCHANGE and coupon.gift_sku is not None:
+        return coupon, product_list(only=[coupon.gift_sku.product_id])
+    if coupon.scope == Coupon.PRODUCTS:
+        return coupon, product_list(only=list(ids[:MOST_GOODS]), page_size=MOST_GOODS)
+    if coupon.scope == Coupon.CATEGORIES:
+        return coupon, product_list(filters=finding.Filters(any_category=ids), after=after)
+    if coupon.scope == Coupon.BRANDS:
+        return coupon, product_list(filters=finding.Filters(brand_ids=ids), after=after)
+    return coupon, product_list(after=after)
+
+
 def _grants(member_id: int) -> "QuerySet[CouponGrant]":
     return CouponGrant.objects.filter(member_id=member_id).select_related(
         "coupon__gift_sku__product", "order"
@@ -164,6 +195,7 @@ def _held(grant: CouponGrant, at: datetime) -> HeldCoupon:
     is_late = grant.state == CouponGrant.HELD and grant.expires_at <= at
     return HeldCoupon(
         grant_id=grant.pk,
+        code=coupon.code,
         name=coupon.name,
         worth=worth_of(coupon),
         condition=condition_of(coupon),

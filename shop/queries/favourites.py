@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-from django.core.files.storage import default_storage
 from django.db import connection
 
 from core import keyset
 from crm import queries as crm_queries
 from shop.models import Favourite
-from shop.queries.catalogue import ProductPage, ProductRow
-from shop.queries.routing import AVAILABLE
+from shop.queries.catalogue import CARD, CARD_JOINS, ProductPage, ProductRow, product_row
 
 MOST_VIEWED = 60
 
@@ -42,26 +40,14 @@ def products_in_order(ids: Sequence[int]) -> list[ProductRow]:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            SELECT p.id, p.name, p.subtitle, p.min_price_fen, p.max_price_fen, k.list_price_fen,
-                   coalesce(i.file, ''), coalesce(i.width, 0), coalesce(i.height, 0), p.sold_count,
+            SELECT {CARD},
                    p.status <> 'on_sale' OR coalesce(k.available, 0) <= 0
             FROM unnest(%s::bigint[]) WITH ORDINALITY AS w(id, place)
             JOIN shop_product p ON p.id = w.id AND p.status <> 'draft'
-            LEFT JOIN LATERAL (
-                SELECT coalesce(nullif(i.thumbnail, ''), i.image) AS file, i.width, i.height
-                FROM shop_productimage i WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1
-            ) i ON true
-            LEFT JOIN LATERAL (
-                SELECT sum(st.available) AS available,
-                       max(s.list_price_fen) FILTER (
-                           WHERE s.price_fen = p.min_price_fen AND s.list_price_fen > s.price_fen
-                       ) AS list_price_fen
-                FROM shop_sku s {AVAILABLE}
-                WHERE s.product_id = p.id AND s.is_active
-            ) k ON true
+            {CARD_JOINS}
             ORDER BY w.place
             """,  # noqa: S608  the join is ours
             [list(ids)],
         )
         rows = cursor.fetchall()
-    return [ProductRow(*(*row[:6], default_storage.url(row[6]) if row[6] else "", *row[7:])) for row in rows]
+    return [product_row(row) for row in rows]

@@ -244,8 +244,8 @@ def suggestions(typed: str) -> list[Suggestion]:
 def meant(typed: str, *, most: int = 6) -> list[str]:
     """Names that sound like what was typed wrongly, nearest first: lianyqun → 连衣裙, 百摺半群 → 百褶半裙.
 
-    Compared with the best-selling products: a guess about 200,000 would take longer than a shopper waits. One
-    statement.
+    Compared with categories, brands and the best-selling products: a guess about 200,000 would take longer than a
+    shopper waits. Two statements.
     """
     typed = typed.replace("\x00", "").strip()[:50]
     sound = finding.sound_of(typed)
@@ -254,15 +254,33 @@ def meant(typed: str, *, most: int = 6) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
+            (SELECT name FROM shop_category WHERE is_active ORDER BY id LIMIT %(known)s)
+            UNION (SELECT name FROM shop_brand WHERE is_active ORDER BY id LIMIT %(known)s)
+            """,
+            {"known": KNOWN_NAMES},
+        )
+        owners = [row[0] for row in cursor.fetchall()]
+        cursor.execute(
+            """
             SELECT name FROM (
                 SELECT name, max(word_similarity(%(sound)s, sound)) AS likeness, max(sold_count) AS sold
                 FROM (
-                    SELECT p.name, p.sound, p.sold_count FROM shop_product p
-                    WHERE p.status = 'on_sale' ORDER BY p.sold_count DESC LIMIT %(known)s
+                    (SELECT p.name, p.sound, p.sold_count FROM shop_product p
+                     WHERE p.status = 'on_sale' ORDER BY p.sold_count DESC LIMIT %(known)s)
+                    UNION ALL
+                    SELECT o.name, o.sound, 2147483647
+                    FROM unnest(%(owners)s::text[], %(sounds)s::text[]) AS o(name, sound)
                 ) known GROUP BY name
             ) near WHERE likeness >= %(least)s ORDER BY likeness DESC, sold DESC, name LIMIT %(most)s
             """,
-            {"sound": sound[:60], "known": KNOWN_NAMES, "least": LIKENESS, "most": most},
+            {
+                "sound": sound[:60],
+                "known": KNOWN_NAMES,
+                "owners": owners,
+                "sounds": [finding.sound_of(name, 60) for name in owners],
+                "least": LIKENESS,
+                "most": most,
+            },
         )
         return [row[0] for row in cursor.fetchall()]
 

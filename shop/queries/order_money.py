@@ -16,31 +16,38 @@ STEPS = ("member", "offer", "promotion", "coupon", "points", "shipping", STAFF)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Money (fen) from or back to one source; `is_done` False: on its way back."""
+    """Money (fen) from or back to one source; `is_done` False: on its way back. `why`: it was not the order's."""
 
     kind: str
     amount_fen: int
     card_end: str = ""
     is_done: bool = True
+    why: str = ""
 
     @property
     def label(self) -> str:
-        return {
-            WECHAT: _("WeChat Pay"),
-            Payment.STORED_VALUE: _("Balance"),
-            Payment.GIFT_CARD: _("Gift card …%(end)s") % {"end": self.card_end},
-        }[self.kind]
+        return (
+            self.why
+            or {
+                WECHAT: _("WeChat Pay"),
+                Payment.STORED_VALUE: _("Balance"),
+                Payment.GIFT_CARD: _("Gift card …%(end)s") % {"end": self.card_end},
+            }[self.kind]
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class OrderMoney:
-    """`savings` by rule, without gifts; `other_off_fen` what older orders took off without saying why."""
+    """`savings` by rule, without gifts; `other_off_fen` what older orders took off without saying why; `not_taken`
+    what she paid twice or too late and gets back.
+    """
 
     goods_fen: int
     savings: list[Saving] = field(default_factory=list)
     other_off_fen: int = 0
     paid: list[Source] = field(default_factory=list)
     back: list[Source] = field(default_factory=list)
+    not_taken: list[Source] = field(default_factory=list)
     points_used: int = 0
     points_back: int = 0
 
@@ -53,8 +60,11 @@ def order_money(order: Order) -> OrderMoney:
     of_gifts = {line.pk for line in gifts}
     bundled_fen = sum(row.amount_fen for row in rows if row.step == BUNDLE)
     in_goods = [row for row in rows if row.line_id not in of_gifts and row.step != BUNDLE]
-    refunds, payments = _refunds_and_payments(order) if order.paid_at else ([], [])
-    not_hers = {one.payment_id for one in refunds if one.kind != Refund.ORDER}  # paid twice, late, or wrongly
+    refunds = [] if order.status == Order.PENDING_PAYMENT else _refunds(order)
+    payments = _payments(order) if order.paid_at else []
+    # Paid twice, late, or wrongly: not the order's money, also while WeChat refuses to take it back.
+    not_hers = {one.payment_id: one for one in refunds if one.kind != Refund.ORDER}
+    refunds = [one for one in refunds if one.status != Refund.CLOSED]
     returned = order.points_used and any(one.status == Refund.SUCCESS for one in refunds)
     return OrderMoney(
         goods_fen=order.items_fen - gifts_fen - bundled_fen,
@@ -62,18 +72,28 @@ def order_money(order: Order) -> OrderMoney:
         other_off_fen=order.discount_fen - sum(row.amount_fen for row in rows),
         paid=_sources((one, one.paid_fen, True) for one in payments if one.pk not in not_hers),
         back=refund_sources(one for one in refunds if one.kind == Refund.ORDER),
+        not_taken=[
+            Source(
+                WECHAT,
+                one.amount_fen,
+                is_done=one.status == Refund.SUCCESS,
+                why=str(one.get_kind_display()),
+            )
+            for one in not_hers.values()
+        ],
         points_used=order.points_used,
         points_back=points_back(EffectReversal.objects.filter(order=order)) if returned else 0,
     )
 
 
-def _refunds_and_payments(order: Order) -> tuple[list[Refund], list[Payment]]:
-    refunds = Refund.objects.filter(order=order).exclude(status=Refund.CLOSED)
+def _refunds(order: Order) -> list[Refund]:
+    refunds = Refund.objects.filter(order=order)
+    return list(refunds.select_related("payment__gift_card").order_by("pk"))
+
+
+def _payments(order: Order) -> list[Payment]:
     payments = Payment.objects.filter(order=order, status=Payment.PAID, amount_fen__gt=0)
-    return (
-        list(refunds.select_related("payment__gift_card").order_by("pk")),
-        list(payments.select_related("gift_card").order_by("pk")),
-    )
+    return list(payments.select_related("gift_card").order_by("pk"))
 
 
 def aftersale_money(order: Order, aftersale_id: int) -> OrderMoney:

@@ -9,6 +9,7 @@ from django.db.models import Count, F, OuterRef, QuerySet, Subquery
 
 from core import clock
 from shop.models import Category, Order, OrderLine
+from shop.queries.rest import own_store_of, served_by
 from shop.queries.stored_value import BONUS, POINTS, PRINCIPAL
 
 BOUGHT = (Order.PAID, Order.SHIPPED, Order.RECEIVED)
@@ -45,11 +46,25 @@ def holdings_of(member_id: int) -> Holdings:
     )
 
 
-def last_orders_of(member_id: int, *, limit: int = 6) -> list[Order]:
-    """The newest, whatever became of them, each with `goods`, the name of its first line. One statement."""
+def last_orders_of(member_id: int, *, store_id: int | None = None, limit: int = 6) -> list[Order]:
+    """The newest, whatever became of them, each with `goods`, the name of its first line. One statement.
+
+    `store_id`: only those that this store serves, None: all.
+    """
     first = OrderLine.objects.filter(order=OuterRef("pk")).order_by("pk").values("product_name")[:1]
     rows = Order.objects.filter(member=member_id).annotate(goods=Subquery(first))
+    if store_id is not None:
+        rows = rows.filter(served_by(store_id))
     return list(rows.order_by("-placed_at", "-pk")[:limit])
+
+
+def own_orders_only(viewer: Any) -> tuple[str, list[Any]]:
+    """A condition on shop_order, and its parameters: a colleague of one store may know that store's orders only."""
+    store_id = own_store_of(viewer)
+    if store_id is None:
+        return "", []
+    lines = "SELECT FROM shop_orderline line WHERE line.order_id = shop_order.id AND line.store_id = %s"
+    return f" AND (shop_order.store_id = %s OR EXISTS ({lines}))", [store_id, store_id]
 
 
 def category_choices() -> list[tuple[str, str]]:
@@ -65,6 +80,25 @@ def category_choices() -> list[tuple[str, str]]:
         return " / ".join(reversed(names))
 
     return [(str(row.pk), path(row)) for row in rows]
+
+
+MOST_LEVELS = 4  # of the tree of categories: a shopper gets lost in deeper ones
+
+
+def possible_parents(category_id: int | None) -> set[int]:
+    """The categories below which one may stand, or a new one (None): not itself, nothing below it, not too deep."""
+    parents = dict(Category.objects.values_list("pk", "parent_id"))
+
+    def path(pk: int | None) -> list[int]:
+        found: list[int] = []
+        while pk is not None and pk not in found:
+            found.append(pk)
+            pk = parents.get(pk)
+        return found
+
+    paths = {pk: path(pk) for pk in parents}
+    height = max((way.index(category_id) for way in paths.values() if category_id in way), default=0)
+    return {pk for pk, way in paths.items() if category_id not in way and len(way) + height < MOST_LEVELS}
 
 
 def bought_from(

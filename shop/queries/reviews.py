@@ -127,10 +127,11 @@ def reviews_of(
 
 
 def lines_to_review(number: str, *, member_id: int) -> tuple[Order, list[tuple[Any, Review | None]]]:
-    """Her order's lines, each with her review of it: four statements. Raises NoSuchOrder."""
+    """Her order's lines, each with her review of it and its photos: five statements. Raises NoSuchOrder."""
     order = order_for(number, member_id=member_id)
     lines = list(order.lines.all())
-    written = {review.line_id: review for review in Review.objects.filter(line__order=order)}
+    hers = Review.objects.filter(line__order=order).prefetch_related("photos")
+    written = {review.line_id: review for review in hers}
     return order, [(line, written.get(line.pk)) for line in lines]
 
 

@@ -5,10 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection
+from django.db.models import Sum
 from django.utils.translation import gettext as _
 
 from core import clock
-from shop.models import GiftCard, Order, Payment, StoredValueCredit
+from shop.models import (
+    DirectRefund,
+    GiftCard,
+    Order,
+    Payment,
+    Refund,
+    StoredValueCredit,
+    StoredValueRequest,
+)
 
 PRINCIPAL, BONUS, GIFT_CARD, POINTS = "stored_value", "stored_value.bonus", "gift_card", "points"
 
@@ -187,6 +196,10 @@ def balance_statement(member_id: int, *, before: int | None = None, limit: int =
 
 
 def _words(cause: str, other: str, original: str | None) -> str:
+    if cause.startswith("recharge:"):
+        if ":refund:" not in cause:
+            return _("Recharged")
+        return _("A refund that did not succeed") if original is not None else _("Recharge given back")
     if original is not None:
         return _("Returned from an order")
     if cause.startswith("capture:order:"):
@@ -218,3 +231,26 @@ def _reasons(causes: Iterable[str]) -> dict[str, str]:
         return {}
     said = dict(StoredValueCredit.objects.filter(pk__in=set(by_credit.values())).values_list("pk", "reason"))
     return {cause: said.get(pk, "") for cause, pk in by_credit.items()}
+
+
+@dataclass(frozen=True)
+class ReturnedValue:
+    """What became of the money of a request that was granted, fen: `refused` by WeChat is on her balance again."""
+
+    back: int = 0
+    under_way: int = 0
+    refused: int = 0
+
+
+def returned_value_of(request: StoredValueRequest) -> ReturnedValue:
+    """One statement."""
+    rows = DirectRefund.objects.filter(pk__in=request.refunds).order_by()
+    sums = dict(rows.values_list("status").annotate(fen=Sum("amount_fen")))
+    back, refused = sums.pop(Refund.SUCCESS, 0), sums.pop(Refund.CLOSED, 0)
+    return ReturnedValue(back, sum(sums.values()), refused)
+
+
+def stored_value_request_of(member_id: int) -> StoredValueRequest | None:
+    """Her newest, unless she took it back."""
+    asked = StoredValueRequest.objects.filter(member_id=member_id)
+    return asked.exclude(state=StoredValueRequest.WITHDRAWN).order_by("-asked_at", "-pk").first()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest
@@ -22,14 +23,15 @@ class OfferMark(NamedTuple):
 class Visitor:
     """Somebody on a page; without a login all of it is empty.
 
-    `tier` is the word of hers. Of one product: `offers` by id; `bought`, pieces of it, counted where there is a limit
-    per member; `member_prices`, what her tier pays for its SKUs, in fen by SKU.
+    `tier` is the word of hers. Of one product: `awaited`, the SKUs of which she waits to hear, 0 for any; `offers` by
+    id; `bought`, pieces of it, counted where there is a limit per member; `member_prices`, what her tier pays for its
+    SKUs, in fen by SKU.
     """
 
     member_id: int | None = None
     cart_count: int = 0
     is_favourite: bool = False
-    is_awaited: bool = False
+    awaited: frozenset[int] = frozenset()
     bought: int = 0
     offers: Mapping[int, OfferMark] = field(default_factory=dict)
     tier: str = ""
@@ -40,8 +42,8 @@ _CART = "coalesce((SELECT sum(c.quantity) FROM shop_cartline c WHERE c.member_id
 _PRODUCT = f"""
 {_CART},
 EXISTS (SELECT FROM shop_favourite f WHERE f.product_id = %s AND f.member_id = m.living),
-EXISTS (SELECT FROM shop_stocknotice n
-        WHERE n.product_id = %s AND n.member_id = m.living AND n.state = 'waiting'),
+(SELECT json_agg(coalesce(n.sku_id, 0)) FROM shop_stocknotice n
+ WHERE n.product_id = %s AND n.member_id = m.living AND n.state = 'waiting'),
 coalesce((SELECT y.taken FROM shop_producttally y WHERE y.product_id = %s AND y.member_id = m.living), 0),
 (SELECT json_agg(json_build_array(o.id, coalesce(t.taken, 0), w.id IS NOT NULL,
             o.kind = 'first_order' AND EXISTS (
@@ -72,14 +74,22 @@ def product_visitor(request: HttpRequest, pk: int) -> Visitor:
 _ADDRESS_COLUMNS = ("receiver", "phone", "province", "city", "district", "street", "postal_code")
 _ADDRESS = f"""
 (SELECT json_build_array({", ".join(f"a.{name}" for name in _ADDRESS_COLUMNS)}) FROM shop_address a
- WHERE a.id = %s AND a.member_id = m.living)
+ WHERE a.id = %(address)s AND a.member_id = m.living)
 """  # noqa: S608  our own words only
 
 
-def visitor_address(request: HttpRequest, pk: int) -> dict[str, str] | None:
-    """One of her own addresses by the names of its columns; None for anything else. Settles who she is, as above."""
-    _member, values = crm_queries.visitor(request, _ADDRESS, [statements.bigint(pk)])
-    return dict(zip(_ADDRESS_COLUMNS, values[0], strict=True)) if values and values[0] else None
+def visitor_address(
+    request: HttpRequest, pk: int, also: str = "NULL", params: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[dict[str, str] | None, Any]:
+    """One of her own addresses by the names of its columns, None for anything else, and the value of an expression
+    with `params` by name, None without a login. Settles who she is, as above; one statement for both.
+    """
+    named = {**params, "address": statements.bigint(pk)}
+    _member, values = crm_queries.visitor(request, f"{_ADDRESS}, {also}", named)
+    if not values:
+        return None, None
+    address, value = values
+    return dict(zip(_ADDRESS_COLUMNS, address, strict=True)) if address else None, value
 
 
 def _visitor(request: HttpRequest, also: str, params: Sequence[Any]) -> Visitor:
@@ -88,7 +98,16 @@ def _visitor(request: HttpRequest, also: str, params: Sequence[Any]) -> Visitor:
         return Visitor()
     if len(values) == 1:
         return Visitor(member.pk, values[0], tier=member.tier)
-    count, is_favourite, is_awaited, bought, offers, tier = values
+    count, is_favourite, awaited, bought, offers, tier = values
     marks = {row[0]: OfferMark(*row[1:]) for row in offers or ()}
     word, prices = tier or ("", None)
-    return Visitor(member.pk, count, is_favourite, is_awaited, bought, marks, word, dict(prices or ()))
+    return Visitor(
+        member.pk,
+        count,
+        is_favourite,
+        frozenset(awaited or ()),
+        bought,
+        marks,
+        word,
+        dict(prices or ()),
+    )

@@ -45,7 +45,11 @@ from shop.services.catalogue import (
     set_products_status,
     shelve_due_products,
 )
-from shop.services.catalogue_files import apply_catalogue_file, bring_catalogue_file
+from shop.services.catalogue_files import (
+    apply_catalogue_file,
+    bring_catalogue_file,
+    catalogue_file_permissions,
+)
 from shop.services.coupons import claim_coupon, expire_coupons, grant_coupon, grant_coupons, revoke_coupons
 from shop.services.coupons_in_batches import start_granting
 from shop.services.desk import (
@@ -54,6 +58,21 @@ from shop.services.desk import (
     change_price,
     may_change_address,
     note_order,
+)
+from shop.services.direct import (
+    check_direct,
+    confirm_direct,
+    is_direct,
+    latest_direct,
+    query_lost_direct,
+    settle_direct,
+)
+from shop.services.direct_refunds import (
+    confirm_direct_refund,
+    retry_direct_refunds,
+    return_direct_mismatch,
+    send_direct_refunds,
+    settle_outside,
 )
 from shop.services.effects import return_points, reverse_effects, settle_effects, undo_effects
 from shop.services.favourites import (
@@ -86,8 +105,12 @@ from shop.services.invoices import (
     request_invoice,
 )
 from shop.services.logistics import answer_chat, send_order_message, tell_order
-from shop.services.merging import move_member
-from shop.services.offers import stop_waiting, tell_waiting, wait_for_offer
+from shop.services.mall import exchange_points, send_exchange, take_back_exchange
+from shop.services.mall_paid import return_exchange_money, start_exchange
+from shop.services.memberships import membership_terms, refund_membership, start_membership
+from shop.services.merging import follow_merge, follow_undo, move_member
+from shop.services.mydata import name_holdings
+from shop.services.offers import stop_waiting, tell_waiting, tell_waiting_again, wait_for_offer
 from shop.services.oms import SoldLine, buyer_of_sale, change_stocks, record_sale
 from shop.services.orders import release_order
 from shop.services.payments import start_payment
@@ -95,6 +118,7 @@ from shop.services.payments_booked import confirm_payment, settle_free_order
 from shop.services.payments_ended import cancel_order, check_payment, expire_orders, query_lost_payments
 from shop.services.pickup import pickup_code, redeem_pickup, settle_uncollected
 from shop.services.placing import payment_time, place_order
+from shop.services.placing_ground import OrderGround, order_words
 from shop.services.points import earn_from_order, follow_receipt, free_due_points
 from shop.services.presale import presale_choices, remind_of_balance, remind_of_balances
 from shop.services.pricing import quote
@@ -111,6 +135,7 @@ from shop.services.queueing import (
     skip_number,
     take_number,
 )
+from shop.services.recharge import refund_recharge, start_recharge
 from shop.services.reconciliation import compare_bill, open_bill, reconcile, resolve_difference
 from shop.services.recovery import ask_for_review, remind_of_payment, remind_unpaid
 from shop.services.refunds import refund_lines, refund_mismatch, refund_order, repeat_refund, retry_refunds
@@ -118,10 +143,16 @@ from shop.services.refunds_booked import confirm_refund, send_refunds
 from shop.services.rehearsals import start_rehearsal
 from shop.services.rerouting import reroute_fulfilment
 from shop.services.reviews import answer_review, decide_review, move_reviews, refresh_rating, write_review
-from shop.services.routing import Serving, order_elsewhere, reason_words
+from shop.services.routing import Serving, guest_named, order_elsewhere, reason_words
 from shop.services.stock import Move, adjust_stock, move_stock, set_safety_stock, set_stock, warehouse_id
 from shop.services.stocktaking import book_stocktake, cancel_stocktake, count_skus, open_stocktake
 from shop.services.stored_value import credit_stored_value
+from shop.services.stored_value_requests import (
+    ask_for_stored_value,
+    decline_stored_value_request,
+    pay_stored_value_back,
+    withdraw_stored_value_request,
+)
 from shop.services.tenders import give_back, move_value
 from shop.services.tracking import add_usual_carriers, ask_again, ask_carriers, note_steps, type_step
 from shop.services.transfers import cancel_transfer, create_transfer, receive_transfer, send_transfer
@@ -133,6 +164,7 @@ __all__ = [
     "AddressInput",
     "MatrixRow",
     "Move",
+    "OrderGround",
     "Serving",
     "SoldLine",
     "add_codes",
@@ -150,6 +182,7 @@ __all__ = [
     "ask_carriers",
     "ask_for_review",
     "ask_for_reviews",
+    "ask_for_stored_value",
     "ask_question",
     "ask_stock_notice",
     "bind_gift_card",
@@ -165,10 +198,12 @@ __all__ = [
     "cancel_order",
     "cancel_stocktake",
     "cancel_transfer",
+    "catalogue_file_permissions",
     "change_address",
     "change_price",
     "change_slot",
     "change_stocks",
+    "check_direct",
     "check_in",
     "check_payment",
     "check_video",
@@ -177,6 +212,8 @@ __all__ = [
     "clean_detail",
     "close_past_queues",
     "compare_bill",
+    "confirm_direct",
+    "confirm_direct_refund",
     "confirm_payment",
     "confirm_receipt",
     "confirm_refund",
@@ -184,10 +221,12 @@ __all__ = [
     "create_transfer",
     "credit_stored_value",
     "decide_review",
+    "decline_stored_value_request",
     "delete_address",
     "drop_codes",
     "duplicate_product",
     "earn_from_order",
+    "exchange_points",
     "expire_coupons",
     "expire_orders",
     "expire_vouchers",
@@ -195,14 +234,19 @@ __all__ = [
     "extend_vouchers",
     "fill_matrix",
     "finish_number",
+    "follow_merge",
     "follow_receipt",
+    "follow_undo",
     "free_due_points",
     "give_back",
     "grant_coupon",
     "grant_coupons",
+    "guest_named",
     "hide_question",
+    "is_direct",
     "is_kind_settled",
     "issue_invoice",
+    "latest_direct",
     "leave_queue",
     "make_gift_cards",
     "make_thumbnail",
@@ -210,6 +254,7 @@ __all__ = [
     "mark_no_shows",
     "mark_ready",
     "may_change_address",
+    "membership_terms",
     "move_bookings",
     "move_favourites",
     "move_member",
@@ -218,19 +263,23 @@ __all__ = [
     "move_stock",
     "move_tickets",
     "move_value",
+    "name_holdings",
     "note_order",
     "note_step",
     "note_steps",
     "open_bill",
     "open_stocktake",
     "order_elsewhere",
+    "order_words",
     "pay_back",
+    "pay_stored_value_back",
     "payment_time",
     "pickup_code",
     "place_order",
     "plan_all_slots",
     "plan_slots",
     "presale_choices",
+    "query_lost_direct",
     "query_lost_payments",
     "quote",
     "reason_words",
@@ -250,8 +299,10 @@ __all__ = [
     "refresh_stock_marks",
     "refund_instead",
     "refund_lines",
+    "refund_membership",
     "refund_mismatch",
     "refund_order",
+    "refund_recharge",
     "refuse_aftersale",
     "refuse_invoice",
     "release_order",
@@ -265,7 +316,10 @@ __all__ = [
     "request_invoice",
     "reroute_fulfilment",
     "resolve_difference",
+    "retry_direct_refunds",
     "retry_refunds",
+    "return_direct_mismatch",
+    "return_exchange_money",
     "return_points",
     "reverse_effects",
     "revoke_coupons",
@@ -277,6 +331,8 @@ __all__ = [
     "select_cart_lines",
     "send_back",
     "send_booking_reminders",
+    "send_direct_refunds",
+    "send_exchange",
     "send_order_message",
     "send_refunds",
     "send_stock_notices",
@@ -288,23 +344,30 @@ __all__ = [
     "set_products_status",
     "set_safety_stock",
     "set_stock",
+    "settle_direct",
     "settle_due_aftersales",
     "settle_effects",
     "settle_free_order",
+    "settle_outside",
     "settle_uncollected",
     "shelve_due_products",
     "ship_exchange",
     "ship_order",
     "ship_together",
     "skip_number",
+    "start_exchange",
     "start_granting",
+    "start_membership",
     "start_payment",
+    "start_recharge",
     "start_rehearsal",
     "stop_waiting",
     "switch_promotions",
+    "take_back_exchange",
     "take_number",
     "tell_order",
     "tell_waiting",
+    "tell_waiting_again",
     "type_step",
     "undo_effects",
     "void_gift_cards",
@@ -312,5 +375,6 @@ __all__ = [
     "wait_for_offer",
     "warehouse_id",
     "withdraw_stock_notice",
+    "withdraw_stored_value_request",
     "write_review",
 ]

@@ -15,16 +15,24 @@ from core import clock
 from core.errors import Refusal
 from core.locks import lock_row
 from shop import aftersales_rules as rules
-from shop.errors import AfterSaleRefused, NoSuchAfterSale, NoSuchOrder, NothingToRefund, WrongState
+from shop.errors import (
+    AfterSaleRefused,
+    NoSuchAfterSale,
+    NoSuchOrder,
+    NothingToRefund,
+    SoldOut,
+    WrongState,
+)
 from shop.models import AfterSale, AfterSaleLine, Order, OrderLine, Payment, Refund, Sku, StockMovement
 from shop.queries.aftersales import held_of
 from shop.queries.vouchers import lines_with_unused_vouchers, redeemed_of
 from shop.services.aftersales_photos import keep_photos, photos_of
-from shop.services.aftersales_steps import move, note_step
+from shop.services.aftersales_steps import move, note_step, refused_of
 from shop.services.messages import tell_buyer
 from shop.services.order_log import write_log
 from shop.services.orders import held_lines
 from shop.services.refunds import refund_lines, repeat_refund
+from shop.services.routing import plan_instead
 from shop.services.stock import Move, move_stock, warehouse_id
 
 log = structlog.get_logger(__name__)
@@ -210,13 +218,16 @@ def approve_aftersale(
 ) -> AfterSale:
     """Say yes: money goes back at once, or the shopper is told where to send the goods (default: the warehouse).
 
-    An exchange reserves what will be sent instead. Locks: order, payment, stock. Idempotent. Publishes:
-    AfterSaleMoved. Raises NoSuchAfterSale, WrongState, NothingToRefund, AfterSaleRefused (the exchange is sold out).
+    An exchange reserves what will be sent instead, elsewhere when the store that sent the order has none.
+    Locks: order, payment, stock. Idempotent. Publishes: AfterSaleMoved. Raises NoSuchAfterSale, WrongState,
+    NothingToRefund, AfterSaleRefused (the exchange is sold out).
     """
     order, aftersale = _locked(aftersale_id)
     if aftersale.status not in (rules.APPLIED, rules.REFUSED, rules.CLOSED):
         return aftersale
     answer = answer.strip()[:300]
+    if aftersale.kind == rules.EXCHANGE:
+        _refuse_what_was_given_back(aftersale)
     if aftersale.kind in rules.WITH_RETURN:
         address = " ".join(return_address.split())[:300] or warehouse_address()
         move(
@@ -234,6 +245,17 @@ def approve_aftersale(
         move(aftersale, rules.APPROVED, actor=by, user_id=user_id, note=answer, answer=answer)
         _pay_back(order, aftersale, by=by, user_id=user_id)
     return aftersale
+
+
+def _refuse_what_was_given_back(aftersale: AfterSale) -> None:
+    """Money may have gone back since she applied, and nobody gets the money and other goods as well."""
+    for row in aftersale.lines.select_related("line"):
+        left = row.line.quantity - row.line.refunded_quantity
+        if row.quantity > left:
+            raise AfterSaleRefused(
+                _("%(name)s: of these %(count)d pieces are left.")
+                % {"name": row.line.product_name, "count": left}
+            )
 
 
 def warehouse_address() -> str:
@@ -377,11 +399,13 @@ def refund_instead(*, aftersale_id: int, answer: str, by: str, user_id: int | No
         raise WrongState(_("Please say why: the shopper reads it."), code="no_reason")
     if aftersale.kind != rules.EXCHANGE or aftersale.status != rules.RECEIVED:
         raise WrongState(_("Only an exchange whose goods have come back can become a refund."))
+    _refuse_what_was_given_back(aftersale)
     _release_exchange(order, aftersale, by)
     rows = list(aftersale.lines.select_related("line"))
     for row in rows:
-        row.new_sku, row.amount_fen = None, _amount(rules.RETURN_REFUND, row.line, row.quantity)
-    AfterSaleLine.objects.bulk_update(rows, ["new_sku", "amount_fen"])
+        row.new_sku, row.new_store = None, None
+        row.amount_fen = _amount(rules.RETURN_REFUND, row.line, row.quantity)
+    AfterSaleLine.objects.bulk_update(rows, ["new_sku", "new_store", "amount_fen"])
     aftersale.kind, aftersale.answer = rules.RETURN_REFUND, answer
     aftersale.amount_fen = sum(row.amount_fen for row in rows)
     aftersale.save(update_fields=["kind", "answer", "amount_fen"])
@@ -402,14 +426,11 @@ def refund_instead(*, aftersale_id: int, answer: str, by: str, user_id: int | No
 
 
 def _pay_back(order: Order, aftersale: AfterSale, *, by: str, user_id: int | None, note: str = "") -> None:
-    closed = list(
-        Refund.objects.filter(aftersale=aftersale, status=Refund.CLOSED).order_by("payment_id", "-pk")
-    )
+    refused = refused_of(aftersale)
     move(aftersale, rules.REFUNDING, actor=by, user_id=user_id, note=note)
-    if closed:
-        newest = {refund.payment_id: refund.pk for refund in reversed(closed)}
-        for refund_id in newest.values():
-            repeat_refund(refund_id=refund_id, by=by, user_id=user_id)
+    if refused:
+        for refund in refused:
+            repeat_refund(refund_id=refund.pk, by=by, user_id=user_id)
         return
     rows = list(aftersale.lines.all())
     is_cut = aftersale.kind == rules.PRICE_PROTECTION
@@ -501,7 +522,10 @@ def _settle(aftersale_id: int) -> bool:
             gone = any(row.line_id not in held for row in aftersale.lines.all())
             if not rules.approves_itself(aftersale.kind, is_shipped=gone):
                 raise AfterSaleRefused(_("Not answered in time; somebody has to decide"))
-            approve_aftersale(aftersale_id=aftersale_id, answer=_("Approved: not answered in time"))
+            approve_aftersale(
+                aftersale_id=aftersale_id,
+                answer=_("We did not answer in time, so your application is approved."),
+            )
         case rules.APPROVED:
             _close(order, aftersale, actor="system", note=_("The goods were not sent back in time"))
         case rules.RETURNED:
@@ -542,21 +566,35 @@ def _exchange(aftersale: AfterSale) -> list[tuple[int, int, int]]:
     """(SKU, store, pieces) that an exchange sends, added up."""
     counts: dict[tuple[int, int], int] = {}
     for row in aftersale.lines.select_related("line"):
-        if row.new_sku_id and row.line.store_id:
-            place = (row.new_sku_id, row.line.store_id)
+        if row.new_sku_id and row.sends_from:
+            place = (row.new_sku_id, row.sends_from)
             counts[place] = counts.get(place, 0) + row.quantity
     return [(sku, store, count) for (sku, store), count in sorted(counts.items())]
 
 
 def _reserve_exchange(order: Order, aftersale: AfterSale, by: str) -> None:
-    reserved = move_stock(
-        [Move(sku, store, reserved=count) for sku, store, count in _exchange(aftersale)],
-        cause=f"aftersale:{aftersale.pk}:reserve",
-        reason=StockMovement.RESERVE,
-        actor=by,
-        order_id=order.pk,
-    )
-    if not reserved:
+    """In the store that sent the order; when it has not all of it, where routing finds all of each variant."""
+
+    def is_reserved() -> bool:
+        return move_stock(
+            [Move(sku, store, reserved=count) for sku, store, count in _exchange(aftersale)],
+            cause=f"aftersale:{aftersale.pk}:reserve",
+            reason=StockMovement.RESERVE,
+            actor=by,
+            order_id=order.pk,
+        )
+
+    if is_reserved():
+        return
+    wanted = [(sku, count) for sku, _store, count in _exchange(aftersale)]
+    try:
+        places = plan_instead(lines=wanted, region=order.region, without=())
+    except SoldOut:
+        places = {}
+    for row in aftersale.lines.filter(new_sku__in=places):
+        row.new_store_id = places[row.new_sku_id or 0]
+        row.save(update_fields=["new_store"])
+    if not places or not is_reserved():
         raise AfterSaleRefused(_("What is wanted in exchange is sold out: offer a refund instead."))
 
 

@@ -68,15 +68,34 @@ def note_step(aftersale: AfterSale, *, actor: str, user_id: int | None = None, n
 
 
 def follow_refund(refund: Refund) -> None:
-    """A refund succeeded or was closed: its after-sale is over when all of its money is back, and waits for the shop
-    when WeChat refused it.
+    """A refund succeeded or was closed: once none of its after-sale's is under way any more, the after-sale is over
+    when all of its money is back, and waits for the shop when WeChat refused a part.
     """
     aftersale = refund.aftersale
     if aftersale is None or aftersale.status != rules.REFUNDING:
         return
-    refunds = Refund.objects.filter(aftersale_id=aftersale.pk)
-    if refund.status == Refund.CLOSED:
+    if (
+        Refund.objects.filter(aftersale=aftersale)
+        .exclude(status__in=[Refund.SUCCESS, Refund.CLOSED])
+        .exists()
+    ):
+        return
+    refused = refused_of(aftersale)
+    if refused:
         before = rules.RECEIVED if aftersale.kind == rules.RETURN_REFUND else rules.APPROVED
-        move(aftersale, before, actor="system", note=refund.last_error)
-    elif not refunds.exclude(status__in=[Refund.SUCCESS, Refund.CLOSED]).exists():
+        move(aftersale, before, actor="system", note=refused[0].last_error)
+    else:
         move(aftersale, rules.REFUNDED, actor="system")
+
+
+def refused_of(aftersale: AfterSale) -> list[Refund]:
+    """What WeChat closed and was not asked for anew: of each payment's refunds the last, when it is closed."""
+    last = {one.payment_id: one for one in Refund.objects.filter(aftersale=aftersale).order_by("pk")}
+    return [one for one in last.values() if one.status == Refund.CLOSED]
+
+
+def under_way_again(refund: Refund, *, actor: str, user_id: int | None) -> None:
+    """A refund that WeChat closed is asked for anew: its after-sale waits for money, not for the shop."""
+    aftersale = refund.aftersale
+    if aftersale is not None and aftersale.status != rules.REFUNDING:
+        move(aftersale, rules.REFUNDING, actor=actor, user_id=user_id)

@@ -27,7 +27,7 @@ def tell_member(
     `touch` names the touch to book first ("booking:7:day"), for messages that are not an answer to what she does at
     this moment; "": none is asked. Call inside the transaction of the fact. Idempotent on: (origin, origin_id).
     """
-    address = _open_address(member_id)
+    address = open_address(member_id, purpose=purpose)
     if address is None:
         return NO_WINDOW
     account_id, openid = address
@@ -53,11 +53,13 @@ def tell_member(
     return SENT
 
 
-def _open_address(member_id: int) -> tuple[int, str] | None:
-    """(account, openid) of hers with a reply window that is open now."""
+def open_address(member_id: int, *, purpose: str = "service") -> tuple[int, str] | None:
+    """(account, openid) of hers with a reply window that is open now; for marketing one where it is welcome."""
     moment = clock.now()
     for identity in crm_queries.identities_of(member_id):
         if identity.kind != "openid" or identity.account_id is None:
+            continue
+        if purpose == "marketing" and not identity.takes_marketing:
             continue
         if (
             wechat_queries.open_reply_windows(identity.account_id, moment)

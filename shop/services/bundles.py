@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from shop.bundles_rules import Part, taken_apart
 from shop.errors import BundleRefused, NotForSale
-from shop.models import BundleItem, CartLine, OrderBundle, Sku
+from shop.models import BundleItem, OrderBundle, Sku
 from shop.pricing.types import Quote, QuotedLine
 
 MOST_PARTS = 20
@@ -63,12 +63,10 @@ def take_apart(quote: Quote, bundles: Mapping[int, tuple[str, str]]) -> tuple[Qu
     return replace(quote, lines=tuple(lines)), packed
 
 
-def keep_bundles(
-    order_id: int, packed: Sequence[Packed], places: Mapping[int, int], *, from_cart_of: int | None
-) -> None:
+def keep_bundles(order_id: int, packed: Sequence[Packed], places: Mapping[int, int]) -> None:
     """Write the bundles of a new order and let its lines point at them; `places`: line's place → bundle's place.
 
-    Lines were numbered in the order of their places. Also takes the bundles out of the member's cart.
+    Lines were numbered in the order of their places.
     """
     made = OrderBundle.objects.bulk_create(
         OrderBundle(
@@ -92,8 +90,6 @@ def keep_bundles(
             """,
             [order_id, list(places), [made[place].pk for place in places.values()]],
         )
-    if from_cart_of is not None:
-        CartLine.objects.filter(member_id=from_cart_of, sku_id__in=[one.sku_id for one in packed]).delete()
 
 
 @transaction.atomic

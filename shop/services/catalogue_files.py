@@ -16,11 +16,11 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from core import clock, jobs
-from shop import catalogue_files
+from core.errors import UnreadableFile
+from core.sheets import count_rows, open_rows
+from shop import catalogue_files, queries
 from shop.catalogue_files import CHANGED, NEW, REFUSED, SAME, Wish
 from shop.errors import WrongState
-from shop.imports.errors import UnreadableFile
-from shop.imports.reading import count_rows, open_rows
 from shop.models import CatalogueFile
 from shop.services.catalogue_files_rows import Judge, Verdict, write_rows
 
@@ -39,9 +39,14 @@ def bring_catalogue_file(*, upload: "File[Any]", created_by_id: int | None = Non
     file.file.save(f"catalogue{Path(name).suffix[:8]}", upload, save=False)
     try:
         with open_rows(Path(file.file.path)) as (header, _rows):
-            if "sku_code" not in catalogue_files.positions(header):
+            places = catalogue_files.positions(header)
+            if "sku_code" not in places:
                 raise UnreadableFile(
                     _("The file needs a column with the SKU codes, named SKU编码 or sku_code.")
+                )
+            if unknown := queries.unknown_places(places):
+                raise UnreadableFile(
+                    _("There is no store with the code %(codes)s.") % {"codes": "、".join(unknown[:10])}
                 )
     except (UnreadableFile, *_DAMAGED) as error:
         file.file.delete(save=False)
@@ -72,6 +77,21 @@ def apply_catalogue_file(*, file_id: int, created_by_id: int | None = None, by: 
     file.job = jobs.enqueue(kind=APPLY, params={"file": file.pk, "by": by[:80]}, created_by_id=created_by_id)
     file.save(update_fields=["status", "job"])
     return file
+
+
+def catalogue_file_permissions(file: CatalogueFile) -> list[str]:
+    """What one needs to be allowed to write a file with these columns."""
+    needed = ["shop.change_product", "shop.change_sku", "shop.change_stock"]
+    try:
+        with open_rows(Path(file.file.path)) as (header, _rows):
+            places = catalogue_files.positions(header)
+    except (UnreadableFile, *_DAMAGED):
+        return needed
+    if "cost_fen" in places:
+        needed += ["shop.change_costprice"]
+    if catalogue_files.named(places, "tier"):
+        needed += ["shop.change_memberprice"]
+    return needed
 
 
 def look(progress: jobs.Progress) -> dict[str, Any]:
@@ -105,9 +125,10 @@ def _work(progress: jobs.Progress, file: CatalogueFile, *, write: bool) -> dict[
     done, preview = 0, list(state["preview"])
     shown_rows = Counter(row[2] == REFUSED for row in preview)
     report = _Report(file, kept=state["report"], write=write)
-    judge = Judge()
     with open_rows(path) as (header, rows):
-        for batch in _batches(rows, catalogue_files.positions(header)):
+        places = catalogue_files.positions(header)
+        judge = Judge(places)
+        for batch in _batches(rows, places):
             if done + len(batch) <= state["done"]:
                 judge.judge(batch)  # what it says of its products still holds for the rows behind
                 done += len(batch)

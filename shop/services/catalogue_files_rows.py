@@ -10,12 +10,13 @@ from django.db.models import Count, Exists, OuterRef
 from django.utils.translation import gettext as _
 
 from core import clock
+from crm import queries as crm_queries
 from shop import catalogue_files, queries
 from shop.catalogue_files import CHANGED, NEW, PRODUCT_COLUMNS, REFUSED, SAME, Wish
-from shop.models import Brand, Category, Product, Sku
+from shop.models import Brand, Category, CostPrice, MemberPrice, Product, Sku
 from shop.services.catalogue import set_products_status
 from shop.services.finding import refresh_products
-from shop.services.stock import set_stocks
+from shop.services.stock import set_stocks, warehouse_id
 
 _FIELDS = {"product_name": "name", "subtitle": "subtitle", "status": "status", "product_code": "code"}
 _SKU_COLUMNS = ("spec", "price_fen", "list_price_fen", "weight_grams", "is_active")
@@ -36,14 +37,15 @@ class Verdict:
 class Judge:
     """Judges the rows of one file one batch after the other; remembers what its earlier rows said."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        """`keys`: the columns of the file."""
+        self.keys = [key for key in keys if "@" in key]
         self.categories: dict[str, int | None] = {}
-        for pk, name, parent in Category.objects.values_list("pk", "name", "parent__name"):
-            for word in {
-                name,
-                f"{parent}/{name}" if parent else name,
-            }:  # two shelves of one name: neither is meant
-                self.categories[word] = None if word in self.categories else pk
+        for key, whole in queries.category_choices():
+            names = whole.split(" / ")
+            for first in range(len(names)):  # two shelves of one name: neither is meant
+                word = "/".join(names[first:])
+                self.categories[word] = None if word in self.categories else int(key)
         for pk, name in Category.objects.filter(parent=None).values_list("pk", "name"):
             self.categories[name] = pk  # a root's name is its whole path
         self.brands = dict(Brand.objects.values_list("name", "pk"))
@@ -53,7 +55,7 @@ class Judge:
 
     def judge(self, batch: Sequence[Wish], *, lock: bool = False) -> list[Verdict]:
         """`lock` keeps the SKUs as they were judged until the end of the transaction."""
-        known = queries.catalogue_skus([wish.sku_code for wish in batch], lock=lock)
+        known = queries.catalogue_skus([wish.sku_code for wish in batch], lock=lock, keys=self.keys)
         fresh = [wish.values for wish in batch if wish.sku_code not in known]
         codes = [values["product_code"] for values in fresh if "product_code" in values]
         codes += [wish.values["product_code"] for wish in batch if "product_code" in wish.values]
@@ -113,9 +115,8 @@ class Judge:
         if is_coming:
             self._coming.add(key)
         text = "，".join(
-            f"{catalogue_files.COLUMNS[name][0]}：{catalogue_files.shown(name, value)}"
+            f"{catalogue_files.label(name)}：{catalogue_files.shown(name, value)}"
             for name, value in values.items()
-            if name != "on_hand_was"
         )
         return Verdict(wish, NEW, text, product_id=found, changes=values)
 
@@ -170,10 +171,15 @@ def write_rows(
     for the stock; the rest is only written where it differs.
     """
     _make([one for one in verdicts if one.kind == NEW], judge)
+    codes = ["warehouse", *catalogue_files.named(judge.keys, "stock")]
+    stores = dict(crm_queries.stores().filter(code__in=codes).values_list("code", "pk"))
+    stores.setdefault("warehouse", warehouse_id())
     levels = {
-        one.current["id"]: one.changes["on_hand"]
+        (one.current["id"], stores[_store_of(name)]): level
         for one in verdicts
-        if one.kind in (NEW, CHANGED) and one.current is not None and "on_hand" in one.changes
+        if one.kind in (NEW, CHANGED) and one.current is not None
+        for name, level in one.changes.items()
+        if name == "on_hand" or name.startswith("stock@")
     }
     refused = set_stocks(levels=levels, cause=cause, note=note, by=by) if levels else {}
     for one in verdicts:
@@ -181,10 +187,48 @@ def write_rows(
             one.kind, one.text = REFUSED, refused[one.current["id"]].message
     changed = [one for one in verdicts if one.kind == CHANGED]
     _change_skus([one for one in changed if one.changes.keys() & set(_SKU_COLUMNS)])
+    _change_prices([one for one in verdicts if one.kind in (NEW, CHANGED)])
     _change_products([one for one in verdicts if one.kind in (NEW, CHANGED)], judge)
     touched = {one.product_id for one in verdicts if one.kind in (NEW, CHANGED) and one.product_id}
     _take_off_empty(touched)
     refresh_products(product_ids=sorted(touched))
+
+
+def _store_of(key: str) -> str:
+    return "warehouse" if key == "on_hand" else key.partition("@")[2]
+
+
+def _change_prices(verdicts: Sequence[Verdict]) -> None:
+    """What the shop pays for them, and what tiers pay."""
+    costs: dict[int, int | None] = {}
+    tiers: dict[tuple[int, str], int | None] = {}
+    for one in verdicts:
+        assert one.current is not None, "new ones are made by now"
+        for name, fen in one.changes.items():
+            if name == "cost_fen":
+                costs[one.current["id"]] = fen
+            elif name.startswith("tier@"):
+                tiers[one.current["id"], name.partition("@")[2][:40]] = fen
+    CostPrice.objects.filter(sku__in=[pk for pk, fen in costs.items() if fen is None]).delete()
+    CostPrice.objects.bulk_create(
+        [CostPrice(sku_id=pk, cost_fen=fen) for pk, fen in sorted(costs.items()) if fen is not None],
+        update_conflicts=True,
+        unique_fields=["sku"],
+        update_fields=["cost_fen"],
+    )
+    for tier in {tier for (_pk, tier), fen in tiers.items() if fen is None}:
+        gone = [pk for (pk, word), fen in tiers.items() if word == tier and fen is None]
+        MemberPrice.objects.filter(tier=tier, sku__in=gone).delete()
+    MemberPrice.objects.bulk_create(
+        [
+            MemberPrice(sku_id=pk, tier=tier, price_fen=fen)
+            for (pk, tier), fen in sorted(tiers.items())
+            if fen is not None
+        ],
+        update_conflicts=True,
+        unique_fields=["sku", "tier"],
+        update_fields=["price_fen"],
+    )
 
 
 def _make(fresh: Sequence[Verdict], judge: Judge) -> None:

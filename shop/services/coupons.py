@@ -1,6 +1,7 @@
 """Coupons in members' hands: given within quota and limit, taken back, expired. Orders use and return them."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
@@ -33,6 +34,17 @@ def grant_coupon(*, coupon_id: int, member_id: int, key: str, by_link: bool = Fa
             return _grant(coupon_id, member_id, key, by_link)
     except _GivenBefore:
         return CouponGrant.objects.get(key=key)
+
+
+class _Tried(Exception):
+    """It could be given: what the try wrote is undone."""
+
+
+def try_coupon(*, coupon_id: int, member_id: int, key: str) -> None:
+    """Raises as `grant_coupon` would at this moment; writes nothing and holds no lock."""
+    with suppress(_Tried), transaction.atomic():
+        _grant(coupon_id, member_id, key, False)
+        raise _Tried
 
 
 def _grant(coupon_id: int, member_id: int, key: str, by_link: bool) -> CouponGrant:

@@ -81,7 +81,7 @@ def reverse_effects(order: Order, parts: Iterable[tuple[OrderLine, int]], *, cau
     before = list(EffectReversal.objects.filter(order_id=order.pk))
     returned = _added([wanted, *(one.parts for one in before)])
     lines = {line.pk: line for line in OrderLine.objects.filter(order_id=order.pk)}
-    _give_back_pieces(order, wanted, moment)
+    _give_back_pieces(order, returned, moment)
     is_whole = all(
         returned.get(line.pk, 0) >= line.quantity for line in lines.values() if line.kind != OrderLine.GIFT
     )
@@ -165,8 +165,9 @@ def _return_coupons(order: Order, rule: str, moment: datetime) -> None:
         )
 
 
-def _give_back_pieces(order: Order, parts: Mapping[int, int] | None, moment: datetime) -> None:
-    """Pieces of offers return to quota and tally: all of the order's (None), or those of the given lines.
+def _give_back_pieces(order: Order, returned: Mapping[int, int] | None, moment: datetime) -> None:
+    """Pieces of offers return to quota and tally: all of the order's (None), or what is out beyond the pieces that she
+    keeps when all of this was `returned`, line → pieces.
 
     The take's row says how many are still out, so that no piece returns twice.
     """
@@ -175,8 +176,8 @@ def _give_back_pieces(order: Order, parts: Mapping[int, int] | None, moment: dat
             "SELECT * FROM shop_give_back_offers(%s, %s, %s, %s)",
             [
                 order.pk,
-                None if parts is None else list(parts),
-                None if parts is None else list(parts.values()),
+                None if returned is None else list(returned),
+                None if returned is None else list(returned.values()),
                 moment,
             ],
         )

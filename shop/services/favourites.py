@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import F
 from django.utils.translation import gettext as _
 
 from core import clock
@@ -11,8 +10,8 @@ from core.locks import advisory_lock
 from crm import queries as crm_queries
 from shop import queries
 from shop.errors import Enough, NoSuchProduct
-from shop.models import Favourite, Product, StockNotice
-from shop.services.booking_messages import NO_WINDOW, SENT, tell_member
+from shop.models import Favourite, Product, Sku, StockNotice
+from shop.services.booking_messages import NO_WINDOW, SENT, open_address, tell_member
 
 MOST_FAVOURITES = 500
 MOST_NOTICES = 50
@@ -45,27 +44,32 @@ def _must_be_seen(product_id: int) -> None:
 
 
 @transaction.atomic
-def ask_stock_notice(*, member_id: int, product_id: int) -> StockNotice:
-    """Remember that she wants to hear of it. Idempotent while it waits. Raises NoSuchProduct, Enough."""
+def ask_stock_notice(*, member_id: int, product_id: int, sku_id: int | None = None) -> StockNotice:
+    """Remember that she wants to hear of a product, or of one variant of it. Idempotent while it waits.
+
+    Locks: advisory on the member. Raises NoSuchProduct, Enough.
+    """
     _must_be_seen(product_id)
+    if sku_id and not Sku.objects.filter(pk=sku_id, product_id=product_id, is_active=True).exists():
+        raise NoSuchProduct(_("This product does not exist any more."))
     advisory_lock("shop.favourites", member_id)
     waiting = StockNotice.objects.filter(member_id=member_id, state=StockNotice.WAITING)
-    mine = waiting.filter(product_id=product_id).first()
+    mine = waiting.filter(product_id=product_id, sku=sku_id).first()
     if mine is not None:
         return mine
     if waiting.count() >= MOST_NOTICES:
         raise Enough(_("You wait for many things already. Please take something out first."))
     moment = clock.now()
     return StockNotice.objects.create(
-        member_id=member_id, product_id=product_id, asked_at=moment, due_at=moment
+        member_id=member_id, product_id=product_id, sku_id=sku_id, asked_at=moment, due_at=moment
     )
 
 
 @transaction.atomic
-def withdraw_stock_notice(*, member_id: int, product_id: int) -> int:
+def withdraw_stock_notice(*, member_id: int, product_id: int, sku_id: int | None = None) -> int:
     """She does not want to hear of it any more. Idempotent."""
     waiting = StockNotice.objects.filter(
-        member_id=member_id, product_id=product_id, state=StockNotice.WAITING
+        member_id=member_id, product_id=product_id, sku=sku_id, state=StockNotice.WAITING
     )
     return waiting.update(state=StockNotice.GIVEN_UP, reason="withdrawn", ended_at=clock.now())
 
@@ -77,27 +81,19 @@ def send_stock_notices(*, limit: int = 200) -> int:
     waiting.filter(asked_at__lt=moment - GIVE_UP_AFTER).update(
         state=StockNotice.GIVEN_UP, reason="too_long", ended_at=moment
     )
-    due = (
-        waiting.filter(
-            due_at__lte=moment,
-            product__status=Product.ON_SALE,
-            product__skus__is_active=True,
-            product__skus__stocks__on_hand__gt=F("product__skus__stocks__reserved"),
-        )
-        .order_by("asked_at", "pk")
-        .distinct()
-    )
-    rows = list(due.values_list("pk", "product_id", "asked_at")[:limit])
-    # There is stock somewhere; whether it can be ordered, the product page itself decides.
-    back = {
-        product_id
-        for product_id in {product_id for _pk, product_id, _at in rows}
-        if queries.product_page(product_id).available > 0
-    }
-    waiting.filter(pk__in=[pk for pk, product_id, _at in rows if product_id not in back]).update(
+    # Whether anything is left, of services and bundles too, is counted each minute (`refresh_stock_marks`); of the
+    # variant that she waits for, the product page itself decides.
+    due = waiting.filter(due_at__lte=moment, product__status=Product.ON_SALE, product__is_in_stock=True)
+    rows = list(due.order_by("asked_at", "pk").values_list("pk", "product_id", "sku_id")[:limit])
+    back: set[tuple[int, int | None]] = set()
+    for product_id in {product_id for _pk, product_id, _sku in rows}:
+        left = {sku.pk: sku.available for sku in queries.product_page(product_id).skus}
+        back |= {(product_id, pk) for pk, count in left.items() if count > 0}
+        back |= {(product_id, None)} if any(left.values()) else set()
+    waiting.filter(pk__in=[pk for pk, *what in rows if tuple(what) not in back]).update(
         due_at=moment + LOOK_AGAIN
     )
-    return sum(_tell(pk) for pk, product_id, _at in rows if product_id in back)
+    return sum(_tell(pk) for pk, *what in rows if tuple(what) in back)
 
 
 @transaction.atomic
@@ -105,23 +101,27 @@ def _tell(notice_id: int) -> int:
     """Locks: the notice, then what the touch needs. Idempotent: a notice that was told stays told."""
     notice = (
         StockNotice.objects.select_for_update(of=("self",), skip_locked=True)
-        .select_related("product")
+        .select_related("product", "sku")
         .filter(pk=notice_id, state=StockNotice.WAITING)
         .first()
     )
     if notice is None:
         return 0
     moment = clock.now()
-    verdict = crm_queries.touch_verdict(notice.member_id, "marketing", moment)
+    address = open_address(notice.member_id, purpose="marketing")
+    verdict = crm_queries.touch_verdict(
+        notice.member_id, "marketing", moment, account_id=address[0] if address else None
+    )
     if verdict.answer != "send":
         notice.due_at, notice.reason = verdict.until or moment + LOOK_AGAIN, verdict.reason
         notice.save(update_fields=["due_at", "reason"])
         return 0
+    name = f"{notice.product.name} {notice.sku.name if notice.sku else ''}".strip()
     outcome = tell_member(
         member_id=notice.member_id,
         origin="back-in-stock",
         origin_id=notice.pk,
-        title=_("Back in stock: %(product)s") % {"product": notice.product.name},
+        title=_("Back in stock: %(product)s") % {"product": name},
         text=_("You asked us to tell you. It can be ordered again now."),
         path=f"/p/{notice.product_id}/",
         touch=f"restock:{notice.pk}",
@@ -140,10 +140,10 @@ def _tell(notice_id: int) -> int:
 @transaction.atomic
 def move_favourites(*, kept_id: int, merged_id: int) -> int:
     """Hearts and wishes of a member who turned out to be another. Idempotent."""
-    for rows in (Favourite.objects.all(), StockNotice.objects.filter(state=StockNotice.WAITING)):
-        held = rows.filter(member_id=kept_id).values("product_id")
-        rows.filter(
-            member_id=merged_id, product_id__in=list(held.values_list("product_id", flat=True))
-        ).delete()
+    hearts = Favourite.objects.filter(member_id=kept_id).values_list("product_id", flat=True)
+    Favourite.objects.filter(member_id=merged_id, product_id__in=list(hearts)).delete()
+    waiting = StockNotice.objects.filter(state=StockNotice.WAITING)
+    for product_id, sku_id in waiting.filter(member_id=kept_id).values_list("product_id", "sku_id"):
+        waiting.filter(member_id=merged_id, product_id=product_id, sku=sku_id).delete()
     StockNotice.objects.filter(member_id=merged_id).update(member_id=kept_id)
     return Favourite.objects.filter(member_id=merged_id).update(member_id=kept_id)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import F
 from django.utils.translation import gettext as _
 
 from core import clock, ledger
@@ -115,7 +116,8 @@ def bind_gift_card(*, member_id: int, code: str) -> GiftCard:
     cleaned = _cleaned(code)
     _count_guess(member_id)
     card = _bind(member_id, cleaned)
-    GiftCardGuess.objects.filter(member_id=member_id).delete()
+    # This one was right; those before it stay counted, or a card of her own would be a licence to go on guessing.
+    GiftCardGuess.objects.filter(member_id=member_id, wrong__gt=0).update(wrong=F("wrong") - 1)
     return card
 
 

@@ -61,7 +61,9 @@ def _checked(kind: str, title: str, tax_number: str, email: str) -> dict[str, st
     if not 2 <= len(title) <= 100:
         faults["title"] = _("Please enter the name that the invoice is made out to.")
     if kind == Invoice.COMPANY and not rules.is_tax_number(tax_number):
-        faults["tax_number"] = _("This is not a tax number: 18 characters, as on the business licence.")
+        faults["tax_number"] = _(
+            "This is not a tax number: compare its 18 characters with the business licence."
+        )
     if email:
         try:
             EmailValidator()(email)
@@ -103,6 +105,24 @@ def issue_invoice(
         invoice.file.save(f"{number}.pdf", ContentFile(content), save=False)
         invoice.save(update_fields=["file"])
     return invoice
+
+
+def follow_order_money(order: Order) -> None:
+    """Money of an order went back: the invoice that waits is over what is left of it, and over nothing there is none.
+
+    Call under the order's lock. What is issued stays: staff finds it in the list as one that needs a red invoice.
+    """
+    waiting = Invoice.objects.filter(order=order, status=Invoice.REQUESTED)
+    left = order.paid_fen - order.refunded_fen
+    if left > 0:
+        waiting.update(amount_fen=left)
+    else:
+        waiting.update(
+            status=Invoice.REFUSED,
+            answer=_("The money of this order went back."),
+            actor="system",
+            answered_at=clock.now(),
+        )
 
 
 @transaction.atomic

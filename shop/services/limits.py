@@ -25,8 +25,12 @@ def take_limits(order: Order) -> bool:
     pieces: Sequence[tuple[int, int]] = list(lines)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT shop_take_limits('placed', %s, %s::bigint[], %s::int[])",
-            [order.member_id, [sku_id for sku_id, _n in pieces], [quantity for _s, quantity in pieces]],
+            "SELECT shop_take_limits(%s::bigint[], %s::bigint[], %s::int[])",
+            [
+                [order.member_id] * len(pieces),
+                [sku_id for sku_id, _n in pieces],
+                [quantity for _s, quantity in pieces],
+            ],
         )
         return bool(cursor.fetchone()[0] == "placed")
 
@@ -76,4 +80,25 @@ def move_limits(*, kept_id: int, merged_id: int) -> None:
             ON CONFLICT (product_id, member_id) DO UPDATE SET taken = t.taken + excluded.taken
             """,
             [merged_id, kept_id],
+        )
+
+
+@transaction.atomic
+def count_limits(*, member_ids: list[int]) -> None:
+    """Count again what members have of limited products, after orders changed hands. Idempotent: it counts."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LIMITS_LOCK])
+        cursor.execute("DELETE FROM shop_producttally WHERE member_id = ANY(%s)", [member_ids])
+        cursor.execute(
+            """
+            INSERT INTO shop_producttally (product_id, member_id, taken)
+            SELECT b.product_id, b.member_id, shop_pieces_of(b.product_id, b.member_id) FROM (
+                SELECT DISTINCT s.product_id, o.member_id FROM shop_order o
+                JOIN shop_orderline l ON l.order_id = o.id AND l.kind = 'goods'
+                JOIN shop_sku s ON s.id = l.sku_id
+                JOIN shop_product p ON p.id = s.product_id AND p.limit_per_member IS NOT NULL
+                WHERE o.member_id = ANY(%s) AND o.channel = 'mall' AND o.status <> 'cancelled'
+            ) b ORDER BY 1
+            """,
+            [member_ids],
         )

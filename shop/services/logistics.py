@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from core import clock, money
 from crm import queries as crm_queries
 from shop import logistics
-from shop.models import Fulfilment, Order, OrderLine, OrderMessage, Shipment, Voucher
+from shop.models import Fulfilment, Order, OrderLine, OrderMessage, Refund, Shipment, Voucher
 from shop.queries import tracking as parcels
 from shop.queries.logistics import ParcelWords, order_message
 from wechat import queries as wechat_queries
@@ -21,11 +21,16 @@ from wechat import services as wechat_services
 
 @transaction.atomic
 def tell_order(
-    *, order_id: int, kind: str, shipment_id: int | None = None, fulfilment_id: int | None = None
+    *,
+    order_id: int,
+    kind: str,
+    shipment_id: int | None = None,
+    fulfilment_id: int | None = None,
+    refund_id: int | None = None,
 ) -> str:
     """Tell the buyer about one moment of her order, once; returns the channel, "" when there is no way to her.
 
-    Idempotent on: (order, kind, parcel or part).
+    Idempotent on: (order, kind, parcel, part or refund).
     """
     order = Order.objects.filter(pk=order_id, member__isnull=False).first()
     if order is None:
@@ -35,7 +40,8 @@ def tell_order(
     part = None
     if fulfilment_id is not None:
         part = Fulfilment.objects.select_related("store").filter(pk=fulfilment_id, order_id=order_id).first()
-    return send_order_message(order=order, kind=kind, shipment=shipment, part=part)
+    refund = Refund.objects.filter(pk=refund_id, order_id=order_id).first() if refund_id else None
+    return send_order_message(order=order, kind=kind, shipment=shipment, part=part, refund=refund)
 
 
 def send_order_message(
@@ -44,12 +50,13 @@ def send_order_message(
     kind: str,
     shipment: Shipment | None = None,
     part: Fulfilment | None = None,
+    refund: Refund | None = None,
     vouchers: Sequence[Voucher] = (),
 ) -> str:
     """Queue the message on the best way there is: an accepted subscription, a template message, an open chat.
 
-    Call inside the transaction of the fact it tells. Idempotent on: (order, kind, parcel or part, or the line of the
-    vouchers and the day on which they end).
+    Call inside the transaction of the fact it tells. Idempotent on: (order, kind, parcel, part or refund, or the line
+    of the vouchers and the day on which they end).
     """
     words = order_message(kind)
     if not words.is_active or order.member_id is None:
@@ -71,6 +78,9 @@ def send_order_message(
         together = parcels.orders_in(parcel)
     elif part is not None:
         about, about_id = f":{part.pk}", part.pk
+    elif refund is not None:
+        about, about_id = f":{refund.pk}", refund.pk
+        values["amount"] = f"¥{money.yuan(refund.amount_fen)}"
     elif vouchers:  # given more time, they are reminded of again
         about = f":{vouchers[0].line_id}:{last:%Y%m%d}"
         about_id = vouchers[0].line_id * 1_000_000 + last.toordinal()
@@ -131,7 +141,7 @@ def _values(order: Order, shipment: Shipment | None, part: Fulfilment | None) ->
         goods = _("%(first)s and %(count)d more") % {"first": goods, "count": len(lines) - 1}
     moment = clock.now()
     left = int((order.expires_at - moment).total_seconds() // 60) if order.expires_at else 0
-    amount = order.refunded_fen or (order.due_fen if order.awaits_balance else order.total_fen)
+    amount = order.due_fen if order.awaits_balance else order.total_fen
     return {
         "number": order.number,
         "goods": goods,

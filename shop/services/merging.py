@@ -1,21 +1,71 @@
 """When two members turn out to be one person, what she did in the shop follows."""
 
+from datetime import datetime
+
 from django.db import connection, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Least
 
 from core.locks import advisory_lock
+from crm import services as crm_services
 from shop import rules
 from shop.models import Address, CartLine, FunnelStep, GiftCard, Order
 from shop.services.booking import move_bookings
 from shop.services.coupons import move_coupons
 from shop.services.favourites import move_favourites
-from shop.services.limits import move_limits
-from shop.services.offers import move_offers
+from shop.services.limits import count_limits, move_limits
+from shop.services.mall import move_exchanges
+from shop.services.offers import count_takes, move_offers
 from shop.services.questions import move_questions
 from shop.services.queueing import move_tickets
+from shop.services.recharge import move_direct
 from shop.services.reviews import move_reviews
-from shop.services.tenders import move_value
+from shop.services.stored_value_requests import move_stored_value_requests
+from shop.services.tallies import count_tallies, move_tallies
+from shop.services.tenders import move_value, return_value
+
+WATCHED = {
+    "shop_coupongrant": ["ordinal"],
+    "shop_address": ["is_default"],
+    "shop_offertake": ["is_first_order"],
+    "shop_order": ["idempotency_key"],
+    "shop_storedvaluerequest": ["state", "decided_at"],
+}
+"""What a merge changes in rows besides whose they are; a cancelled booking stays cancelled: its place is taken."""
+
+COUNTED = ["shop_offertally", "shop_producttally", "shop_tally"]
+"""What is counted from other rows, and so counted again."""
+
+
+@transaction.atomic
+def follow_merge(*, merge_id: int) -> bool:
+    """What the merged member did in the shop follows her; what moved is kept. False when the merge was undone.
+
+    Locks: as move_member. Idempotent.
+    """
+    return crm_services.move_rows(
+        merge_id=merge_id,
+        room="shop",
+        move=lambda kept_id, merged_id: move_member(kept_id=kept_id, merged_id=merged_id),
+        watched=WATCHED,
+        without=COUNTED,
+    )
+
+
+@transaction.atomic
+def follow_undo(*, merge_id: int, kept_id: int, merged_id: int, merged_at: datetime) -> dict[str, int]:
+    """Two persons after all: orders, coupons and the like of the merged member are hers again, and of her stored value
+    and points what is still there. Returns what was spent since and is not: ledger kind → amount.
+
+    Locks: orders, tallies, ledger accounts. Idempotent on: the merge. Raises NotYet when a later merge comes first.
+    """
+    crm_services.return_rows(merge_id=merge_id, room="shop")
+    count_takes(member_ids=[kept_id, merged_id])
+    count_limits(member_ids=[kept_id, merged_id])
+    count_tallies(member_ids=[kept_id, merged_id])
+    rest = return_value(kept_id=kept_id, merged_id=merged_id, merge_id=merge_id, since=merged_at)
+    crm_services.note_rest(merge_id=merge_id, rest=rest)
+    return rest
 
 
 @transaction.atomic
@@ -35,6 +85,7 @@ def move_member(*, kept_id: int, merged_id: int) -> int:
     move_questions(kept_id=kept_id, merged_id=merged_id)
     move_reviews(kept_id=kept_id, merged_id=merged_id)
     moved = Order.objects.filter(member_id=merged_id).update(member_id=kept_id)
+    move_direct(kept_id=kept_id, merged_id=merged_id)
     GiftCard.objects.filter(member_id=merged_id).update(member_id=kept_id)
 
     move_coupons(kept_id=kept_id, merged_id=merged_id)
@@ -74,5 +125,8 @@ def move_member(*, kept_id: int, merged_id: int) -> int:
             """,
             [kept_id],
         )
+    move_exchanges(kept_id=kept_id, merged_id=merged_id)
+    move_stored_value_requests(kept_id=kept_id, merged_id=merged_id)
+    move_tallies(kept_id=kept_id, merged_id=merged_id)
     move_value(kept_id=kept_id, merged_id=merged_id)
     return moved

@@ -1,19 +1,25 @@
 """Offers: who waits for a place of a sold-out one, and how she hears of it. Orders take and return the pieces."""
 
+from datetime import timedelta
+
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from core import clock
-from core.locks import lock_row
+from core.locks import advisory_lock
+from core.sweeps import sweep
 from crm import queries as crm_queries
 from crm import services as crm_services
 from shop.errors import NoSuchOffer, OfferGone
-from shop.models import Offer, OfferWaiting
+from shop.models import Offer, OfferTally, OfferWaiting
 from wechat import queries as wechat_queries
 from wechat import services as wechat_services
+
+HEAD_START = timedelta(minutes=30)
+MOST_ASKED = 500  # of one queue in one go
 
 
 @transaction.atomic
@@ -56,23 +62,67 @@ def stop_waiting(*, offer_id: int, member_id: int) -> bool:
 def tell_waiting(*, offer_id: int, places: int) -> int:
     """Pieces came free: tell the first who wait, as many as there are pieces; returns how many were told.
 
-    Who may not be touched now is passed by with the reason in `outcome`, and the next in line is told. Locks: the
-    offer, so that two returns at once tell two people. Idempotent on: (waiting, its round).
+    Who may not be written to now (touch policy, no channel) keeps her place with the reason in `outcome`, and the
+    next in line is told. Who has as many as one person may is taken off the list. Locks: the queue (advisory, not the
+    offer: its buyers need not wait), so that two returns at once tell two people. Idempotent on: (waiting, its round).
     """
-    offer = lock_row(Offer.objects.filter(pk=offer_id))
+    advisory_lock("offer waiting", offer_id)
+    return _tell_next(offer_id, places)
+
+
+@transaction.atomic
+def _tell_of_lying(offer_id: int) -> int:
+    """Of pieces that lie free, less those of which somebody was told a while ago. Locks: the queue."""
+    advisory_lock("offer waiting", offer_id)
+    lately = OfferWaiting.objects.filter(
+        offer_id=offer_id, told_at__gt=clock.now() - HEAD_START, outcome="sent"
+    )
+    offer = Offer.objects.get(pk=offer_id)
+    return _tell_next(offer_id, offer.left - lately.count())
+
+
+def _tell_next(offer_id: int, places: int) -> int:
     moment = clock.now()
+    offer = Offer.objects.filter(pk=offer_id).first()
     if offer is None or not offer.is_active or offer.ends_at <= moment:
         return 0
     told = 0
     free = min(places, offer.left)
-    queue = OfferWaiting.objects.filter(offer_id=offer_id, told_at__isnull=True).order_by("joined_at", "pk")
-    for waiting in queue[: 50 + free]:
+    has_hers = OfferTally.objects.filter(
+        offer_id=offer_id, member_id=OuterRef("member_id"), taken__gte=offer.per_member_limit
+    )
+    queue = OfferWaiting.objects.filter(offer_id=offer_id, told_at__isnull=True)
+    queue.filter(Exists(has_hers)).delete()
+    for waiting in queue.order_by("joined_at", "pk")[:MOST_ASKED]:
         if told >= free:
             break
         outcome = _tell(offer, waiting)
-        OfferWaiting.objects.filter(pk=waiting.pk).update(told_at=moment, outcome=outcome)
-        told += outcome == "sent"
+        if outcome == "sent":
+            told += 1
+            OfferWaiting.objects.filter(pk=waiting.pk).update(told_at=moment, outcome=outcome)
+        elif outcome != waiting.outcome:
+            OfferWaiting.objects.filter(pk=waiting.pk).update(outcome=outcome)
     return told
+
+
+def tell_waiting_again() -> int:
+    """Pieces that lie free while somebody waits (nobody could be written to at night, or who was told did not buy):
+    tell the next; returns how many were told.
+
+    Who was told has `HEAD_START` before another hears of the same piece. Each offer in its own transaction; one that
+    fails stands in no other's way.
+    """
+    moment = clock.now()
+    waits = OfferWaiting.objects.filter(offer_id=OuterRef("pk"), told_at__isnull=True)
+    lying = Offer.objects.filter(
+        Exists(waits), is_active=True, starts_at__lte=moment, ends_at__gt=moment, taken__lt=F("quota")
+    )
+    return sweep(
+        list(lying.order_by("pk").values_list("pk", flat=True)),
+        _tell_of_lying,
+        fault="telling who waits for an offer failed",
+        put_off=lambda _pk: None,  # it is looked at again in the next round, after the others as well
+    )
 
 
 def _tell(offer: Offer, waiting: OfferWaiting) -> str:
@@ -118,6 +168,20 @@ def _reachable(member_id: int) -> tuple[int, str] | None:
         if windows.filter(openid=identity.value).exists():
             return identity.account_id, identity.value
     return None
+
+
+@transaction.atomic
+def count_takes(*, member_ids: list[int]) -> None:
+    """Count again what members took of offers, after takes changed hands. Idempotent: it counts."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM shop_offertally WHERE member_id = ANY(%s)", [member_ids])
+        cursor.execute(
+            """
+            INSERT INTO shop_offertally (offer_id, member_id, taken)
+            SELECT offer_id, member_id, sum(quantity) FROM shop_offertake WHERE member_id = ANY(%s) GROUP BY 1, 2
+            """,
+            [member_ids],
+        )
 
 
 @transaction.atomic

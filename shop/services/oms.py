@@ -82,7 +82,8 @@ def record_sale(
 
     A bundle leaves as its parts, which cost together what the till took for it. Vouchers and codes are delivered to
     the buyer with her payment in the mall: the till does not sell them.
-    Locks: the receipt's number, stock, memberstats. Idempotent on: (store, number): the first is returned.
+    Locks: the receipt's number, stock, memberstats. Idempotent on: (store, number): the first is returned, unless it
+    cost something else.
     Publishes: OrderPaid. Raises BadSale, StockRefused: what the till sold must lie in the book, count it first.
     """
     store = crm_queries.stores(only_active=False).get(pk=store_id)
@@ -91,6 +92,8 @@ def record_sale(
     advisory_lock("sale", channel, number)
     earlier = Order.objects.filter(channel=channel, external_id=number).first()
     if earlier is not None:
+        if earlier.total_fen != sum(line.total_fen for line in lines):
+            raise BadSale(_("Receipt %(number)s was sent before, with another total.") % {"number": number})
         return earlier
     sold, bundles, reasons = _sold(lines)
     total = sum(line.total_fen for line in sold)
@@ -116,7 +119,7 @@ def record_sale(
     OrderLine.objects.bulk_create(sold)
     if bundles:
         places = {place: reason.bundle for place, reason in enumerate(reasons) if reason.bundle is not None}
-        keep_bundles(order.pk, bundles, places, from_cart_of=None)
+        keep_bundles(order.pk, bundles, places)
         _keep_what_bundles_save(sold, reasons)
     write_log(order, "paid", actor=by, note=store.name)
     _take(order, store_id, sold, by)

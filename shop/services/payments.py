@@ -108,7 +108,7 @@ def start_payment(
     raise PlatformBusy(_("WeChat Pay could not start the payment. Please try again."))
 
 
-def _payer_of(member_id: int, way: str) -> Payer:
+def payer_of(member_id: int, way: str) -> Payer:
     """The merchant; inside WeChat also the member's openid at the official account that it is bound to."""
     account = wechat_queries.find_account("pay")
     if account is None:
@@ -156,7 +156,7 @@ def arrange_payment(*, order_id: int, member_id: int, wish: Wish, payer: Payer |
     stored_fen = min(wish.stored_value_fen, order.due_fen - card_fen)
     rest = order.due_fen - card_fen - stored_fen
     if rest and payer is None:
-        payer = _payer_of(member_id, wish.way)
+        payer = payer_of(member_id, wish.way)
     if at_wechat is not None and (payer is None or not rest or not _fits(at_wechat, payer, rest)):
         return Arranged(order, at_wechat, fits=False)
     kept, gone = [], []

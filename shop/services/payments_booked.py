@@ -155,59 +155,54 @@ def confirm_payment(
         )
     elif order.status == Order.PENDING_PAYMENT and is_stage:
         write_log(order, "paid_late", actor="system", note=_("of a split given up, the money goes back"))
-        request_refund(order, payment, kind=Refund.LATE, reason=_("Paid in another way"), actor="system")
-        tell_buyer(
+        _send_back(
             order,
             payment,
-            key=f"split-{payment.pk}",
+            kind=Refund.LATE,
+            reason=_("Paid in another way"),
+            key="split",
             text=_(
                 "You chose another way to pay order %(number)s meanwhile. ¥%(amount)s is being returned to you."
-            )
-            % {"number": order.number, "amount": money.yuan(paid_fen)},
+            ),
         )
     elif order.status != Order.CANCELLED:
         write_log(order, "duplicate", actor="system", note=transaction_id)
-        request_refund(order, payment, kind=Refund.DUPLICATE, reason=_("Paid twice"), actor="system")
-        tell_buyer(
+        _send_back(
             order,
             payment,
-            key=f"duplicate-{payment.pk}",
+            kind=Refund.DUPLICATE,
+            reason=_("Paid twice"),
+            key="duplicate",
             text=_(
                 "Your order %(number)s was paid twice. The second payment of ¥%(amount)s is being returned to you."
-            )
-            % {"number": order.number, "amount": money.yuan(paid_fen)},
+            ),
         )
     elif covers and reserve_again(order, cause="reallocate", actor="system"):
         _book(order, action="paid_late", at=moment, note=transaction_id)
-    elif not covers:
-        write_log(
-            order, "paid_late", actor="system", note=_("the rest is not held any more, the money goes back")
-        )
-        request_refund(order, payment, kind=Refund.LATE, reason=_("Paid after cancellation"), actor="system")
-        tell_buyer(
+    else:
+        why = _("what it took is not to be had any more, the money goes back")
+        if not covers:
+            why = _("the rest is not held any more, the money goes back")
+        write_log(order, "paid_late", actor="system", note=why)
+        _send_back(
             order,
             payment,
-            key=f"late-{payment.pk}",
+            kind=Refund.LATE,
+            reason=_("Paid after cancellation"),
+            key="late",
             text=_(
                 "Your payment for order %(number)s came after the order was cancelled. "
                 "¥%(amount)s is being returned to you."
-            )
-            % {"number": order.number, "amount": money.yuan(paid_fen)},
-        )
-    else:
-        write_log(order, "paid_late", actor="system", note=_("sold out meanwhile, the money goes back"))
-        request_refund(order, payment, kind=Refund.LATE, reason=_("Sold out meanwhile"), actor="system")
-        tell_buyer(
-            order,
-            payment,
-            key=f"late-{payment.pk}",
-            text=_(
-                "Your payment for order %(number)s came after its time and the goods are sold out meanwhile. "
-                "¥%(amount)s is being returned to you."
-            )
-            % {"number": order.number, "amount": money.yuan(paid_fen)},
+            ),
         )
     return order
+
+
+def _send_back(order: Order, payment: Payment, *, kind: str, reason: str, key: str, text: str) -> None:
+    """Ask for the refund of money that the order does not need, and tell the buyer: `text` with number and amount."""
+    request_refund(order, payment, kind=kind, reason=reason, actor="system")
+    said = {"number": order.number, "amount": money.yuan(payment.paid_fen)}
+    tell_buyer(order, payment, key=f"{key}-{payment.pk}", text=text % said)
 
 
 def _difference(payment: Payment, transaction_id: str, paid_fen: int, account_id: int | None) -> str:
@@ -222,6 +217,8 @@ def _difference(payment: Payment, transaction_id: str, paid_fen: int, account_id
         return _("a second transaction under the same number: %(transaction)s") % {
             "transaction": transaction_id
         }
+    if payment.refunded_fen:  # it did not match, and an operator sent it back
+        return _("its money was asked back before it matched")
     if Payment.objects.filter(transaction_id=transaction_id).exclude(pk=payment.pk).exists():
         return _("transaction %(transaction)s belongs to another payment") % {"transaction": transaction_id}
     return ""

@@ -1,6 +1,7 @@
 """Handing an order over the counter, once, against its code; and what becomes of what nobody collects."""
 
 import re
+from datetime import timedelta
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -8,6 +9,7 @@ from django.utils.translation import gettext as _
 from core import clock
 from core.events import publish
 from core.locks import lock_row
+from core.sweeps import sweep
 from shop import aftersales_rules
 from shop.errors import NoSuchOrder, PickupRefused
 from shop.events import OrderReceived
@@ -17,6 +19,8 @@ from shop.services.fulfilment import take_from_shelf
 from shop.services.messages import tell_buyer
 from shop.services.order_log import write_log
 from shop.services.refunds import refund_order
+
+LOOK_AGAIN = timedelta(hours=1)  # at what could not be settled
 
 
 def pickup_code(text: str) -> str:
@@ -96,7 +100,12 @@ def refuse_pickup(row: Fulfilment, order: Order, store_id: int) -> None:
 def settle_uncollected(*, limit: int = 100) -> int:
     """Settle the pickups whose time is over, as the house's rules say; returns how many. One transaction each."""
     due = Fulfilment.objects.filter(due_at__lte=clock.now()).order_by("due_at").values_list("pk", flat=True)
-    return sum(_settle_uncollected(pk) for pk in list(due[:limit]))
+    return sweep(
+        list(due[:limit]),
+        _settle_uncollected,
+        fault="uncollected order not settled",
+        put_off=lambda pk: Fulfilment.objects.filter(pk=pk).update(due_at=clock.now() + LOOK_AGAIN),
+    )
 
 
 @transaction.atomic

@@ -7,13 +7,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from core import clock, money, statements
-from core.events import listeners, payload_of, wake_listeners
+from core import clock, money
 from shop import rules
 from shop.errors import (
     BadAddress,
@@ -27,7 +25,6 @@ from shop.errors import (
     Shortage,
     SoldOut,
 )
-from shop.events import OrderPlaced
 from shop.models import Order, Presale, Sku
 from shop.pricing.types import Choices, Quote, QuotedLine
 from shop.services import pricing, routing
@@ -35,8 +32,9 @@ from shop.services.addresses import NOWHERE, AddressInput
 from shop.services.bundles import Packed, keep_bundles, take_apart
 from shop.services.limits import limit_refusal
 from shop.services.payments_booked import settle_free_order
-from shop.services.placing_ground import Goods, OrderGround, read_goods, read_order_ground
+from shop.services.placing_ground import AskedOrder, Goods, OrderGround, read_goods, read_order_ground
 from shop.services.placing_rows import order_rows
+from shop.services.placing_together import PLACED, worded, write_order
 from shop.services.presale import open_presale, presale_choices, presale_terms
 from shop.services.routing import Serving
 from shop.services.virtual import pieces_left, take_pieces
@@ -60,6 +58,7 @@ def place_order(
     note: str = "",
     from_cart: bool = False,
     expected_total_fen: int | None = None,
+    ground: OrderGround | None = None,
 ) -> Order:
     """Order SKUs, (sku id, quantity) each, priced at this moment by `services.pricing.quote`; all of them or nothing.
 
@@ -68,7 +67,8 @@ def place_order(
     last statements before the commit: terms, stock, coupons, offers, the member's points, what counts against her
     limits. Most orders are written by one statement, which is then a transaction by itself. Idempotent on: (member,
     idempotency_key): the earlier order is returned. Publishes: OrderPlaced.
-    `expected_total_fen` is what the shopper was shown; None: no matter. Raises SoldOut (naming what and how many are
+    `expected_total_fen` is what the shopper was shown; None: no matter. `ground`: what was read a moment ago, of this
+    member, for just this (see `order_words`). Raises SoldOut (naming what and how many are
     left), LimitReached, OfferGone, CouponRefused, PointsRefused, PresaleRefused, PriceChanged, NotForSale,
     BadQuantity, BadAddress, EmptyOrder; then nothing was written.
     """
@@ -76,7 +76,10 @@ def place_order(
     _check(wanted, idempotency_key)
     receiver = address.checked() if address is not None else None
     note = " ".join(note.split())[:200]
+    asked = AskedOrder.of(wanted, choices, idempotency_key)
     for attempt in range(_ATTEMPTS):
+        if ground is None or ground.asked != asked or attempt:
+            ground = read_order_ground(member_id=member_id, asked=asked, at=clock.now())
         try:
             return _place(
                 member_id,
@@ -87,6 +90,7 @@ def place_order(
                 choices,
                 from_cart,
                 expected_total_fen,
+                ground,
             )
         except _PlacedBefore:
             return Order.objects.get(member_id=member_id, idempotency_key=idempotency_key)
@@ -128,16 +132,9 @@ def _place(
     choices: Choices,
     from_cart: bool,
     expected_total_fen: int | None,
+    ground: OrderGround,
 ) -> Order:
-    moment = clock.now()
-    ground = read_order_ground(
-        member_id=member_id,
-        wanted=dict(wanted),
-        more_skus=choices.add_on_sku_ids,
-        idempotency_key=idempotency_key,
-        pickup_store_id=choices.pickup_store_id if choices.delivery == "pickup" else None,
-        at=moment,
-    )
+    moment = ground.at
     if ground.is_placed:
         raise _PlacedBefore
     _refuse_what_is_not_sold(wanted, ground.goods)
@@ -174,7 +171,8 @@ def _place(
             _("The price has changed: this order is now ¥%(total)s.") % {"total": money.yuan(quote.total_fen)}
         )
     order = _values(member_id, ground, quote, servings, receiver, note, idempotency_key, choices, moment)
-    return _write(order, quote, goods, packed, servings, terms, choices, from_cart=from_cart, moment=moment)
+    cart_sku_ids = [sku_id for sku_id, _quantity in wanted] if from_cart else []
+    return _write(order, quote, goods, packed, servings, terms, choices, cart_sku_ids, moment)
 
 
 def _refuse_what_is_not_sold(wanted: Sequence[tuple[int, int]], goods: dict[int, Goods]) -> None:
@@ -252,7 +250,7 @@ def _values(
     choices: Choices,
     moment: datetime,
 ) -> dict[str, Any]:
-    """The columns of the order, as `shop_place_order` reads them."""
+    """The columns of the order, as `shop_place_orders` reads them."""
     stores = {one.store_id for one in servings}
     items_fen, discount_fen = quote.items_fen, quote.discount_fen
     return {
@@ -285,8 +283,7 @@ def _write(
     servings: Sequence[Serving],
     terms: Presale | None,
     choices: Choices,
-    *,
-    from_cart: bool,
+    cart_sku_ids: Sequence[int],
     moment: datetime,
 ) -> Order:
     """One statement, which writes all or nothing; with what else an order may need, in a transaction around it."""
@@ -295,56 +292,28 @@ def _write(
     with contextlib.nullcontext() if is_alone else transaction.atomic():
         if pieces and not take_pieces(pieces, at=moment):
             _refuse_pieces(pieces, goods, values["member_id"], values["idempotency_key"])
-        lines, discounts = order_rows(quote, goods, servings)
-        answer = _call(values, lines, discounts, quote, from_cart=from_cart, moment=moment)
-        if answer != "placed":
+        lines, discounts = order_rows(values["id"], quote, goods, servings)
+        written = worded(
+            values,
+            lines,
+            discounts,
+            grant_ids=quote.coupon_ids,
+            offers=[(offer_id, quantity) for offer_id, _sku, quantity in quote.offer_takes],
+            cart_sku_ids=cart_sku_ids,
+            at=moment,
+        )
+        answer = write_order(written, is_alone=is_alone)
+        if answer != PLACED:
             _refuse(answer, quote, choices, values["member_id"])
         if packed:
             places = {line["place"]: line["bundle"] for line in lines if line["bundle"] is not None}
-            cart_of = values["member_id"] if from_cart else None
-            keep_bundles(values["id"], packed, places, from_cart_of=cart_of)
+            keep_bundles(values["id"], packed, places)
         order = Order(**values, status=Order.PENDING_PAYMENT, placed_at=moment, due_at=values["expires_at"])
         order._state.adding = False
         order._state.db = "default"
         if terms is not None:
             open_presale(order=order, terms=terms, quote=quote)
         return order if order.total_fen else settle_free_order(order_id=order.pk)
-
-
-def _call(
-    values: dict[str, Any],
-    lines: list[dict[str, Any]],
-    discounts: list[dict[str, Any]],
-    quote: Quote,
-    *,
-    from_cart: bool,
-    moment: datetime,
-) -> str:
-    """Write the order with its event; what the database answers. Nothing is written unless that is "placed"."""
-    event, handlers, queues = listeners(OrderPlaced)
-    placed = OrderPlaced(
-        order_id=values["id"], member_id=values["member_id"], total_fen=values["total_fen"], at=moment
-    )
-    ((answer,),) = statements.rows(
-        "SELECT shop_place_order(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        [
-            orjson.dumps(values).decode(),
-            orjson.dumps(lines).decode(),
-            orjson.dumps(discounts).decode(),
-            list(quote.coupon_ids),
-            [offer_id for offer_id, _sku, _quantity in quote.offer_takes],
-            [quantity for _offer, _sku, quantity in quote.offer_takes],
-            from_cart,
-            event,
-            orjson.dumps(payload_of(placed)).decode(),
-            handlers,
-            queues,
-            moment,
-        ],
-    )
-    if answer == "placed":
-        wake_listeners(OrderPlaced)
-    return str(answer)
 
 
 def _refuse_pieces(

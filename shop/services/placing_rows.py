@@ -1,4 +1,4 @@
-"""A priced and routed cart as the rows of an order, in the words of `shop_place_order`."""
+"""A priced and routed cart as the rows of an order, in the words of `shop_place_orders`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from shop.services.routing import Serving
 
 
 def order_rows(
-    quote: Quote, goods: Mapping[int, Goods], servings: Sequence[Serving]
+    order_id: int, quote: Quote, goods: Mapping[int, Goods], servings: Sequence[Serving]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The lines and their discounts; `place` joins the two."""
+    """The lines and their discounts; `order_id` and `place` join the two."""
     lines: list[dict[str, Any]] = []
     discounts: list[dict[str, Any]] = []
     reasons = {(one.sku_id, one.store_id): one.reason for one in servings}
@@ -20,6 +20,7 @@ def order_rows(
         place, sold = len(lines), goods[line.sku_id]
         lines.append(
             {
+                "order_id": order_id,
                 "place": place,
                 "sku_id": line.sku_id,
                 "store_id": store_id,
@@ -34,8 +35,8 @@ def order_rows(
                 "reason": reasons.get((line.sku_id, store_id or 0), ""),
             }
         )
-        discounts += [_discount(one, place) for one in line.discounts if one.amount_fen]
-    discounts += [_discount(one, None) for one in quote.shipping_discounts if one.amount_fen]
+        discounts += [_discount(order_id, one, place) for one in line.discounts if one.amount_fen]
+    discounts += [_discount(order_id, one, None) for one in quote.shipping_discounts if one.amount_fen]
     return lines, discounts
 
 
@@ -62,8 +63,9 @@ def _by_store(
         )
 
 
-def _discount(one: Discount, place: int | None) -> dict[str, Any]:
+def _discount(order_id: int, one: Discount, place: int | None) -> dict[str, Any]:
     return {
+        "order_id": order_id,
         "place": place,
         "step": one.step,
         "source": one.source,

@@ -12,6 +12,7 @@ from django.db.models import Sum
 
 from core import clock
 from core.locks import lock_row
+from core.sweeps import sweep
 from crm import queries as crm_queries
 from crm import services as crm_services
 from shop import aftersales_rules
@@ -20,6 +21,7 @@ from shop.models import AfterSale, Order, OrderLine, Refund, RefundLine
 
 SOURCE = "order"
 WHOLE = 10_000  # basis points: not multiplied
+
 LOOK_AGAIN = timedelta(days=1)
 
 # The multiplier of each line's category: its own, or that of the nearest category above that has one.
@@ -144,8 +146,12 @@ def free_due_points(*, limit: int = 200) -> int:
 
     One transaction per order. An order that is under way, or with an after-sale, is looked at again later.
     """
-    due = crm_services.due_earnings(source=SOURCE, limit=limit)
-    return sum(_free(earning_id, int(cause.partition(":")[2])) for earning_id, cause in due)
+    return sweep(
+        crm_services.due_earnings(source=SOURCE, limit=limit),
+        lambda due: _free(due[0], int(due[1].partition(":")[2])),
+        fault="points not freed",
+        put_off=lambda due: crm_services.postpone_points(cause=due[1], due_at=clock.now() + LOOK_AGAIN),
+    )
 
 
 @transaction.atomic

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 
-import structlog
 from django.db import transaction
 from django.utils.translation import gettext as _
 
 from core import clock, money
 from core.locks import lock_row
+from core.sweeps import sweep
 from crm import queries as crm_queries
 from crm import services as crm_services
 from shop import logistics
@@ -20,8 +20,6 @@ from shop.services.messages import tell_buyer
 from shop.services.order_log import write_log
 from shop.services.refund_requests import request_refund
 from shop.services.tenders import give_back
-
-log = structlog.get_logger(__name__)
 
 ASK_AGAIN = timedelta(hours=2)  # when a reminder may not go out now
 
@@ -142,17 +140,18 @@ def _settle_inside(order: Order, refund: Refund) -> None:
 def remind_of_balances(*, limit: int = 200) -> int:
     """Tell members whose balance can be paid now, each order once; returns how many were written to.
 
-    One transaction per order; one that fails stands in nobody's way and is tried again with the next round. Who may
-    not be touched now is asked about again two hours later, while there is time.
+    One transaction per order; one that fails stands in nobody's way. It, and who may not be touched now, is asked
+    about again two hours later, while there is time.
     """
     due = PresaleOrder.objects.filter(remind_at__lte=clock.now()).order_by("remind_at")
-    count = 0
-    for order_id in list(due.values_list("order_id", flat=True)[:limit]):
-        try:
-            count += remind_of_balance(order_id=order_id)
-        except Exception:
-            log.exception("reminder of a balance failed", order=order_id)
-    return count
+    return sweep(
+        list(due.values_list("order_id", flat=True)[:limit]),
+        lambda order_id: remind_of_balance(order_id=order_id),
+        fault="reminder of a balance failed",
+        put_off=lambda order_id: PresaleOrder.objects.filter(order_id=order_id).update(
+            remind_at=clock.now() + ASK_AGAIN
+        ),
+    )
 
 
 @transaction.atomic

@@ -117,11 +117,18 @@ SELECT json_agg(json_build_array(h.id, h.coupon_id, h.valid_from, h.expires_at))
     WHERE member_id = %(member)s AND state = 'held' AND expires_at > %(at)s ORDER BY expires_at, id LIMIT 200
 ) h
 """
-_POINTS = "SELECT balance - held FROM core_ledgeraccount WHERE kind = 'points' AND owner_id = %(member)s"
+# As `core_ledger_hold` counts them: what ended is not hers any more, also before it is moved out.
+_POINTS = """
+SELECT a.balance - greatest(a.held, coalesce((
+    SELECT sum(t.remaining) FROM core_ledgerlot t
+    WHERE t.account_id = a.id AND t.remaining > 0 AND t.expires_at <= %(at)s
+), 0)) FROM core_ledgeraccount a WHERE a.kind = 'points' AND a.owner_id = %(member)s
+"""
+# In none of these may a table be called `m`: that is the member, where they stand in a statement about her.
 _TIER = "coalesce(nullif(%(tier)s, ''), (SELECT tier FROM crm_member WHERE id = %(member)s), '')"
 _TIER_PRICES = f"""
-SELECT json_agg(json_build_array(m.sku_id, m.price_fen)) FROM shop_memberprice m
-WHERE m.tier = {_TIER} AND m.sku_id = ANY(%(skus)s)
+SELECT json_agg(json_build_array(r.sku_id, r.price_fen)) FROM shop_memberprice r
+WHERE r.tier = {_TIER} AND r.sku_id = ANY(%(skus)s)
 """  # noqa: S608  our own words only
 _OFFERS = """
 SELECT json_agg(json_build_array(
@@ -185,14 +192,52 @@ def read_ground(
     sku_ids = sorted({*wanted, *more_skus})
     values = {**params, "member": member_id, "skus": sku_ids, "at": at, "tier": tier}
     rules = known_rules(at)
-    found: list[Any] = []
     if rules is not None:
         found = _read(rules, values, beside)
-        if not rules.holds(frozenset(found[0] or ()), at):
-            rules = None
+        if rules.holds(frozenset(found[0] or ()), at):
+            return _found(found, rules, wanted, at)
+    rules = read_rules(at)
+    return _found(_read(rules, values, beside), rules, wanted, at)
+
+
+class GroundWords(NamedTuple):
+    """The same as an expression, for who asks for a member's row `m` anyway: `sql` takes `params` by name."""
+
+    sql: str
+    params: dict[str, Any]
+    rules: KeptRules
+    wanted: Mapping[int, int]
+    at: datetime
+
+
+def ground_words(
+    at: datetime,
+    *,
+    wanted: Mapping[int, int],
+    beside: Beside,
+    more_skus: Iterable[int] = (),
+    params: Mapping[str, Any] = MappingProxyType({}),
+) -> GroundWords | None:
+    """What `read_ground` would ask for the member `m.living`; None when this process knows no rules of that moment."""
+    rules = known_rules(at)
     if rules is None:
-        rules = read_rules(at)
-        found = _read(rules, values, beside)
+        return None
+    values = {**params, "skus": sorted({*wanted, *more_skus}), "at": at, "tier": ""}
+    values["promotions"] = list(rules.with_extras)
+    return GroundWords(
+        _ground_words(beside, *_parts_asked(rules, values), who="m.living"), values, rules, wanted, at
+    )
+
+
+def ground_in(asked: GroundWords, text: str) -> Found | None:
+    """What the words answered; None when the rules were changed since this process read them."""
+    found = orjson.loads(text)
+    if not asked.rules.holds(frozenset(found[0] or ()), asked.at):
+        return None
+    return _found(found, asked.rules, asked.wanted, asked.at)
+
+
+def _found(found: list[Any], rules: KeptRules, wanted: Mapping[int, int], at: datetime) -> Found:
     _version, word, rows, held, points, tier_prices, offers, extras, has_paid, *others = found
     rows = rows or []
     return Found(
@@ -215,23 +260,37 @@ def read_ground(
 
 
 def _read(rules: KeptRules, values: dict[str, Any], beside: Beside) -> list[Any]:
-    """What the rules know that there is none of is not looked for."""
+    # Through a subquery: of each execution of a prepared statement Postgres copies the list of what it answers, and
+    # with it what stands there.
+    words = _ground_words(beside, *_parts_asked(rules, values))
+    ((text,),) = statements.named(
+        f"SELECT found.row FROM (SELECT {words} AS row OFFSET 0) found",  # noqa: S608  our own words only
+        {**values, "promotions": list(rules.with_extras)},
+    )
+    found: list[Any] = orjson.loads(text)
+    return found
+
+
+def _parts_asked(rules: KeptRules, values: Mapping[str, Any]) -> tuple[bool, bool, bool, bool]:
+    """What the rules know that there is none of is not looked for: tiers, offers, extras, whether she is new."""
     is_offered = not rules.offered.isdisjoint(values["skus"])
-    sql = _ground_sql(
-        beside,
+    return (
         rules.has_tier_prices,
         is_offered,
         bool(rules.with_extras),
         is_offered or any(rule.only_new for rule in rules.promotions),
     )
-    ((text,),) = statements.named(sql, {**values, "promotions": list(rules.with_extras)})
-    found: list[Any] = orjson.loads(text)
-    return found
 
 
 @cache
-def _ground_sql(
-    beside: Beside, has_tiers: bool, has_offers: bool, has_extras: bool, asks_for_new: bool
+def _ground_words(
+    beside: Beside,
+    has_tiers: bool,
+    has_offers: bool,
+    has_extras: bool,
+    asks_for_new: bool,
+    *,
+    who: str = "%(member)s",
 ) -> str:
     goods = _GOODS.replace("{more}", beside.goods and f", {beside.goods}")
     parts = [
@@ -243,7 +302,7 @@ def _ground_sql(
         _HAS_PAID if asks_for_new else "NULL",
         *([beside.values] if beside.values else []),
     ]
-    return f"SELECT json_build_array({', '.join(parts)})::text"
+    return f"json_build_array({', '.join(parts)})::text".replace("%(member)s", who)
 
 
 def _items(rows: Sequence[Sequence[Any]], wanted: Mapping[int, int], rules: KeptRules) -> list[Item]:
@@ -304,6 +363,19 @@ def _coupons(held: Iterable[Sequence[Any]], rules: KeptRules) -> tuple[CouponRul
     gift_ids = [one.gift_sku_id for _row, one in mine if one.gift_sku_id is not None]
     gifts = {row[0]: gift_of(row) for row in statements.rows(_GIFTS, [gift_ids])} if gift_ids else {}
     return tuple(_coupon_rule(row[0], one, row[2], row[3], gifts) for row, one in mine)
+
+
+def coupon_rules(grant_ids: Iterable[int], at: datetime) -> dict[int, CouponRule]:
+    """Coupons in members' hands as rules, also those that were used long ago. At most four statements."""
+    wanted = list(grant_ids)
+    if not wanted:
+        return {}
+    rows = statements.rows(
+        "SELECT json_build_array(id, coupon_id, valid_from, expires_at)::text FROM shop_coupongrant WHERE id = ANY(%s)",
+        [wanted],
+    )
+    held = [orjson.loads(text) for (text,) in rows]
+    return {rule.id: rule for rule in _coupons(held, known_rules(at) or read_rules(at))}
 
 
 def _coupon_rule(

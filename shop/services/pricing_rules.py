@@ -15,7 +15,7 @@ from django.db import connection
 from core import statements
 from core.errors import NotFound
 from shop import routing
-from shop.pricing import Extra, Item, PointsRule, PromotionRule, Scope, ShippingRule
+from shop.pricing import Extra, Item, Level, PointsRule, PromotionRule, Scope, ShippingRule
 from shop.pricing.rules import is_open
 from shop.queries.pricing import words_in
 from shop.services.stock import WAREHOUSE
@@ -51,7 +51,9 @@ SELECT json_agg(json_build_array(
     ARRAY(SELECT product_id FROM shop_promotion_products WHERE promotion_id = p.id),
     ARRAY(SELECT category_id FROM shop_promotion_categories WHERE promotion_id = p.id),
     ARRAY(SELECT brand_id FROM shop_promotion_brands WHERE promotion_id = p.id),
-    ARRAY(SELECT product_id FROM shop_promotion_except_products WHERE promotion_id = p.id)
+    ARRAY(SELECT product_id FROM shop_promotion_except_products WHERE promotion_id = p.id),
+    ARRAY(SELECT json_build_array(l.threshold_fen, l.threshold_quantity, l.amount_fen, l.off_bps)
+          FROM shop_promotionlevel l WHERE l.promotion_id = p.id)
 ))
 FROM shop_promotion p
 """  # noqa: S608  our own words only
@@ -254,10 +256,11 @@ def gift_of(facts: Sequence[Any], *, quantity: int = 1, price_fen: int = 0) -> E
 
 def _promotion(row: Sequence[Any]) -> PromotionRule:
     columns = dict(zip(_COLUMNS, row, strict=False))
-    tiers, starts_at, ends_at, products, categories, brands, left_out = row[len(_COLUMNS) :]
+    tiers, starts_at, ends_at, products, categories, brands, left_out, levels = row[len(_COLUMNS) :]
     return PromotionRule(
         group=columns.pop("exclusion_group"),
         tiers=words_in(tiers),
+        levels=tuple(Level(*level) for level in levels),
         starts_at=datetime.fromisoformat(starts_at),
         ends_at=datetime.fromisoformat(ends_at),
         scope=Scope(

@@ -11,8 +11,9 @@ from core import clock
 from core.errors import Refusal
 from shop.bills import Line, UnreadableBill, read_bill
 from shop.errors import BadAmount, WrongState
-from shop.models import Bill, BillDifference, BillLine, Payment
+from shop.models import Bill, BillDifference, BillLine, DirectPayment, Payment
 from shop.queries.reconciliation import DIFFERENCES
+from shop.services.direct import learn_direct
 from shop.services.payments_ended import learn_payment
 from wechat import errors as wechat_errors
 from wechat import queries as wechat_queries
@@ -127,6 +128,11 @@ def _learn_missed(bill: Bill) -> None:
     )
     for payment in list(missed[:500]):
         learn_payment(payment)
+    direct = DirectPayment.objects.filter(
+        account_id=bill.account_id, out_trade_no__in=numbers, status__in=[Payment.OPEN, Payment.CLOSED]
+    )
+    for one in list(direct[:500]):
+        learn_direct(one)
 
 
 @transaction.atomic

@@ -1,12 +1,13 @@
 """One reminder for an order that is about to run out of its time, and one question to who received hers."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import F
 
 from core import clock
 from core.locks import lock_row
+from core.sweeps import sweep
 from crm import queries as crm_queries
 from crm import services as crm_services
 from shop import logistics
@@ -31,15 +32,17 @@ def remind_unpaid(*, limit: int = 200) -> int:
     waiting = Order.objects.filter(
         status=Order.PENDING_PAYMENT, due_at__lte=ends, expires_at__gt=moment + PAYING_TAKES
     ).filter(reminder__isnull=True, member__isnull=False)
-    count = 0
-    for order in list(waiting.only("pk", "placed_at", "expires_at").order_by("due_at")[:limit]):
-        if (
-            order.expires_at is not None
-            and moment - order.placed_at < (order.expires_at - order.placed_at) / 2
-        ):
-            continue
-        count += remind_of_payment(order_id=order.pk)
-    return count
+    asked = waiting.only("pk", "placed_at", "expires_at").order_by("due_at")[:limit]
+    return sweep(
+        [order.pk for order in asked if _is_half_over(order, moment)],
+        lambda order_id: remind_of_payment(order_id=order_id),
+        fault="reminder of a payment failed",
+        put_off=lambda order_id: None,  # asked about again until its time is over
+    )
+
+
+def _is_half_over(order: Order, moment: datetime) -> bool:
+    return order.expires_at is None or moment - order.placed_at >= (order.expires_at - order.placed_at) / 2
 
 
 @transaction.atomic

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import structlog
 from django.db import transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
@@ -22,13 +21,11 @@ from shop.models import (
     RefundLine,
 )
 from shop.queries.vouchers import redeemed_of
+from shop.services.aftersales_steps import under_way_again
 from shop.services.order_log import write_log
 from shop.services.refund_requests import request_refund
 from shop.services.refunds_booked import UNDER_WAY, lines_of, settle_inside
 from shop.services.virtual import withdraw_pieces
-
-log = structlog.get_logger(__name__)
-
 
 # Money goes back to WeChat first, as far as WeChat took it; then to stored value; then to the gift card.
 SOURCES = (*Payment.WECHAT, Payment.STORED_VALUE, Payment.GIFT_CARD, Payment.NONE)
@@ -144,10 +141,7 @@ def _refund(
     for part in parts:
         _claim(order, part)
     order.refresh_from_db(fields=["refunded_shipping_fen"])
-    is_rest = not any(line.quantity > line.refunded_quantity for line in lines_of(order))
-    if order.status == Order.PAID or is_rest:
-        order.refund_requested_at = clock.now()
-        order.save(update_fields=["refund_requested_at"])
+    _stop(order)
     write_log(order, "refund_requested", actor=by, user_id=user_id, note=f"¥{money.yuan(amount)} {reason}")
     cause = cause or f"order:{order.refunds.count() + 1}"
     refunds: list[Refund] = []
@@ -262,6 +256,15 @@ def _claim(order: Order, part: _Part) -> None:
         withdraw_pieces(part.line, part.quantity)
 
 
+def _stop(order: Order) -> None:
+    """What is not sent off waits for the refund; so does the receipt of an order of which nothing stays with her."""
+    if order.status == Order.PAID or not any(
+        line.quantity > line.refunded_quantity for line in lines_of(order)
+    ):
+        order.refund_requested_at = clock.now()
+        order.save(update_fields=["refund_requested_at"])
+
+
 def _refuse_what_is_exchanged(line: OrderLine, quantity: int) -> None:
     """Nobody gets the money and other goods as well. Raises WrongState."""
     row = AfterSaleLine.objects.filter(
@@ -295,21 +298,22 @@ def _taken(parts: list[_Part], refund: Refund) -> list[RefundLine]:
 def repeat_refund(*, refund_id: int, by: str = "", user_id: int | None = None) -> Refund:
     """Ask once more for exactly what a refund that WeChat closed should have given back, under a new number.
 
-    Locks: order, payment. Idempotent: the repetition under way is returned. Raises NothingToRefund, WrongState.
+    Its after-sale is refunding again. Locks: order, payment. Idempotent: the repetition under way is returned. Raises
+    NothingToRefund, WrongState.
     """
-    closed = Refund.objects.select_related("payment").get(pk=refund_id)
+    closed = Refund.objects.select_related("payment", "aftersale").get(pk=refund_id)
     order = _locked(closed.order_id)
     if closed.status != Refund.CLOSED:
         raise WrongState(_("Only a refund that WeChat Pay closed is asked for anew."))
     live = Refund.objects.filter(payment=closed.payment, cause=closed.cause).exclude(status=Refund.CLOSED)
     if known := live.first():
         return known
+    under_way_again(closed, actor=by, user_id=user_id)
     rows = list(closed.lines.select_related("line"))
     for row in rows:
         _claim(order, _Part(row.line, row.quantity, row.amount_fen))
-    if closed.kind == Refund.ORDER and order.status == Order.PAID:
-        order.refund_requested_at = clock.now()
-        order.save(update_fields=["refund_requested_at"])
+    if closed.kind == Refund.ORDER:
+        _stop(order)
     refund = request_refund(
         order,
         closed.payment,

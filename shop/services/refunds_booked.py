@@ -1,15 +1,14 @@
 """Refunds that are sent, asked about and booked; with the money goes back what the order had brought about."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-import structlog
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 from django.utils.translation import gettext as _
 
 from core import clock, money
-from core.events import backoff, publish
+from core.events import publish
 from core.locks import lock_row
 from crm import services as crm_services
 from shop import aftersales_rules, rules
@@ -27,23 +26,14 @@ from shop.models import (
 from shop.services.aftersales_steps import follow_refund
 from shop.services.effects import return_points, reverse_effects
 from shop.services.fulfilment import complete_order
-from shop.services.messages import tell_buyer
+from shop.services.invoices import follow_order_money
 from shop.services.order_log import write_log
 from shop.services.orders import held_lines
-from shop.services.payments import notify_url
 from shop.services.points import take_back_points
+from shop.services.refunds_sent import note_answer, send_due
 from shop.services.stock import Move, move_stock
 from shop.services.tenders import give_back
 from shop.services.virtual import free_returned_pieces, piece_lines, restore_pieces
-from wechat import errors as wechat_errors
-from wechat import services as wechat_services
-
-log = structlog.get_logger(__name__)
-
-
-# How often to ask about a refund that WeChat is working on; its notice usually comes within a minute.
-ASK_AGAIN = timedelta(minutes=10)
-
 
 UNDER_WAY = (Refund.PENDING, Refund.PROCESSING, Refund.ABNORMAL)
 
@@ -71,55 +61,8 @@ def _cause(refund: Refund) -> str:
 
 
 def send_refunds(*, limit: int = 50) -> int:
-    """Send refunds that are due, or ask about those under way; returns how many got an answer.
-
-    Network, outside transactions. Every attempt uses the refund's own number, so an unclear answer is asked again
-    without risk. Claimed by a conditional update.
-    """
-    moment = clock.now()
-    due = Refund.objects.filter(status__in=[Refund.PENDING, Refund.PROCESSING], next_attempt_at__lte=moment)
-    answered = 0
-    for refund in list(due.select_related("payment__account").order_by("next_attempt_at")[:limit]):
-        claimed = Refund.objects.filter(
-            pk=refund.pk, status=refund.status, attempts=refund.attempts, next_attempt_at__lte=moment
-        ).update(
-            attempts=refund.attempts + 1,
-            next_attempt_at=clock.now() + max(backoff(min(refund.attempts + 1, 12)), timedelta(minutes=1)),
-        )
-        if claimed:
-            answered += _send(refund)
-    return answered
-
-
-def _send(refund: Refund) -> bool:
-    payment = refund.payment
-    assert payment.account is not None, "only money at WeChat is sent back through it"
-    try:
-        if refund.status == Refund.PROCESSING:
-            state = wechat_services.query_refund(
-                account_id=payment.account.pk, out_refund_no=refund.out_refund_no
-            )
-        else:
-            state = wechat_services.refund_payment(
-                account_id=payment.account.pk,
-                out_trade_no=payment.out_trade_no,
-                out_refund_no=refund.out_refund_no,
-                refund_fen=refund.amount_fen,
-                total_fen=payment.paid_fen,
-                reason=refund.reason,
-                notify_url=notify_url(payment.account.key),
-            )
-    except wechat_errors.PlatformError as error:
-        log.warning("refund not answered", refund=refund.pk, code=error.code, detail=error.detail)
-        Refund.objects.filter(pk=refund.pk).update(last_error=f"{error.code}: {error.message}"[:300])
-        return False
-    confirm_refund(
-        out_refund_no=refund.out_refund_no,
-        refund_id=state.refund_id,
-        status=state.status,
-        refund_fen=state.refund_fen,
-    )
-    return True
+    """Send refunds that are due, or ask about those under way; returns how many got an answer. Network."""
+    return send_due(Refund.objects.all(), confirm_refund, limit=limit)
 
 
 @transaction.atomic
@@ -142,31 +85,21 @@ def confirm_refund(
     refund = lock_row(Refund.objects.filter(out_refund_no=out_refund_no))
     if order is None or refund is None:
         raise NoSuchOrder(_("No refund has the number %(number)s.") % {"number": out_refund_no})
-    if refund.status in (Refund.SUCCESS, Refund.CLOSED):
-        return refund
-    if refund_fen != refund.amount_fen or account_id not in (None, refund.payment.account_id):
-        refund.last_error = _("WeChat says ¥%(said)s, ours is ¥%(amount)s") % {
-            "said": money.yuan(refund_fen),
-            "amount": money.yuan(refund.amount_fen),
-        }
-        refund.save(update_fields=["last_error"])
-        log.error("refund does not match", refund=refund.pk, order=order.pk)
-        return refund
-    refund.refund_id = refund_id or refund.refund_id
-    moment = at or clock.now()
-    if status == "SUCCESS":
-        refund.status, refund.refunded_at, refund.next_attempt_at = Refund.SUCCESS, moment, None
-        refund.last_error = ""
+    now = note_answer(
+        refund, refund_id=refund_id, status=status, refund_fen=refund_fen, at=at, account_id=account_id
+    )
+    if now == Refund.SUCCESS:
         if refund.kind == Refund.ORDER:
-            _reverse(order, [refund], moment)
+            _reverse(order, [refund], refund.refunded_at or clock.now())
         write_log(order, "refunded", actor=refund.actor or "system", note=money.yuan(refund.amount_fen))
-    elif status == "PROCESSING":
-        refund.status, refund.last_error = Refund.PROCESSING, ""
-        refund.next_attempt_at = clock.now() + ASK_AGAIN
-    elif refund.status != Refund.ABNORMAL or status == "CLOSED":
-        _note_failure(order, refund, status)
-    refund.save(update_fields=["status", "refund_id", "refunded_at", "next_attempt_at", "last_error"])
-    if refund.status in (Refund.SUCCESS, Refund.CLOSED):
+    elif now == Refund.CLOSED:
+        _free(order, refund)
+        if refund.kind == Refund.ORDER:
+            _resume(order, [refund])
+            order.save(update_fields=["refund_requested_at"])
+    if now in (Refund.CLOSED, Refund.ABNORMAL):
+        write_log(order, "refund_failed", actor="system", note=refund.last_error)
+    if now in (Refund.SUCCESS, Refund.CLOSED):
         follow_refund(refund)
     return refund
 
@@ -204,6 +137,7 @@ def _reverse(order: Order, refunds: Sequence[Refund], at: datetime) -> None:
         _resume(order, refunds)
         fields += _follow_stores(order, at)
     order.save(update_fields=fields)
+    follow_order_money(order)
     for refund in refunds:
         _announce(order, refund, at, is_whole=is_whole and refund == refunds[-1])
     take_back_points(order, refunds)
@@ -212,13 +146,6 @@ def _reverse(order: Order, refunds: Sequence[Refund], at: datetime) -> None:
 
 
 def _announce(order: Order, refund: Refund, at: datetime, *, is_whole: bool) -> None:
-    tell_buyer(
-        order,
-        refund.payment,
-        key=f"refunded-{refund.pk}",
-        text=_("Order %(number)s: ¥%(amount)s was returned to you.")
-        % {"number": order.number, "amount": money.yuan(refund.amount_fen)},
-    )
     if order.member_id is None:
         return
     crm_services.book_refund(member_id=order.member_id, refunded_fen=refund.amount_fen, at=at)
@@ -314,23 +241,6 @@ def _resume(order: Order, refunds: Sequence[Refund]) -> None:
     """The rest of the order may go on, once no other refund holds it."""
     if not _others_under_way(order, refunds).exists():
         order.refund_requested_at = None
-
-
-def _note_failure(order: Order, refund: Refund, status: str) -> None:
-    """CLOSED: refused, it may be asked for anew. ABNORMAL: money hangs at the bank, settle it at WeChat Pay."""
-    refund.next_attempt_at = None
-    if status == "CLOSED":
-        refund.status, refund.last_error = Refund.CLOSED, _("WeChat Pay closed this refund.")
-        _free(order, refund)
-        if refund.kind == Refund.ORDER:
-            _resume(order, [refund])
-            order.save(update_fields=["refund_requested_at"])
-    else:
-        refund.status = Refund.ABNORMAL
-        refund.last_error = _(
-            "The money cannot reach the buyer's account; settle it in WeChat Pay's merchant page."
-        )
-    write_log(order, "refund_failed", actor="system", note=refund.last_error)
 
 
 def _free(order: Order, refund: Refund) -> None:

@@ -1,6 +1,7 @@
 """A promotion draft tried on the paid orders of a time: what it would have cost, and which orders it makes free."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,8 +13,19 @@ from django.utils.translation import gettext as _
 from core import clock, jobs
 from core.errors import NotFound, Refusal
 from shop.models import Promotion, Rehearsal
-from shop.pricing import Buyer, Choices, Item, PromotionRule, Rules, price
+from shop.pricing import (
+    Buyer,
+    Choices,
+    CouponRule,
+    Item,
+    OfferRule,
+    PointsRule,
+    PromotionRule,
+    Rules,
+    price,
+)
 from shop.pricing.rules import is_open
+from shop.services.pricing import coupon_rules
 from shop.services.pricing_rules import draft_rule, promotion_rules
 
 KIND = "shop.rehearsal"
@@ -79,8 +91,9 @@ def work(progress: jobs.Progress) -> dict[str, Any]:
     done = int(progress.checkpoint.get("done", 0))
     while orders := _orders_after(rehearsal, last):
         sums, examples = _Sums(), []
+        coupons = _coupons_then(orders)
         for order in orders:
-            example = _replay(order, draft, others, sums)
+            example = _replay(order, draft, others, coupons, sums)
             if example is not None:
                 examples.append(example)
         last, done = orders[-1]["id"], done + len(orders)
@@ -140,6 +153,15 @@ def _orders_after(rehearsal: Rehearsal, order_id: int) -> list[dict[str, Any]]:
             SELECT jsonb_build_object(
                 'id', o.id, 'number', o.number, 'member_id', o.member_id, 'at', o.placed_at,
                 'tier', coalesce((SELECT tier FROM crm_member WHERE id = o.member_id), ''),
+                'points', o.points_used, 'points_fen', (
+                    SELECT coalesce(sum(d.amount_fen), 0) FROM shop_orderdiscount d
+                    WHERE d.order_id = o.id AND d.step = 'points'
+                ),
+                'coupons', (
+                    SELECT coalesce(jsonb_agg(DISTINCT split_part(d.source, ':', 2)::bigint), '[]')
+                    FROM shop_orderdiscount d
+                    WHERE d.order_id = o.id AND d.step = 'coupon' AND starts_with(d.source, 'coupon:')
+                ),
                 'was_first', NOT EXISTS (SELECT FROM shop_order e WHERE e.member_id = o.member_id
                                          AND e.paid_at IS NOT NULL AND e.id < o.id),
                 'lines', (
@@ -162,6 +184,20 @@ def _orders_after(rehearsal: Rehearsal, order_id: int) -> list[dict[str, Any]]:
                             SELECT k.id, k.parent_id, up.depth + 1 FROM shop_category k
                             JOIN up ON k.id = up.parent_id WHERE up.depth < 8
                         ) SELECT id FROM up) AS categories) p
+                ),
+                'members', (
+                    SELECT jsonb_agg(jsonb_build_array(sku_id, off)) FROM (
+                        SELECT l.sku_id, sum(d.amount_fen) AS off FROM shop_orderdiscount d
+                        JOIN shop_orderline l ON l.id = d.line_id AND l.kind = 'goods'
+                        WHERE d.order_id = o.id AND d.step = 'member' GROUP BY 1
+                    ) had
+                ),
+                'offers', (
+                    SELECT jsonb_agg(jsonb_build_array(k.offer_id, f.sku_id, k.taken_quantity, (
+                        SELECT coalesce(sum(d.amount_fen), 0) FROM shop_orderdiscount d
+                        WHERE d.order_id = o.id AND d.step = 'offer' AND d.source = 'offer:' || k.offer_id
+                    )) ORDER BY k.offer_id)
+                    FROM shop_offertake k JOIN shop_offer f ON f.id = k.offer_id WHERE k.order_id = o.id
                 ))
             FROM (SELECT * FROM shop_order o WHERE {_WHERE} AND o.id > %(last)s ORDER BY o.id LIMIT %(batch)s) o
             ORDER BY o.id
@@ -171,8 +207,52 @@ def _orders_after(rehearsal: Rehearsal, order_id: int) -> list[dict[str, Any]]:
         return [json.loads(row[0]) for row in cursor.fetchall()]
 
 
+def _prices_then(
+    order: dict[str, Any], items: Iterable[Item]
+) -> tuple[dict[int, int], tuple[OfferRule, ...]]:
+    """What her tier paid a piece, and the pieces that she had at a special price: most promotions leave these alone."""
+    known = {item.sku_id: item for item in items}
+    members = {
+        sku_id: known[sku_id].unit_price_fen - off // known[sku_id].quantity
+        for sku_id, off in order["members"] or ()
+        if sku_id in known
+    }
+    offers = tuple(
+        OfferRule(
+            offer_id,
+            f"offer:{offer_id}",
+            sku_id,
+            price_fen=members.get(sku_id, known[sku_id].unit_price_fen) - off // pieces,
+            left=pieces,
+        )
+        for offer_id, sku_id, pieces, off in order["offers"] or ()
+        if sku_id in known
+    )
+    return members, offers
+
+
+def _coupons_then(orders: Iterable[dict[str, Any]]) -> dict[int, CouponRule]:
+    """The coupons that these orders used, as they are by now; of their gifts as many as there were."""
+    used = {grant_id for order in orders for grant_id in order["coupons"]}
+    return {
+        grant_id: replace(rule, extras=tuple(replace(extra, available=None) for extra in rule.extras))
+        for grant_id, rule in coupon_rules(used, clock.now()).items()
+    }
+
+
+def _points_then(order: dict[str, Any]) -> PointsRule | None:
+    """Points at what they were worth, as many as she used and the goods still cost."""
+    if not order["points"]:
+        return None
+    return PointsRule(-(-order["points_fen"] * 100 // order["points"]), cap_bps=10_000, least=0)
+
+
 def _replay(
-    order: dict[str, Any], draft: PromotionRule, others: tuple[PromotionRule, ...], sums: _Sums
+    order: dict[str, Any],
+    draft: PromotionRule,
+    others: tuple[PromotionRule, ...],
+    coupons: dict[int, CouponRule],
+    sums: _Sums,
 ) -> dict[str, Any] | None:
     """Price one order without and with the draft; the example when that makes a difference."""
     sums.orders_count += 1
@@ -191,14 +271,20 @@ def _replay(
         for sku, product, fen, pieces, categories, _cost, brand in lines
     ]
     at = datetime.fromisoformat(order["at"])
-    buyer = Buyer(member_id=order["member_id"], tier=order["tier"], is_new=order["was_first"])
+    buyer = Buyer(
+        member_id=order["member_id"], tier=order["tier"], is_new=order["was_first"], points=order["points"]
+    )
     ran = tuple(rule for rule in others if is_open(rule, at))
     # Stock of today says nothing about then: gifts count as there.
     extras = tuple(replace(extra, available=None) for extra in draft.extras)
     drafted = replace(draft, extras=extras)
-    choices = Choices(delivery="pickup")  # the parcel's fee is not what a promotion changes
-    before = price(items, buyer, choices, Rules(promotions=ran), at)
-    after = price(items, buyer, choices, Rules(promotions=(*ran, drafted)), at)
+    # The parcel's fee is not what a promotion changes. Her coupons and points she would have used all the same.
+    choices = Choices(coupon_ids=tuple(order["coupons"]), points=order["points"], delivery="pickup")
+    held = tuple(coupons[grant_id] for grant_id in order["coupons"] if grant_id in coupons)
+    members, offers = _prices_then(order, items)
+    without = Rules(members, offers, ran, held, _points_then(order))
+    before = price(items, buyer, choices, without, at)
+    after = price(items, buyer, choices, replace(without, promotions=(*ran, drafted)), at)
     gifts_fen = sum(
         line.unit_price_fen * line.quantity
         for line in after.lines

@@ -8,9 +8,10 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from core import clock, statements
+from crm import queries as crm_queries
 from crm import services as crm_services
 from shop import routing, rules
-from shop.errors import NotForSale, Shortage, SoldOut
+from shop.errors import NotForSale, Shortage, SoldOut, UnknownGuest
 from shop.models import Sku
 from shop.pricing.types import Choices
 from shop.services.carts import add_to_cart
@@ -159,6 +160,20 @@ def plan_instead(
             for sku_id in short.available
         }
         raise SoldOut(_shortages(asked, most))
+
+
+def guest_named(text: str) -> int:
+    """The member whom a colleague names by her phone, or by her number (#42). Raises UnknownGuest."""
+    text = text.strip()[:40]
+    number, member_id = text.lstrip("#"), None
+    if phone := crm_services.cleaned_phone(text):
+        member_id = crm_queries.member_by_phone(phone)
+    elif number.isascii() and number.isdigit() and len(number) < 19:
+        member_id = int(number)
+    member = crm_queries.find_member(member_id) if member_id else None
+    if member is None:
+        raise UnknownGuest(_("No member is known by this."))
+    return int(member.pk)
 
 
 @transaction.atomic

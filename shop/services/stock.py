@@ -120,32 +120,45 @@ def set_stock(
 
 @transaction.atomic
 def set_stocks(
-    *, levels: Mapping[int, int], cause: str, note: str = "", by: str = ""
+    *, levels: Mapping[tuple[int, int], int], cause: str, note: str = "", by: str = ""
 ) -> dict[int, StockRefused]:
-    """Say of several SKUs (id → pieces) how many lie in the warehouse; returns why some of them stayed as they were.
+    """Say of several SKUs how many lie where, (sku id, store id) → pieces; returns why some SKUs stayed as they were
+    in all of the stores: a SKU that orders hold more of, or that has no stock of its own.
 
-    Locks: stock, by SKU. Idempotent on: cause, for each SKU.
+    Locks: stock, by SKU and store. Idempotent on: cause, for each SKU and store.
     """
-    store_id = warehouse_id()
-    known = set(Stock.objects.filter(store_id=store_id, sku_id__in=levels).values_list("sku_id", flat=True))
+    skus, places = {sku_id for sku_id, _store in levels}, {store_id for _sku, store_id in levels}
+    others = Sku.objects.filter(pk__in=skus).exclude(supply=Sku.STOCK).values_list("pk", flat=True)
+    refused = {
+        pk: StockRefused(_("Virtual goods, services and bundles have no stock of their own."))
+        for pk in others
+    }
+    wanted = {place: level for place, level in levels.items() if place[0] not in refused}
+    rows = Stock.objects.filter(store_id__in=places, sku_id__in=skus)
+    known = set(rows.values_list("sku_id", "store_id"))
     Stock.objects.bulk_create(
-        [Stock(sku_id=pk, store_id=store_id) for pk, level in levels.items() if level and pk not in known],
+        [
+            Stock(sku_id=place[0], store_id=place[1])
+            for place, level in sorted(wanted.items())
+            if level and place not in known
+        ],
         ignore_conflicts=True,
     )
-    stocks = list(
-        Stock.objects.select_for_update().filter(store_id=store_id, sku_id__in=levels).order_by("sku_id")
-    )
+    stocks = [
+        stock
+        for stock in rows.select_for_update().order_by("sku_id", "store_id")
+        if (stock.sku_id, stock.store_id) in wanted
+    ]
     done = set(StockMovement.objects.filter(stock__in=stocks, cause=cause).values_list("stock_id", flat=True))
     moves: list[Move] = []
-    refused: dict[int, StockRefused] = {}
     for stock in stocks:
-        change = levels[stock.sku_id] - stock.on_hand
-        if change == 0 or stock.pk in done:
+        level = wanted[stock.sku_id, stock.store_id]
+        if level == stock.on_hand or stock.pk in done:
             continue
-        if levels[stock.sku_id] < stock.reserved:
-            refused[stock.sku_id] = _refusal(stock, change)
-        else:
-            moves.append(Move(sku_id=stock.sku_id, store_id=store_id, on_hand=change))
+        if level < stock.reserved:
+            refused[stock.sku_id] = _refusal(stock, level - stock.on_hand)
+        moves.append(Move(stock.sku_id, stock.store_id, on_hand=level - stock.on_hand))
+    moves = [move for move in moves if move.sku_id not in refused]
     if not move_stock(moves, cause=cause, reason=StockMovement.ADJUST, actor=by, note=note):
         raise StockRefused(_("The stock has just changed. Please try again."))  # not while they are locked
     return refused

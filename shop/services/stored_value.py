@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 
 from core import clock, ledger
 from core.ledger import HOUSE, CauseTaken
+from crm import services as crm_services
 from shop.errors import BadAmount
 from shop.models import StoredValueCredit
 from shop.queries.stored_value import BONUS, PRINCIPAL
@@ -28,8 +29,8 @@ def credit_stored_value(
 ) -> StoredValueCredit:
     """Add principal and bonus (fen, one of them may be 0) to a member's stored value.
 
-    Locks: ledger accounts. Idempotent on: idempotency_key. Raises BadAmount, CauseTaken (the key stands for another
-    credit).
+    Locks: member (key share), ledger accounts. Idempotent on: idempotency_key. Raises BadAmount, CauseTaken (the key
+    stands for another credit).
     """
     reason = " ".join(reason.split())[:120]
     if not 0 <= principal_fen <= MOST_FEN or not 0 <= bonus_fen <= MOST_FEN or principal_fen + bonus_fen == 0:
@@ -59,6 +60,7 @@ def credit_stored_value(
         ):
             raise CauseTaken(_("This form was already sent with other values. Please open it anew."))
         return credit
+    owner_id = crm_services.living_id(member_id)  # the form may have lain open while she was merged
     for kind, amount, expires_at in (
         (PRINCIPAL, principal_fen, None),
         (BONUS, bonus_fen, bonus_expires_at),
@@ -67,7 +69,7 @@ def credit_stored_value(
             ledger.transfer(
                 cause=f"credit:{credit.pk}:{kind}",
                 debit=ledger.open_account(kind=kind, owner_id=HOUSE),
-                credit=ledger.open_account(kind=kind, owner_id=member_id),
+                credit=ledger.open_account(kind=kind, owner_id=owner_id),
                 amount=amount,
                 expires_at=expires_at,
             )

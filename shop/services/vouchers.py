@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from core import clock
 from core.events import publish
 from core.locks import lock_row
+from core.sweeps import sweep
 from crm import queries as crm_queries
 from crm import services as crm_services
 from shop import logistics
@@ -122,7 +123,12 @@ def remind_of_vouchers(*, limit: int = 200) -> int:
     moment = clock.now()
     due = Voucher.objects.filter(state=Voucher.UNUSED, remind_at__lte=moment, expires_at__gt=moment)
     lines = due.order_by("line_id").values_list("line_id", flat=True).distinct()
-    return sum(remind_of_line(line_id=line_id) for line_id in list(lines[:limit]))
+    return sweep(
+        list(lines[:limit]),
+        lambda line_id: remind_of_line(line_id=line_id),
+        fault="reminder of vouchers failed",
+        put_off=lambda line_id: due.filter(line=line_id).update(remind_at=moment + ASK_AGAIN),
+    )
 
 
 @transaction.atomic

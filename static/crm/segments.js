@@ -5,7 +5,8 @@
 
   const PATIENCE = 300; // ms without a keystroke before the server is asked
   const JOINS = ["all", "any", "none", "notall"];
-  const PICKED = ["tags", "codes", "tiers", "segments"];
+  const PICKED = ["tags", "codes", "tiers", "segments", "stages", "steps", "cells", "ways", "months", "regions", "devices", "calendars", "guides",
+    "stores", "groups"];
   const MOST = 1e13; // yuan; the rules keep fen
 
   function start() {
@@ -104,9 +105,25 @@
       if (field.kind === "range" || field.kind === "yuan") value = [null, null];
       else if (field.kind === "number") value = 30;
       else if (field.kind === "fact") value = { kind: offer.choices.fact[0][0], times: 1, days: 30 };
+      else if (field.kind === "anniversary") value = { of: "joined", from: 0, to: 7 };
+      else if (field.kind === "times") value = { times: 1, days: 30 };
+      else if (field.kind === "custom") return freshOwn(offer.choices.custom[0]);
       else if (field.kind === "consent") value = "given";
       else if (field.kind === "account" || field.kind === "nothing") value = null;
       return { field: name, op: field.ops[0][0], value: value };
+    }
+
+    // A field of the house: what may be asked of it depends on what it holds.
+    function ownOps(own) {
+      const wanted = own && (own[2] === "number" || own[2] === "date") ? ["between"] : ["in", "not_in"];
+      return fields.custom.ops.filter(function (op) { return wanted.concat(["known", "unknown"]).indexOf(op[0]) >= 0; });
+    }
+    function freshOwn(own, op) {
+      const chosen = op || ownOps(own)[0][0];
+      const value = { field: own ? own[0] : 0 };
+      if (chosen === "between") { value.from = null; value.to = null; }
+      else if (chosen === "in" || chosen === "not_in") value.values = [];
+      return { field: "custom", op: chosen, value: value };
     }
 
     // --- Values -----------------------------------------------------------------------------------------------------
@@ -157,11 +174,74 @@
       return box;
     }
 
+    // A day that returns each year, and in how many days.
+    function anniversary(node, field) {
+      const value = node.condition.value;
+      const box = element("span", "seg-range");
+      const chosen = value.of === "field" ? "field:" + value.field : value.of;
+      const offered = offer.choices.anniversary;
+      const gone = offered.some(function (one) { return one[0] === chosen; }) ? [] : [[chosen, "#" + value.field, ""]];
+      box.appendChild(choose(gone.concat(offered), chosen, function (day) {
+        const parts = day.split(":");
+        value.of = parts[0];
+        if (parts.length > 1) value.field = Number(parts[1]);
+        else delete value.field;
+        ask();
+      }, words.field));
+      ["from", "to"].forEach(function (end, place) {
+        if (place) box.appendChild(element("span", "crm-soft", "–"));
+        const typed = node.typed && node.typed[place] !== undefined ? node.typed[place] : value[end];
+        box.appendChild(number(typed, words[end], false, function (text) {
+          node.typed = node.typed || [];
+          node.typed[place] = text;
+          value[end] = whole(text);
+          ask();
+        }));
+      });
+      box.appendChild(element("span", "crm-soft", field.unit));
+      return box;
+    }
+
     // What she did, how many times, in how many days, and about what.
     function fact(node) {
       const value = node.condition.value;
       const box = element("span", "seg-range");
       box.appendChild(choose(offer.choices.fact, value.kind, function (kind) { value.kind = kind; ask(); }, words.field));
+      times(node, box);
+      const offered = offer.choices.subjects;
+      if (offered.length) {
+        const subjects = value.subjects || [];
+        const shown = subjects.length ? subjects[0] : "";
+        const rest = shown && !isOffered(shown) ? [[shown, shown, ""]] : [];
+        if (subjects.length < 2) {
+          box.appendChild(choose([["", words.about_some, ""]].concat(rest, offered), shown, function (subject) {
+            if (subject) value.subjects = [subject];
+            else delete value.subjects;
+            about.value = subject;
+            about.hidden = isOffered(subject);
+            ask();
+          }, words.about));
+        }
+      }
+      const about = number((value.subjects || []).join(" "), words.about, false, function (text) {
+        const subjects = text.split(/[\s、]+/).filter(Boolean);
+        if (subjects.length) value.subjects = subjects;
+        else delete value.subjects;
+        ask();
+      });
+      about.inputMode = "text";
+      about.classList.add("seg-about");
+      about.hidden = (value.subjects || []).length === 1 && isOffered(value.subjects[0]);
+      box.appendChild(about);
+      return box;
+    }
+    function isOffered(subject) {
+      return offer.choices.subjects.some(function (one) { return one[0] === subject; });
+    }
+
+    // How many times, in how many days.
+    function times(node, box) {
+      const value = node.condition.value;
       node.typed = node.typed || [value.times, value.days];
       ["times", "days"].forEach(function (name, place) {
         if (place) box.appendChild(element("span", "crm-soft", words.within));
@@ -172,16 +252,77 @@
         }));
         box.appendChild(element("span", "crm-soft", words[name]));
       });
-      const about = number((value.subjects || []).join(" "), words.about, false, function (text) {
-        const subjects = text.split(/[\s、]+/).filter(Boolean);
-        if (subjects.length) value.subjects = subjects;
-        else delete value.subjects;
-        ask();
-      });
-      about.inputMode = "text";
-      about.classList.add("seg-about");
-      box.appendChild(about);
       return box;
+    }
+
+    // A field of the house, how it is asked, and what its value shall be.
+    function own(node) {
+      const condition = node.condition;
+      const value = condition.value;
+      const box = element("span", "seg-range");
+      const owns = offer.choices.custom;
+      if (!owns.length) return element("span", "crm-soft", words.nothing_to_choose);
+      const chosen = owns.filter(function (one) { return one[0] === value.field; })[0];
+      const listed = owns.map(function (one) { return [one[0], one[1]]; });
+      if (!chosen) listed.unshift([value.field, "#" + value.field]);
+      box.appendChild(choose(listed, value.field, function (id) {
+        node.condition = freshOwn(owns.filter(function (one) { return String(one[0]) === id; })[0]);
+        node.typed = null;
+        show(node);
+      }, words.field));
+      const ops = chosen ? ownOps(chosen) : fields.custom.ops;
+      box.appendChild(choose(ops, condition.op, function (op) {
+        node.condition = freshOwn(chosen || [value.field], op);
+        node.typed = null;
+        show(node);
+      }, words.comparison));
+      if (condition.op === "between") {
+        const isDay = chosen ? chosen[2] === "date" : typeof (value.from || value.to) === "string";
+        ["from", "to"].forEach(function (end, place) {
+          if (place) box.appendChild(element("span", "crm-soft", "–"));
+          const typed = node.typed && node.typed[place] !== undefined ? node.typed[place] : value[end];
+          const input = number(typed, words[end], false, function (text) {
+            node.typed = node.typed || [];
+            node.typed[place] = text;
+            value[end] = isDay ? text || null : signed(text);
+            ask();
+          });
+          if (isDay) input.type = "date";
+          box.appendChild(input);
+        });
+      } else if (condition.op === "in" || condition.op === "not_in") {
+        if (chosen && chosen[2] === "choice") {
+          const ticks = element("span", "seg-choices");
+          box.appendChild(ticks);
+          chosen[3].concat(value.values.filter(function (one) { return chosen[3].indexOf(one) < 0; })).forEach(function (text) {
+            const label = element("label");
+            const tick = element("input");
+            tick.type = "checkbox";
+            tick.checked = value.values.indexOf(text) >= 0;
+            tick.addEventListener("change", function () {
+              value.values = value.values.filter(function (one) { return one !== text; });
+              if (tick.checked) value.values.push(text);
+              ask();
+            });
+            label.appendChild(tick);
+            label.appendChild(element("span", "", text));
+            ticks.appendChild(label);
+          });
+        } else {
+          const input = number(value.values.join(" "), words.own_values, false, function (text) {
+            value.values = text.split(/[\s、]+/).filter(Boolean);
+            ask();
+          });
+          input.inputMode = "text";
+          input.classList.add("seg-about");
+          box.appendChild(input);
+        }
+      }
+      return box;
+    }
+    function signed(text) {
+      if (text === "") return null;
+      return /^-?\d{1,15}$/.test(text) ? Number(text) : NaN;
     }
 
     // Chips of what is chosen, and a panel with groups and a search to choose from.
@@ -279,7 +420,10 @@
       const field = fields[condition.field];
       if (field.kind === "range" || field.kind === "yuan") return range(node, field);
       if (PICKED.indexOf(field.kind) >= 0) return picker(node, offer.choices[field.kind]);
+      if (field.kind === "anniversary") return anniversary(node, field);
       if (field.kind === "fact") return fact(node);
+      if (field.kind === "times") return times(node, element("span", "seg-range"));
+      if (field.kind === "custom") return own(node);
       const box = element("span", "seg-range");
       if (field.kind === "number") {
         const typed = node.typed ? node.typed[0] : condition.value;
@@ -298,14 +442,25 @@
       return box;
     }
 
+    function missingOwn(value) {
+      if (!value.field) return words.nothing_to_choose;
+      if (value.values) return value.values.length ? "" : words.own_nothing;
+      if (!("from" in value)) return "";
+      if (Number.isNaN(value.from) || Number.isNaN(value.to)) return words.whole;
+      if (value.from === null && value.to === null) return words.give_end;
+      return value.from !== null && value.to !== null && value.from > value.to ? words.order : "";
+    }
+
     // What is missing in a condition, "" when it can be asked.
     function missing(condition) {
       const kind = fields[condition.field].kind;
       if (PICKED.indexOf(kind) >= 0) return condition.value.length ? "" : words.choose_one;
-      if (kind === "fact") return condition.value.times >= 1 && condition.value.days >= 1 ? "" : words.give_times;
+      if (kind === "custom") return missingOwn(condition.value);
+      if (kind === "fact" || kind === "times") return condition.value.times >= 1 && condition.value.days >= 1 ? "" : words.give_times;
       if (kind === "number") return condition.value >= 1 ? "" : words.give_number;
-      if (kind !== "range" && kind !== "yuan") return "";
-      const low = condition.value[0], high = condition.value[1];
+      const isDay = kind === "anniversary";
+      if (kind !== "range" && kind !== "yuan" && !isDay) return "";
+      const low = isDay ? condition.value.from : condition.value[0], high = isDay ? condition.value.to : condition.value[1];
       if (Number.isNaN(low) || Number.isNaN(high)) return kind === "yuan" ? words.amount : words.whole;
       if (low === null && high === null) return words.give_end;
       return low !== null && high !== null && low > high ? words.order : "";
@@ -331,7 +486,7 @@
       row.appendChild(which);
       node.focus = which;
       const ops = fields[condition.field].ops;
-      if (ops.length > 1) {
+      if (ops.length > 1 && condition.field !== "custom") {
         row.appendChild(choose(ops, condition.op, function (op) { condition.op = op; ask(); }, words.comparison));
       } else if (fields[condition.field].kind === "number") {
         row.appendChild(element("span", "crm-soft", ops[0][1]));

@@ -35,7 +35,7 @@
       const answer = await ask(start.action, { method: "POST", body: new FormData(start) });
       if (answer.paid) return location.replace(till.dataset.done);
       if (answer.h5_url) return location.assign(answer.h5_url);
-      if (answer.qr) return scan(answer.qr);
+      if (answer.qr) return scan(answer.qr, answer.amount);
       if (!answer.parameters) return become("failed", answer.message);
       const outcome = await window.pond.wechat.pay(answer.parameters);
       if (outcome === "ok") return wait(0);
@@ -53,12 +53,13 @@
   }
 
   /** Draw the code, and look every three seconds whether it was paid, until the order's time runs out. */
-  async function scan(picture) {
+  async function scan(picture, amount) {
     if (picture) {
       const drawn = new DOMParser().parseFromString(picture, "text/html").body.firstElementChild;
       till.querySelector("[data-code]").replaceChildren(document.importNode(drawn, true));
-      const rest = till.querySelector("[data-rest]");
-      if (rest) till.querySelector("[data-code-rest]").textContent = rest.textContent;
+      const chosen = start.querySelector("[type=radio][data-fen]:checked");
+      const words = amount || (chosen ? `¥${(Number(chosen.dataset.fen) / 100).toFixed(2)}` : "");
+      till.querySelector("[data-code-rest]").textContent = words;
       become("scan");
     }
     for (let round = 1; till.dataset.state === "scan"; round += 1) {
@@ -81,7 +82,8 @@
       if (!used) continue;
       rest -= Math.min(rest, Number(input.dataset.fen));
     }
-    means.querySelector("[data-rest]").textContent = `¥${(rest / 100).toFixed(2)}`;
+    const words = means.querySelector("[data-rest]"); // without a balance or a card there is only the field for a code
+    if (words) words.textContent = `¥${(rest / 100).toFixed(2)}`;
     const button = start.querySelector("[data-wechat]");
     button.textContent = rest > 0 ? button.dataset.wechat : button.dataset.own;
   }
@@ -103,11 +105,13 @@
   if (start) {
     start.addEventListener("submit", pay);
     start.addEventListener("change", count);
+    count(); // she may have ticked something before this script came
   }
   const other = till.querySelector("[data-other]");
   if (other) other.addEventListener("click", () => become("ready"));
-  if (till.dataset.state === "scan") scan("");
+  if (till.dataset.state === "scan") scan("", "");
   else if (start && "cameBack" in till.dataset) wait(0);
+  else if (start && "going" in till.dataset) start.requestSubmit(); // she pressed before this script came
   const again = till.querySelector("[data-again]");
   if (again) again.addEventListener("click", () => wait(0));
 })();

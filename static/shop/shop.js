@@ -4,6 +4,23 @@
   const toast = document.getElementById("toast");
   let hiding = 0;
 
+  /* On a slow network the page is there before its scripts: what only they can do is shown when they have come. */
+  document.documentElement.classList.add("quick");
+  document.addEventListener("DOMContentLoaded", () => {
+    document.documentElement.classList.add("ready");
+    addEventListener("hashchange", goOn); // her tap was earlier still, the browser's answer to it later
+    goOn();
+  });
+
+  /** A sheet that she opened earlier than that, as a link's target, goes on as a dialog. */
+  function goOn() {
+    const opener = [...document.querySelectorAll("[data-opens]")].find((one) => one.getAttribute("href") === location.hash);
+    if (!opener) return;
+    location.replace("#-"); // nothing is the target any more, and nothing scrolls
+    history.replaceState(null, "", location.pathname + location.search);
+    opener.click();
+  }
+
   /** Say one line to everybody: shown for two seconds, read out by screen readers (role=status). */
   function say(text) {
     if (!text) return;
@@ -23,6 +40,7 @@
       const sheet = document.getElementById(opener.dataset.opens);
       if (sheet && sheet.showModal) {
         event.preventDefault();
+        if (opener.dataset.intent) sheet.dataset.ask = opener.dataset.intent; // for a script of the sheet's own that is still to come
         sheet.dispatchEvent(new CustomEvent("sheet:ask", { detail: opener.dataset }));
         open(sheet);
       }
@@ -144,6 +162,24 @@
   /* htmx: the server speaks through HX-Trigger {"say": …, "sheet:close": …}. */
   document.addEventListener("say", (event) => say(event.detail.value || event.detail));
   document.addEventListener("sheet:close", () => document.querySelectorAll("dialog[open]").forEach((d) => d.close()));
+  /* What was typed or ticked before the scripts came: nobody listened then, so the field says it again. Boxes are sent
+     with all others of their form, so the last one speaks for them. */
+  document.addEventListener("htmx:load", (event) => {
+    event.target.querySelectorAll("[hx-trigger*='typed:early']").forEach((field) => {
+      if (field.value !== field.defaultValue) field.dispatchEvent(new CustomEvent("typed:early"));
+    });
+    const boxes = [...event.target.querySelectorAll("[type=checkbox][hx-trigger=change]")];
+    const ticked = boxes.filter((box) => box.checked !== box.defaultChecked).pop();
+    if (ticked) ticked.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  /* What is fetched every few seconds is not redrawn under her finger: the tap would meet nothing. The next time will do. */
+  let pressedUntil = 0;
+  addEventListener("pointerdown", () => (pressedUntil = Infinity), true);
+  for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => (pressedUntil = performance.now() + 100), true);
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const asked = event.detail.requestConfig.elt.getAttribute("hx-trigger") || "";
+    if (asked.startsWith("every") && performance.now() < pressedUntil) event.detail.shouldSwap = false;
+  });
   document.addEventListener("htmx:sendError", () => say(document.body.dataset.offline));
   document.addEventListener("htmx:responseError", (event) => {
     if (event.detail.xhr.status >= 500) say(document.body.dataset.failed);

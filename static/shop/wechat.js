@@ -20,7 +20,7 @@
     });
     window.wx.ready(() => settle(true));
     window.wx.error(() => settle(false));
-    setTimeout(() => settle(false), 4000);
+    setTimeout(() => settle(false), 15000); // WeChat asks its own servers first: on a slow network that takes a while
   } else {
     settle(false);
   }
@@ -84,6 +84,17 @@
   }
 
   window.pond.wechat = { ready, pay, address, subscribe };
+
+  /* What a friend gets when she sends this page on by WeChat's own menu. */
+  const shared = document.querySelector("[data-share-link]");
+  if (shared) {
+    ready.then((there) => {
+      if (!there) return;
+      const card = { title: shared.dataset.shareTitle, desc: shared.dataset.shareWords, link: shared.dataset.shareLink, imgUrl: "" };
+      if (window.wx.updateAppMessageShareData) window.wx.updateAppMessageShareData(card);
+      if (window.wx.updateTimelineShareData) window.wx.updateTimelineShareData(card);
+    });
+  }
 
   /* A button with data-wechat-address fills the form that it names, and sends it. */
   document.querySelectorAll("[data-wechat-address]").forEach((button) => {

@@ -335,7 +335,7 @@ def at_once(work: Callable[[], object], count: int) -> list[object]:
 
     def run() -> None:
         try:
-            barrier.wait(timeout=10)
+            barrier.wait(timeout=60)
             results.append(work())
         except Exception as error:
             results.append(error)
@@ -346,7 +346,7 @@ def at_once(work: Callable[[], object], count: int) -> list[object]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=120)
     return results
 
 
@@ -432,7 +432,7 @@ class TestRaces:
             thread = threading.Thread(target=pause)
             thread.start()
             assert not paused.wait(timeout=0.3)
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         assert paused.is_set()
         assert {message.state for message in outbox(broadcast)} == {"held"}
         assert services.release_chunk(broadcast_id=broadcast.pk) == 0

@@ -98,6 +98,30 @@ class TestOncePerSpell:
 
 @pytest.mark.django_db
 class TestAllowed:
+    def test_a_channel_where_she_refused_marketing_is_never_used_though_another_is_welcome(self):
+        at_guides, nowhere = (house.buyer(name, days_ago=90, window=3) for name in ("只要导购", "都不要"))
+        for member in (at_guides, nowhere):
+            Identity.objects.create(
+                member=member,
+                kind="external_userid",
+                account=house.work_account(),
+                value=f"wm-{member.pk}",
+                is_following=True,
+                created_at=clock.now(),
+            )
+        Identity.objects.filter(kind="openid").update(takes_marketing=False)
+        Identity.objects.filter(member=nowhere).update(takes_marketing=False)
+        rule = house.rule()
+        message = house.broadcast(audience="everyone")
+        assert services.preview(rule)["now"] == 1
+        services.plan_broadcast(broadcast_id=message.pk)
+        services.run_win_back()
+        assert [(one.channel, one.to) for one in messages(rule)] == [("work_mass", f"wm-{at_guides.pk}")]
+        reasons = dict(WinBackSpell.objects.values_list("member_id", "reason"))
+        assert reasons == {at_guides.pk: "", nowhere.pk: "channel_refused"}
+        rows = message.recipients.order_by("member_id").values_list("status", "channel", "reason")
+        assert list(rows) == [("planned", "work_mass", ""), ("skipped", "", "channel_refused")]
+
     def test_the_first_channel_that_she_is_allowed_to_get_is_used(self):
         account = house.service_account()
         windowed = house.buyer("窗口", days_ago=90, window=3)

@@ -11,8 +11,10 @@ from community import queries, rules, services
 from community.errors import NoWorkAccount, SyncRunning
 from community.models import Group, GroupDay, GroupMember
 from core import clock, jobs
+from core.audits import run_check
 from core.models import Job
-from crm.models import Activity, Identity, SyncRun
+from crm import queries as crm_queries
+from crm.models import Activity, Identity, MemberGroup, SyncRun
 from tests.campaigns import house
 from wechat.services import WorkGroup, WorkGroupMember
 
@@ -73,10 +75,30 @@ class TestReading:
         assert (group.customers_count, group.staff_count) == (3, 1)
         linked = dict(group.stays.filter(kind="customer").values_list("platform_id", "member_id"))
         assert linked == {"wm-1": known.pk, "wm-2": by_union.pk, "wm-3": None}
+        in_it = {"field": "group", "op": "in", "value": [group.pk]}
+        assert set(crm_queries.segment_member_ids(in_it)) == {known.pk, by_union.pk}
+        assert run_check("community.groups_told") == []
         facts = Activity.objects.filter(kind="joined_group")
         assert {(fact.member_id, fact.subject, fact.at) for fact in facts} == {
             (member.pk, f"group:{group.pk}", joined) for member in (known, by_union)
         }
+
+    def test_segments_know_who_is_in_it_and_who_was(self, account):
+        known = house.follower("认识的")
+        Identity.objects.create(
+            member=known, kind="external_userid", account=account, value="wm-1", is_following=True,
+            created_at=clock.now(),
+        )  # fmt: skip
+        group = store(account, a_group(customer(1, house.NOON - timedelta(days=2))))
+        in_it = {"field": "group", "op": "in", "value": [group.pk]}
+        assert crm_queries.segment_count(in_it) == 1
+        MemberGroup.objects.all().delete()
+        assert [finding.subject for finding in run_check("community.groups_told")] == [f"group {group.pk}"]
+        services.dismiss_group(account_id=account.pk, chat_id=group.chat_id, at=house.NOON)
+        assert crm_queries.segment_count(in_it) == 0
+        assert run_check("community.groups_told") == []
+        MemberGroup.objects.create(member=known, group_id=group.pk)
+        assert [finding.subject for finding in run_check("community.groups_told")] == [f"group {group.pk}"]
 
     def test_reading_again_changes_nothing(self, account):
         group = a_group(customer(1, house.NOON - timedelta(days=2)))

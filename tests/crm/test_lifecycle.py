@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
-from django.db import connection
+from django.db import DataError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 
@@ -45,7 +45,12 @@ def give_figures() -> None:
         cursor.execute(
             """
             INSERT INTO crm_memberstats (member_id, orders_count, paid_fen, refunded_fen, visits_count)
-            SELECT member_id, count(*), 0, 0, 0 FROM crm_activity WHERE kind = 'paid' GROUP BY member_id
+            SELECT member_id, count(*) FILTER (WHERE kind = 'paid'),
+                   sum(amount_fen) FILTER (WHERE kind = 'paid'),
+                   COALESCE(sum(amount_fen) FILTER (WHERE kind = 'refunded'), 0), 0
+            FROM crm_activity GROUP BY member_id
+            ON CONFLICT (member_id) DO UPDATE SET orders_count = excluded.orders_count,
+                paid_fen = excluded.paid_fen, refunded_fen = excluded.refunded_fen
             """
         )
 
@@ -217,6 +222,89 @@ def test_only_what_changed_is_written_and_every_move_is_counted(town: Any) -> No
     no_findings()
 
 
+def standing() -> tuple[list[Any], list[Any]]:
+    """All that a run writes: rows of members, and moves."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM crm_memberlife ORDER BY member_id")
+        lives = cursor.fetchall()
+        cursor.execute(
+            "SELECT day, cause, from_stage, to_stage, members_count FROM crm_lifemove ORDER BY 1, 2, 3, 4"
+        )
+        return lives, cursor.fetchall()
+
+
+def places() -> dict[int, str]:
+    """member → where her row lies: whoever is written lies elsewhere."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT member_id, ctid::text FROM crm_memberlife")
+        return dict(cursor.fetchall())
+
+
+@pytest.mark.parametrize("bands", [LifeDefinition.QUANTILES, LifeDefinition.FIXED])
+def test_a_night_between_writes_what_judging_everybody_would(
+    town: Any, bands: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After random purchases and refunds; and it touches only whom something is new of, or whose day has come."""
+    chance, newcomer = random.Random(bands), Member.objects.create(name="新客", created_at=hour(BEGIN, 1))
+    services.define_stages(
+        cooling_below_bps=7_000, dormant_below_bps=4_000, lost_below_bps=1_500, bands=bands
+    )
+    give_figures()
+    first = services.refresh_due()
+    assert first is not None
+    assert services.refresh_lives(whole=False).judged == 0, "nothing is new and no day has come"
+    monkeypatch.setattr("crm.services.lifecycle_scores.still_right", lambda *_: True)
+    for night in (1, 2, 5):
+        with clock.travel(NOW + dt.timedelta(days=night)):
+            orders = [fact for fact in town if fact[1] == "paid"]
+            back = chance.sample(orders, 3)
+            buyers = [newcomer.pk, *chance.sample([fact[0] for fact in orders], 4)]
+            write_facts(
+                [(one, "paid", clock.now(), f"order:{night}-{place}", chance.randrange(1, 50_000))
+                 for place, one in enumerate(buyers)]
+                + [(one[0], "refunded", clock.now(), one[3], one[4]) for one in back]
+            )  # fmt: skip
+            give_figures()
+            with transaction.atomic():
+                MemberLife.objects.update(seen_orders=-1)  # everybody's purchases are read
+                everybody, wanted = services.refresh_lives(whole=False), standing()
+                transaction.set_rollback(True)
+            lay = places()
+            done = services.refresh_due()
+            assert done is not None
+            assert standing() == wanted
+            news = len({*buyers, *(fact[0] for fact in back)})
+            touched = [pk for pk, place in places().items() if lay.get(pk) != place]
+            assert len(touched) <= done.written + news
+            assert (done.fit.pk, done.written, done.gone) == (first.fit.pk, everybody.written, everybody.gone)
+            assert done.judged < everybody.judged == len(wanted[0])
+            no_findings()
+
+
+def test_everybody_is_judged_anew_by_another_definition_after_a_week_and_when_the_models_say_something_else(
+    town: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_figures()
+    fits = [services.refresh_due()]
+    tomorrow = NOW + dt.timedelta(days=1)
+    with clock.travel(tomorrow):
+        services.define_stages(cooling_below_bps=9_000, dormant_below_bps=4_000, lost_below_bps=1_500)
+        fits.append(services.refresh_due())
+    with monkeypatch.context() as patch:
+        patch.setattr("crm.services.lifecycle_scores.still_right", lambda *_: True)
+        with clock.travel(tomorrow + dt.timedelta(days=6)):
+            services.refresh_due()
+            assert LifeFit.objects.count() == 2, "a night between"
+        with clock.travel(tomorrow + dt.timedelta(days=7)):
+            fits.append(services.refresh_due())
+    with clock.travel(tomorrow + dt.timedelta(days=8)):
+        write_facts([(pk, "paid", clock.now(), f"order:new-{pk}", 5_000) for pk in sorted(rows())[:3]])
+        give_figures()
+        fits.append(services.refresh_due())
+    assert [one and one.judged for one in fits] == [len(rows())] * 4
+    assert LifeFit.objects.count() == 4
+
+
 def test_too_few_who_came_back_are_refused_and_nothing_is_written(db: Any) -> None:
     with pytest.raises(NotEnoughBuyers):
         services.refresh_lives()
@@ -225,8 +313,16 @@ def test_too_few_who_came_back_are_refused_and_nothing_is_written(db: Any) -> No
     assert not LifeDefinition.objects.exists()
 
 
-def test_the_night_counts_once(town: Any) -> None:
+def test_the_night_counts_once_and_a_run_that_dies_is_done_again(
+    town: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     give_figures()
+    with monkeypatch.context() as broken:
+        broken.setattr("crm.services.lifecycle.COUNT_CHANGES", "SELECT %s, %s, 1 / 0")
+        with pytest.raises(DataError):
+            services.refresh_due()
+    assert not LifeFit.objects.exists(), "the day is not marked before it is done"
+    assert not MemberLife.objects.exists()
     assert services.refresh_due() is not None
     assert services.refresh_due() is None
     with clock.travel(clock.day_start(TODAY + dt.timedelta(days=1)) + dt.timedelta(hours=2)):
@@ -312,10 +408,8 @@ def test_the_operator_sees_and_steers_it(
     assert LifeDefinition.objects.count() == 1, "looking changes nothing"
     for wrong in (
         {"cooling": "20"},
-        {"lost": "-1"},
-        {"lost": "😀"},
-        {"note": "长" * 10_000},
-        {"days_ends": "1 2 x 4"},
+        {"lost": "-1", "note": "长" * 10_000},
+        {"lost": "😀", "days_ends": "1 2 x 4"},
     ):
         assert client.post(define, {**given, **wrong, "save": "1"}).status_code == 400
     assert LifeDefinition.objects.count() == 1

@@ -3,21 +3,26 @@
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import permutations
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 
+from core import clock
+from core.audits import run_check
 from core.models import DomainEvent
 from crm import queries, services
 from crm.audits import (
+    UNREFERENCED,
     identities_name_living_members,
     stats_equal_the_timeline,
     tombstones_hold_nothing,
 )
 from crm.errors import PhoneBelongsToAnother, WrongPhone
-from crm.models import Activity, Consent, Identity, Member, MemberStats, MemberTag
+from crm.models import Activity, Consent, Identity, Member, MemberStats, MemberTag, Tag, TagGroup
+from tests.shop.test_races import one_holds_while_other_waits
 from wechat.models import Account
 
 
@@ -208,6 +213,63 @@ def test_what_is_no_phone_is_refused_and_not_kept(brand: Account) -> None:
     with pytest.raises(WrongPhone):
         services.give_phone(member_id=member.pk, phone="下次再说", verified=False)
     assert not Identity.objects.filter(kind="phone").exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("table", UNREFERENCED)
+def test_a_row_of_a_member_who_is_not_there_is_refused(follower: Callable[..., Member], table: str) -> None:
+    hers = follower()
+    services.give_consent(member_id=hers.pk, purpose="marketing", channel="page", text_version="1")
+    services.add_tags(
+        member_ids=[hers.pk],
+        tag_ids=[Tag.objects.create(group=TagGroup.objects.create(name="偏好"), name="玫瑰").pk],
+        origin="staff:1",
+    )
+    copied = f"INSERT INTO {table} SELECT (jsonb_populate_record(r, %s::jsonb)).* FROM {table} r WHERE member_id = %s"
+    moved = f"UPDATE {table} SET member_id = 999999 WHERE member_id = %s"
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for sql, params in (
+            (copied, ['{"member_id": 999999, "id": 999999, "value": "x"}', hers.pk]),
+            (moved, [hers.pk]),
+        ):
+            with pytest.raises(IntegrityError, match="not there"), transaction.atomic():
+                cursor.execute(sql, params)
+        with pytest.raises(IntegrityError), transaction.atomic():
+            cursor.execute("DELETE FROM crm_member WHERE id = %s", [hers.pk])
+        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        cursor.execute(moved, [hers.pk])
+        found = [one.subject for one in run_check("crm.tombstones")]
+        assert "member 999999" in found
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_tag_that_is_not_there_is_carried_by_nobody(follower: Callable[..., Member]) -> None:
+    """Whoever comes second, she who gets it or who deletes it, waits for the other and is refused."""
+    hers, group = follower().pk, TagGroup.objects.create(name="偏好")
+    kept, carried, gone = (Tag.objects.create(group=group, name=name).pk for name in ("玫瑰", "檀香", "雪松"))
+
+    def delete(tag_id: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM crm_tag WHERE id = %s", [tag_id])
+
+    def carry(tag_id: int) -> None:
+        MemberTag.objects.create(member_id=hers, tag_id=tag_id, origin="staff:1", at=clock.now())
+
+    for first, second, tag_id in ((carry, delete, carried), (delete, carry, gone)):
+        done, refused = one_holds_while_other_waits(partial(first, tag_id), partial(second, tag_id))
+        assert done is None
+        assert isinstance(refused, IntegrityError)
+    assert set(Tag.objects.values_list("pk", flat=True)) == {kept, carried}
+    assert [row.tag_id for row in MemberTag.objects.all()] == [carried]
+    with pytest.raises(IntegrityError, match="not there"):
+        MemberTag.objects.update(tag=gone)
+    assert_sound()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE crm_membertag DISABLE TRIGGER row_keeps_a_tag")
+        cursor.execute("UPDATE crm_membertag SET tag_id = %s", [gone])
+        cursor.execute("ALTER TABLE crm_membertag ENABLE TRIGGER row_keeps_a_tag")
+    assert [one.subject for one in run_check("crm.tombstones")] == [f"tag {gone}"]
 
 
 @pytest.mark.django_db

@@ -12,7 +12,7 @@ from django.urls import reverse
 from core import clock, ledger
 from core.audits import run_check
 from crm import services
-from crm.models import ChannelCode, Member, MemberField, MemberTag, TagRule, Touch
+from crm.models import ChannelCode, Member, MemberField, MemberTag, Staff, Store, TagRule, Touch
 from tests.crm.conftest import MORNING
 from wechat.models import Account
 
@@ -89,7 +89,7 @@ def test_everything_that_is_known_of_her_is_on_one_page_within_fifteen_statement
     with django_assert_max_num_queries(MOST_QUERIES):
         text = page(boss, her)
     for words in (
-        "小满", "13800000001", "wm-1", "lina", "880", "20260304000001", "三公里福利群", "肤质", "干性",
+        "小满", "138****0001", "wm-1", "lina", "880", "20260304000001", "三公里福利群", "肤质", "干性",
         "由规则“高消费”打上", "扫“收银台”打上", "由 店长 打上", "本周", "已发送",
     ):  # fmt: skip
         assert words in text, words
@@ -112,6 +112,23 @@ def test_who_may_see_members_only_sees_no_orders_and_no_buttons(
         assert client.post(reverse(f"admin:crm_member_{action}", args=[her.pk])).status_code == 403
     client.force_login(User.objects.create_user("nobody", is_staff=True))
     assert client.get(reverse("admin:crm_member_change", args=[her.pk])).status_code == 403
+
+
+@pytest.mark.django_db
+def test_a_store_manager_sees_the_orders_of_her_own_store_only(client: Client, her: Member) -> None:
+    from shop.models import Order
+
+    mine, other = (Store.objects.create(code=code, name=code) for code in ("mine", "other"))
+    manager = User.objects.create_user("dianzhang", is_staff=True)
+    manager.user_permissions.set(Permission.objects.filter(codename__in=["view_member", "view_order"]))
+    Staff.objects.create(name="店长", user=manager, store=mine)
+    client.force_login(manager)
+    number = Order.objects.filter(member=her).values_list("number", flat=True)[0]
+    order_id = Order.objects.get(member=her).pk
+    services.record_activity(member_id=her.pk, kind="shipped", at=MORNING, subject=f"order:{order_id}")
+    for store, is_shown in ((other, False), (mine, True)):
+        Order.objects.filter(member=her).update(store=store)
+        assert (number in page(client, her)) is is_shown, "neither her orders nor the timeline name it"
 
 
 @pytest.mark.django_db

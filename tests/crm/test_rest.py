@@ -8,7 +8,11 @@ from django.test import Client
 
 from core.tokens import issue_token
 from crm import services
-from crm.models import Member, MemberTag
+from crm.models import Identity, Member, MemberTag
+from crm.queries.merging import account_matrix
+from tests.conftest_sandbox import Sandbox
+from wechat import services as wechat
+from wechat.models import Account
 
 
 def key(*scopes: str) -> dict[str, str]:
@@ -64,3 +68,37 @@ def test_tags_are_changed_once_per_key(
         **{**headers, "HTTP_IDEMPOTENCY_KEY": "k-2"},
     )
     assert gone.status_code == 404
+
+
+@pytest.mark.django_db
+def test_who_uses_the_mini_program_is_who_follows_the_account(client: Client, sandbox: Sandbox) -> None:
+    brand, her = sandbox.account("brand"), sandbox.person("小满")
+    given = sandbox.post("accounts", kind="mini", key="mini")
+    fields = {name: given[name] for name in ("appid", "secret", "api_base")}
+    mini = wechat.set_account(kind=Account.MINI, key="mini", fields=fields)[0]
+    assert wechat.test_connection(account_id=mini.pk).ok
+    follower = services.member_for_openid(
+        account_id=brand.pk, openid=her["openids"][brand.appid], unionid=her["unionid"]
+    )
+    services.note_follow(identity_id=Identity.objects.get(account=brand).pk, at=follower.created_at)
+    address, scope = "/api/v1/members/by-mini-code/", key("members:write")
+
+    def ask(code: str, account: str = "mini", **headers: str) -> Any:
+        return client.post(
+            address, {"account": account, "code": code}, content_type="application/json", **headers
+        )
+
+    code = sandbox.post(f"people/{her['id']}/mini_code", account="mini")["code"]
+    assert ask(code).status_code == 401
+    assert ask(code, **key("members:read")).status_code == 403
+    assert ask(code, "brand", **scope).status_code == 404
+    answer = ask(code, **scope)
+    assert answer.json()["id"] == follower.pk, "one unionid, one member"
+    assert {"kind": "openid", "account": "mini"}.items() <= answer.json()["identities"][-1].items()
+    for wrong in (code, "x" * 40, "😀"):
+        assert ask(wrong, **scope).status_code == 400
+    assert ask("", **scope).status_code == 400
+    assert Member.objects.count() == 1
+    matrix = account_matrix()
+    assert matrix.both[brand.pk, mini.pk] == 1
+    assert matrix.everybody == 1

@@ -182,3 +182,14 @@ def test_whatever_is_accepted_can_be_counted_and_the_rest_is_refused(rules: Any)
     except WrongRules:
         return
     assert queries.segment_count(rules) == 0
+
+
+@pytest.mark.django_db
+def test_segments_within_segments_are_refused_before_they_grow(django_assert_max_num_queries: Any) -> None:
+    """Empty ones too: each mention costs work, whatever is in it."""
+    empty = services.save_segment(name="空", rules={})
+    many = {"any": [{"field": "segment", "op": "in", "value": [empty.pk]}] * segments.MOST_CONDITIONS}
+    wide = services.save_segment(name="宽", rules=many)
+    wider = {"any": [{"field": "segment", "op": "in", "value": [wide.pk]}] * segments.MOST_CONDITIONS}
+    with django_assert_max_num_queries(3), pytest.raises(WrongRules):
+        segments.check(wider)

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from crm import queries, services
 from crm.models import Member, Segment, SegmentExport, SegmentSnapshot
-from crm.queries import segments_shown
+from crm.queries import segments_shown, segments_why
 
 BUYERS = {"all": [{"field": "orders", "op": "between", "value": [1, None]}]}
 
@@ -88,7 +88,7 @@ def test_a_verdict_is_told_for_every_condition(people: dict[str, Member], tag: C
     spent = {"field": "spend_fen", "op": "between", "value": [50_000, None]}
     lately = {"field": "last_order_days", "op": "between", "value": [0, 30]}
     rules = {"all": [roses, {"any": [spent, lately]}, {"not": lately}]}
-    tree = segments_shown.explain(rules, people["rose"])
+    tree = segments_why.explain(rules, people["rose"].pk).tree
     assert tree.is_true
     wanted, either, negation = tree.children
     assert (wanted.is_true, wanted.hers) == (True, "玫瑰")
@@ -109,11 +109,11 @@ def test_a_verdict_is_told_for_every_condition(people: dict[str, Member], tag: C
     ]
     for name, member in people.items():
         for condition in fields:
-            verdict = segments_shown.explain(condition, member)
+            verdict = segments_why.explain(condition, member.pk).tree
             is_in = queries.members_in(condition).filter(pk=member.pk).exists()
             assert verdict.is_true == is_in, (name, condition)
             assert verdict.hers, condition
-            assert segments_shown.explain({"not": condition}, member).is_true != is_in
+            assert segments_why.explain({"not": condition}, member.pk).is_in != is_in
 
 
 @pytest.mark.django_db
@@ -127,6 +127,9 @@ def test_the_preview_blames_the_condition_and_shows_no_whole_phone(
     assert good["count"] == 1
     assert all(words in good["html"] for words in ("林小满", "138****0001", "玫瑰", "2026-01-23"))
     assert "13800000001" not in good["html"]
+    assert 'data-cost="instant"' in good["html"]
+    balance = {"all": [{"field": "points", "op": "between", "value": [0, 10]}]}
+    assert 'data-cost="quick"' in preview(json.dumps(balance)).json()["html"]
     wrong = preview(
         json.dumps({"all": [*BUYERS["all"], {"any": [{"field": "tags", "op": "any", "value": []}]}]})
     )
@@ -138,6 +141,40 @@ def test_the_preview_blames_the_condition_and_shows_no_whole_phone(
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(User.objects.get(username="boss"))
     assert preview("{}", strict).status_code == 403
+
+
+@pytest.mark.django_db
+def test_a_shelf_is_chosen_by_name_and_stands_for_its_products(
+    boss: Client, people: dict[str, Member], morning: datetime
+) -> None:
+    """Viewed 香水 at least 3 times in 14 days and did not buy."""
+    from shop.models import Category, Product
+
+    scents = Category.objects.create(name="香水")
+    roses = Category.objects.create(name="玫瑰香", parent=scents)
+    times = {"created_at": morning, "updated_at": morning}
+    viewed = Product.objects.create(name="雾玫瑰", category=roses, status="on_sale", **times)
+    other = Product.objects.create(name="香皂", category=Category.objects.create(name="皂"), **times)
+    for member, product in ((people["new"], viewed), (people["rose"], other)):
+        for _time in range(3):
+            services.record_activity(
+                member_id=member.pk, kind="viewed_product", at=morning, subject=f"product:{product.pk}"
+            )
+    page = boss.get(address("crm_segment_add")).content.decode()
+    assert f"category:{roses.pk}" in page
+    looked = {"kind": "viewed_product", "times": 3, "days": 14, "subjects": [f"category:{scents.pk}"]}
+    rules = {
+        "all": [
+            {"field": "fact", "op": "at_least", "value": looked},
+            {"not": {"field": "last_order_days", "op": "between", "value": [None, 13]}},
+        ]
+    }
+    told = boss.post(
+        address("crm_segment_preview"), json.dumps(rules), content_type="application/json"
+    ).json()
+    assert told["count"] == 1
+    assert "香水" in told["told"]
+    assert "新来的" in told["html"]
 
 
 @pytest.mark.django_db
@@ -208,6 +245,12 @@ def test_segments_are_combined_frozen_and_deleted_on_their_pages(
     assert asked.status_code == 200
     assert SegmentSnapshot.objects.filter(pk=kept.pk).exists(), "deleting asks first"
     boss.post(address("crm_segmentsnapshot_delete", kept.pk), {"post": "yes"})
+    outer = services.save_segment(name="外", rules={"field": "segment", "op": "in", "value": [one.pk]})
+    asked = boss.get(address("crm_segment_delete", one.pk)).content.decode()
+    assert "外" in asked, "what names it stands in the way"
     boss.post(address("crm_segment_delete", one.pk), {"post": "yes"})
+    assert Segment.objects.filter(pk=one.pk).exists()
+    several = {"action": "delete_selected", "_selected_action": [one.pk, outer.pk], "post": "yes"}
+    boss.post(address("crm_segment_changelist"), several)
     assert not SegmentSnapshot.objects.filter(pk=kept.pk).exists()
     assert not Segment.objects.filter(pk=one.pk).exists()

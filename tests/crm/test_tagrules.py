@@ -12,10 +12,11 @@ from django.test import Client
 from django.urls import reverse
 
 from core import clock
-from crm import services
+from crm import services, tagrules
 from crm.errors import WrongTagRule
-from crm.models import Activity, Member, MemberTag, TagRule
+from crm.models import Activity, ChannelCode, Member, MemberTag, TagRule
 from crm.services import arrivals
+from crm.services import tagrules as services_tagrules
 from tests.crm.conftest import MORNING
 from wechat.models import Account
 
@@ -104,6 +105,73 @@ def test_words_in_the_chat_and_opened_links_tag_at_once(
 
 
 @pytest.mark.django_db
+def test_scanned_codes_tag_at_once_and_everybody_who_scanned_before(
+    rule: Callable[..., TagRule], follower: Callable[..., Member], brand: Account, tag: Callable[[str], Any]
+) -> None:
+    desk, window = (
+        ChannelCode.objects.create(name=name, account=brand, scene=name, created_at=MORNING)
+        for name in ("收银台", "橱窗")
+    )
+    before, her = follower("o-0"), follower("o-1")
+    arrivals.scan(account_id=brand.pk, openid="o-0", scene="橱窗", at=MORNING)
+    with pytest.raises(WrongTagRule):
+        rule(kind="scan", choice="code:0", amount_fen=0)
+    twice = rule(kind="scan", choice=f"code:{window.pk}", times=2, amount_fen=0)
+    any_code = rule(name="扫过码", tag=tag("扫过码"), kind="scan", amount_fen=0)
+    assert services.tag_rule_preview(any_code) == (1, 1, 0)
+    services.run_tag_rules()
+    assert (carriers(twice), carriers(any_code)) == (set(), {before.pk})
+    for scene in ("橱窗", "收银台", "橱窗"):
+        assert not carriers(twice)
+        arrivals.scan(account_id=brand.pk, openid="o-1", scene=scene, at=MORNING)
+    assert carriers(twice) == {her.pk}
+    assert carriers(any_code) == {before.pk, her.pk}
+    assert desk.name not in tagrules.in_words(twice)
+
+
+@pytest.mark.django_db
+def test_a_run_that_died_is_run_again_and_only_a_finished_one_is_booked(
+    rule: Callable[..., TagRule], follower: Callable[..., Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rich = [follower(f"o-{number}") for number in range(3)]
+    for her in rich:
+        paid(her, 600_00)
+    made = rule()
+    monkeypatch.setattr(services_tagrules, "AT_ONCE", 2)
+    put = services_tagrules.add_tags
+    pieces: list[int] = []
+
+    def dies(**what: Any) -> int:
+        pieces.append(len(what["member_ids"]))
+        if len(pieces) == 2:
+            raise KeyboardInterrupt  # the worker is killed between two pieces
+        return put(**what)
+
+    monkeypatch.setattr(services_tagrules, "add_tags", dies)
+    with pytest.raises(KeyboardInterrupt):
+        services.run_tag_rules()
+    assert TagRule.objects.get().ran_at is None
+    assert services.run_tag_rules() == 0, "its lease has not ended yet"
+    with clock.travel(MORNING + timedelta(minutes=6)):
+        assert services.run_tag_rules() == 1
+        assert carriers(made) == {her.pk for her in rich}
+        booked = TagRule.objects.get()
+        assert (booked.ran_at, booked.running_until, booked.members_count) == (clock.now(), None, 3)
+        assert services.run_tag_rules() == 0
+    assert pieces == [2, 1, 1]
+    monkeypatch.setattr(services_tagrules, "_put_aside", lambda rule: 1 / 0)
+    tomorrow = MORNING + timedelta(days=1)
+    with clock.travel(tomorrow):
+        services.run_tag_rules()
+        assert "ZeroDivisionError" in TagRule.objects.get().error
+        assert services.run_tag_rules() == 0, "not again at once"
+    monkeypatch.undo()
+    with clock.travel(tomorrow + timedelta(hours=2)):
+        assert services.run_tag_rules() == 1
+        assert TagRule.objects.get().error == ""
+
+
+@pytest.mark.django_db
 def test_time_rules_follow_the_shops_calendar(
     rule: Callable[..., TagRule], follower: Callable[..., Member]
 ) -> None:
@@ -171,7 +239,7 @@ def test_the_page_counts_before_it_saves_and_refuses_what_says_nothing(
     for wrong in (
         {"amount": "0"}, {"amount": "-5"}, {"amount": "很多"}, {"kind": "keyword", "words": " ，,"},
         {"kind": "time"}, {"kind": "time", "days": "99999"}, {"times": "0", "kind": "link"},
-        {"kind": "purchase", "category": "7"},
+        {"kind": "purchase", "category": "7"}, {"kind": "scan", "code": "code:7"},
     ):  # fmt: skip
         assert client.post(reverse("admin:crm_tagrule_add"), {**form, **wrong}).status_code == 200, wrong
         assert client.post(reverse("admin:crm_tagrule_preview"), {**form, **wrong}).status_code == 200

@@ -1,6 +1,8 @@
 """Tiers: up at once, down by the calendar, never otherwise; a change of rules is tried before it is saved."""
 
+from collections import Counter
 from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,8 +19,18 @@ from core.events import deliver_due
 from core.models import Job
 from crm import queries, services, tiers_rules
 from crm.errors import BadPoints
-from crm.models import Activity, Member, MemberTier, TierChange, TierPolicy, TierRule
-from crm.queries.tiers import TierPlan, current_plan, preview_tiers, standings
+from crm.models import (
+    Activity,
+    Earning,
+    Member,
+    Membership,
+    MemberStats,
+    MemberTier,
+    TierChange,
+    TierPolicy,
+    TierRule,
+)
+from crm.queries.tiers import TierPlan, current_plan, preview_tiers
 from crm.services import LevelInput
 from tests.crm.conftest import MORNING
 from tests.crm.test_points import a_member
@@ -113,6 +125,9 @@ def test_by_spend_the_window_counts_and_a_tier_of_another_scheme_stays(morning: 
             member_id=member.pk, kind=Activity.PAID, at=morning - days * DAY, amount_fen=paid
         )
     services.record_activity(member_id=rich.pk, kind=Activity.REFUNDED, at=morning, amount_fen=2_000)
+    services.record_activity(  # of an order that was paid before the window began
+        member_id=rich.pk, kind=Activity.REFUNDED, at=morning, amount_fen=9_000, subject="order:1"
+    )
     services.review_tiers(member_ids=[rich.pk, staff.pk, old.pk])
     assert [tier_of(member) for member in (rich, staff, old)] == ["银卡", "员工", ""]
 
@@ -125,6 +140,29 @@ def test_a_tier_given_by_hand_is_protected_from_then_on(morning: datetime, level
     with clock.travel(morning + 32 * DAY):
         services.review_due_tiers()
         assert tier_of(member) == ""
+
+
+@pytest.mark.parametrize("by_hand", ["", "员工"])
+def test_a_member_whom_a_hand_moved_out_of_the_levels_is_not_due_for_ever(
+    morning: datetime, levels: None, by_hand: str
+) -> None:
+    member = a_member()
+    grow(member, 150)
+    Member.objects.filter(pk=member.pk).update(tier=by_hand)
+    with clock.travel(morning + 400 * DAY):
+        services.review_due_tiers()
+        assert (tier_of(member), MemberTier.objects.count()) == (by_hand, 0)
+
+
+def test_two_histories_become_one_that_ends_where_she_stands(morning: datetime, levels: None) -> None:
+    kept, merged = a_member(), a_member("小满")
+    grow(kept, 600)
+    with clock.travel(morning + DAY):
+        grow(merged, 150)
+        services.merge_members(kept_id=kept.pk, merged_id=merged.pk)
+        assert run_check("crm.tiers_have_their_history") == []
+        page = list(TierChange.objects.filter(member=kept).order_by("pk").values_list("new", "reason"))
+    assert page == [("金卡", "up"), ("银卡", "up"), ("金卡", "merged")]
 
 
 def test_the_preview_says_what_the_job_then_does(
@@ -186,18 +224,103 @@ def test_the_preview_says_what_the_job_then_does(
     assert client.post(page, form | {"save": "1"}).status_code == 403
 
 
-def test_the_preview_of_everybody_is_the_sum_of_each(morning: datetime, levels: None) -> None:
-    for number in range(12):
-        member = a_member()
-        services.earn(member_id=member.pk, cause=f"o:{number}", source="order", growth=1 + number * 60)
-    draft = TierPlan("growth", 0, 30, (tiers_rules.Level("银卡", 200), tiers_rules.Level("铂金", 400)))
-    each: dict[tuple[str, str], int] = {}
-    for _pk, standing, _value in standings(draft, clock.now()):
-        verdict = tiers_rules.judge(standing, draft.levels)
-        if verdict.step in tiers_rules.MOVES:
-            each[standing.tier, verdict.tier] = each.get((standing.tier, verdict.tier), 0) + 1
-    members, moves = preview_tiers(draft)
-    assert (members, {(move.old, move.new): move.count for move in moves}) == (12, each)
+def test_the_preview_of_everybody_says_what_then_happens_paid_or_not(morning: datetime, levels: None) -> None:
+    """Against plain Python, member by member; and against the job, and the day on which nothing keeps anybody."""
+    random, draft = Random(7), (("银卡", 200), ("铂金", 400), ("黑金", 900))
+    given_to, earned, bought, stood = [], [], [], []
+    expected: Counter[tuple[str, str, bool, bool]] = Counter()
+    for number in range(90):
+        member = Member(name=f"{number}", joined_via="import", created_at=morning)
+        given_to.append(member)
+        value, old = (
+            random.choice((0, 150, 250, 450, 1_000)),
+            random.choice(("", "银卡", "金卡", "黑金", "员工")),
+        )
+        paid = random.choice(("", "", "银卡", "铂金", "黑金", "金卡"))  # the rules abolish the last one
+        term = random.choice(((-9, 20), (-9, 200), (-9, -1), (3, 40)))
+        is_known, is_noted = random.choice((True, False)), term[0] < 0 and random.choice((True, False))
+        counts, noted = paid if term[0] < 0 < term[1] else "", paid if paid and is_noted else ""
+        names = ["", *(name for name, _threshold in draft)]
+        ranks = ["", "银卡", "金卡", "黑金", "员工"]
+        member.tier = worn = max(old, noted, key=ranks.index) if old != "员工" and noted in ranks else old
+        if value:
+            earned.append((member, value))
+        if paid:
+            bought.append((member, paid, term))
+        has_row = (bool(old) and is_known and old != "员工") or bool(noted)
+        if has_row:
+            days = random.choice((-1, 15))
+            stood.append((member, old, days, noted))
+        # What she earned, as the rules see it: her own word unless it is the membership's.
+        mine = old if has_row and worn in (old, noted or old) else worn
+        reached = names[sum(value >= threshold for _name, threshold in draft)]
+        rules_put_her = has_row and worn in (old, noted or old)
+        if mine and mine not in names and not rules_put_her:
+            now = end = worn
+        else:
+            if mine not in names or names.index(reached) >= names.index(mine):
+                now = reached
+            else:
+                now = reached if rules_put_her and has_row and days < 0 else mine
+            end = reached
+            now = max(now, counts if counts in names else "", key=names.index)
+        if now != worn:
+            expected[worn, now, False, False] += 1
+        elif end != now:
+            lasts = counts in names and names.index(counts) > names.index(end)
+            expected[worn, end, True, lasts] += 1
+    Member.objects.bulk_create(given_to)
+    MemberStats.objects.bulk_create(MemberStats(member=member) for member in given_to)
+    Earning.objects.bulk_create(
+        Earning(
+            member=member,
+            kind="growth",
+            cause=f"o:{member.pk}",
+            source="order",
+            given=value,
+            earned_at=morning,
+        )
+        for member, value in earned
+    )
+    Membership.objects.bulk_create(
+        Membership(
+            member=member, cause=f"p:{member.pk}", name=tier, tier=tier,
+            begins_at=morning + begin * DAY, ends_at=morning + end * DAY,
+        )
+        for member, tier, (begin, end) in bought
+    )  # fmt: skip
+    MemberTier.objects.bulk_create(
+        MemberTier(
+            member=member, tier=tier, since=morning - DAY, protected_until=morning + days * DAY, paid_tier=noted,
+            paid_until=morning + 20 * DAY if noted else None,
+        )
+        for member, tier, days, noted in stood
+    )  # fmt: skip
+    plan = TierPlan("growth", 0, 30, tuple(tiers_rules.Level(*level) for level in draft))
+    members, moves = preview_tiers(plan)
+    assert members == 90
+    assert {(move.old, move.new, move.waits, move.paid): move.count for move in moves} == expected
+    assert {(waits, paid) for _old, _new, waits, paid in expected} == {
+        (False, False),
+        (True, False),
+        (True, True),
+    }
+
+    services.save_tiers(
+        basis="growth", window_days=0, keep_days=30, levels=[LevelInput(*level) for level in draft]
+    )
+    before = {member.pk: member.tier for member in given_to}
+    jobs.run(job_id=Job.objects.get().pk)
+    after = dict(Member.objects.values_list("pk", "tier"))
+    now = Counter((before[pk], after[pk], False) for pk in before if before[pk] != after[pk])
+    with clock.travel(morning + 300 * DAY):
+        services.review_due_tiers()
+    final = dict(Member.objects.values_list("pk", "tier"))
+    later = Counter((after[pk], final[pk], True) for pk in before if before[pk] == after[pk] != final[pk])
+    by_preview: Counter[tuple[str, str, bool]] = Counter()
+    for move in moves:
+        by_preview[move.old, move.new, move.waits] += move.count
+    assert by_preview == now + later
 
 
 def test_wrong_rules_are_refused_and_change_nothing(levels: None) -> None:

@@ -3,15 +3,32 @@
 import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import connection
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import clock
-from crm import queries, rules, services
-from crm.models import Activity, Consent, Holiday, Identity, Member, MemberStats, Touch, TouchPolicy
+from core.audits import run_check
+from crm import queries, rules, services, sessions
+from crm.errors import NoSuchChannel
+from crm.models import (
+    Activity,
+    Consent,
+    Holiday,
+    Identity,
+    Member,
+    MemberMerge,
+    MemberStats,
+    Touch,
+    TouchPolicy,
+)
 from tests.crm.conftest import MORNING
 from tests.crm.test_people import race
 from wechat.models import Account
@@ -120,6 +137,7 @@ def seed_members(chance: random.Random, count: int, brand: Account, corp: Accoun
                         account=account,
                         value=f"{kind}-{member.pk}",
                         is_following=chance.random() < 0.8,
+                        takes_marketing=chance.random() < 0.8,
                         created_at=MORNING,
                     )
                 )
@@ -157,13 +175,12 @@ def test_the_set_based_verdict_says_the_same_as_the_single_one_for_every_member(
     )
     Holiday.objects.create(policy=policy, day=date(2026, 3, 5), name="静默日")
     with clock.travel(at):
-        seed_members(random.Random(hour), 50, brand, corp)
-        for account in (None, brand):
-            account_id = account.pk if account else None
+        seed_members(random.Random(hour), 20, brand, corp)
+        for account_id in (None, brand.pk, [brand.pk, corp.pk]):
             found = queries.with_touch_verdict(
                 Member.objects.all(), purpose=purpose, at=at, account_id=account_id
             ).values_list("pk", "touch_answer", "touch_reason", "touch_until")
-            assert len(found) == 50
+            assert len(found) == 20
             for pk, answer, reason, until in found:
                 single = queries.touch_verdict(pk, purpose, at, account_id=account_id)
                 assert rules.Verdict(answer, reason, until) == single
@@ -218,7 +235,7 @@ def test_a_booked_touch_is_a_fact_once_and_a_refused_one_keeps_its_reason(
 def test_broadcasts_at_the_same_moment_cannot_exceed_the_cap(
     follower: Callable[..., Member], morning: datetime
 ) -> None:
-    members = [follower(f"o-{number}") for number in range(30)]
+    members = [follower(f"o-{number}") for number in range(10)]
     ids = [member.pk for member in members]
     raised = race(
         *[
@@ -230,5 +247,65 @@ def test_broadcasts_at_the_same_moment_cannot_exceed_the_cap(
     )
     assert raised == []
     booked = Touch.objects.filter(answer="send")
-    assert booked.count() == 30, "one a day each, whoever asked"
-    assert Touch.objects.filter(answer="defer", reason="day_cap").count() == 90
+    assert booked.count() == 10, "one a day each, whoever asked"
+    assert Touch.objects.filter(answer="defer", reason="day_cap").count() == 30
+
+
+@pytest.mark.django_db
+def test_marketing_is_refused_on_one_account_and_stays_welcome_on_another(
+    follower: Callable[..., Member], brand: Account, corp: Account, morning: datetime
+) -> None:
+    her = follower("o-1", unionid="u-1")
+    services.member_for_contact(account_id=corp.pk, external_userid="wm-1", unionid="u-1", userid="lina")
+    stranger = follower("o-2")
+    page, client = reverse("crm:privacy"), Client()
+    carried = HttpResponse()
+    sessions.log_in(carried, her)
+    client.cookies[sessions.COOKIE] = carried.cookies[sessions.COOKIE].value
+    for account in (corp.pk, corp.pk + 1_000, "x" * 10_000, "😀"):
+        client.post(page, {"purpose": "marketing", "account": account, "answer": "no"})
+    row = Consent.objects.get()
+    assert (row.account_id, row.is_given, row.channel, row.text_version) == (
+        corp.pk,
+        False,
+        "page",
+        "2026-11",
+    )
+    assert "此处不接收" in client.get(page).content.decode()
+
+    def answers(purpose: str = "marketing") -> list[tuple[str, str]]:
+        found = []
+        for account_id in (brand.pk, corp.pk, [brand.pk, corp.pk], None):
+            one = queries.touch_verdict(her.pk, purpose, morning, account_id=account_id)
+            many: Any = queries.with_touch_verdict(
+                Member.objects.filter(pk=her.pk), purpose=purpose, at=morning, account_id=account_id
+            )
+            assert (one.answer, one.reason) == many.values_list("touch_answer", "touch_reason").get()
+            found.append((one.answer, one.reason))
+        return found
+
+    refused = ("skip", "channel_refused")
+    assert answers() == [("send", ""), refused, ("send", ""), refused], "who names no account asks them all"
+    assert answers("service") == [("send", "")] * 4
+    assert services.book_touches(origin="broadcast:1", member_ids=[her.pk], at=morning) == 0
+    assert (
+        services.book_touches(origin="broadcast:2", member_ids=[her.pk], at=morning, account_id=corp.pk) == 0
+    )
+    with pytest.raises(NoSuchChannel):
+        services.withdraw_consent(
+            member_id=stranger.pk, purpose="marketing", channel="page", account_id=corp.pk
+        )
+    late = morning - timedelta(days=1)
+    services.give_consent(
+        member_id=her.pk, purpose="marketing", channel="page", text_version="1", account_id=corp.pk, at=late
+    )
+    assert answers()[1] == ("skip", "channel_refused"), "an answer that comes late does not undo a newer one"
+    assert run_check("crm.channel_consents") == []
+    services.withdraw_consent(member_id=her.pk, purpose="marketing", channel="page", account_id=brand.pk)
+    services.merge_members(kept_id=her.pk, merged_id=stranger.pk)
+    assert run_check("crm.channel_consents") == [], "two openids on one account, one answer"
+    services.undo_merge(merge_id=MemberMerge.objects.get().pk)
+    assert run_check("crm.channel_consents") == []
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE crm_identity SET takes_marketing = NOT takes_marketing WHERE value = 'wm-1'")
+    assert [finding.subject for finding in run_check("crm.channel_consents")] == [f"member {her.pk}"]

@@ -41,7 +41,7 @@ def walk(sandbox: Sandbox, client: Client, her: dict[str, Any], query: str, **mo
         f"{sandbox.base}/connect/oauth2/authorize",
         data={**asked, "sandbox_person": her["id"], "decision": "allow", **more},
         allow_redirects=False,
-        timeout=5,
+        timeout=60,
     )
     back = urlsplit(answer.headers["Location"])
     return client.get(f"{back.path}?{back.query}", **PHONE)

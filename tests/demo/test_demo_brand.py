@@ -21,7 +21,7 @@ from config.demo_brand.wording import full_width
 from core import clock
 from core.audits import run_audit
 from crm import queries as crm_queries
-from crm.models import Activity, Identity, Member, MemberStats, Store
+from crm.models import Activity, Identity, Member, MemberStats, PointsTask, Segment, Store
 from shop import queries
 from shop.models import (
     AfterSale,
@@ -30,6 +30,7 @@ from shop.models import (
     CouponGrant,
     Fulfilment,
     Invoice,
+    MallItem,
     MemberPrice,
     Offer,
     OfferWaiting,
@@ -37,6 +38,7 @@ from shop.models import (
     Product,
     ProductImage,
     Question,
+    RechargeOffer,
     Review,
     Sku,
     Voucher,
@@ -69,6 +71,9 @@ def test_the_demo_is_complete_adds_up_and_stays_when_loaded_again(place: Path, c
     assert Account.objects.count() == 5
     assert set(Group.objects.values_list("name", flat=True)) == {"运营", "店长", "客服"}
     assert run_audit()[1] == []
+    assert (MallItem.objects.count(), PointsTask.objects.count(), RechargeOffer.objects.count()) == (5, 8, 4)
+    fresh = Segment.objects.get(is_live=True)
+    assert (fresh.changes.exists(), fresh.days.count()) == (True, 30)
     kinds = set(Activity.objects.values_list("kind", flat=True))
     assert {
         "followed",

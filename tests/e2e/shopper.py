@@ -24,7 +24,7 @@ HOME = {
     "district": "静安区",
     "street": "南京西路 1 号",
 }
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 180.0
 PAUSE_SECONDS = 0.3
 
 
@@ -140,7 +140,7 @@ class Shopper:
 
     def _send(self, method: str, path: str, **more: Any) -> requests.Response:
         more.setdefault("allow_redirects", False)
-        return self.browser.request(method, self.house.shop + path, timeout=15, **more)
+        return self.browser.request(method, self.house.shop + path, timeout=30, **more)
 
     def _until(
         self, send: Callable[[], requests.Response], is_well: Callable[[requests.Response], bool]

@@ -16,7 +16,10 @@ from config.process_groups import lives
 from tests.platform.test_embedded import folder, pids
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
+]
 
 DEMO = """
 import os, sys
@@ -72,7 +75,7 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
     raise AssertionError(f"the demo ended: {told}")
 
 
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
+def until(condition: Callable[[], object], seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -89,7 +92,7 @@ def test_a_demo_keeps_its_servers_refuses_a_second_one_and_ends_with_everything_
         read_until(first, "Ctrl-C")
         program, servers = web(var), pids(var)
         with demo(var) as second:
-            told, _ = second.communicate(timeout=30)
+            told, _ = second.communicate(timeout=120)
             assert second.returncode == 1
             assert "http://127.0.0.1:9470/" in told
         for pid in servers.values():
@@ -98,7 +101,7 @@ def test_a_demo_keeps_its_servers_refuses_a_second_one_and_ends_with_everything_
         assert pids(var) != servers
 
         first.send_signal(signal.SIGINT)
-        told, _ = first.communicate(timeout=30)
+        told, _ = first.communicate(timeout=120)
 
         assert first.returncode == 0, told
         assert not lives(program)
@@ -117,7 +120,7 @@ def test_after_a_killed_demo_the_next_one_works_and_cleans_up_for_both(var: Path
             assert not lives(program)
             program = web(var)
             second.terminate()
-            second.communicate(timeout=30)
+            second.communicate(timeout=120)
             assert second.returncode == 0
         assert not lives(program)
         assert pids(var) == {}

@@ -24,6 +24,7 @@ from tests import databases
 
 ROOT = Path(__file__).resolve().parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="shows what root does")
+pytestmark = pytest.mark.processes
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
@@ -126,9 +127,14 @@ def test_postgres_sees_the_words_of_chinese_text(shared: Path) -> None:
 def test_a_second_call_changes_nothing_and_costs_almost_nothing(shared: Path) -> None:
     embedded.ensure(shared)
     before = pids(shared)
-    started = time.monotonic()
-    embedded.ensure(shared)
-    assert time.monotonic() - started < 0.5
+    took: list[float] = []
+    while not took or (
+        took[-1] > 0.5 and len(took) < 5
+    ):  # a machine that is busy elsewhere is given another go
+        started = time.monotonic()
+        embedded.ensure(shared)
+        took.append(time.monotonic() - started)
+    assert took[-1] < 0.5, took
     assert pids(shared) == before
     assert set(before) == {"postgres", "valkey"}
 
@@ -142,7 +148,7 @@ def test_nobody_else_may_enter_the_folder_of_the_sockets(shared: Path) -> None:
 
 def test_callers_at_the_same_moment_share_one_pair_of_servers(new_var: Path) -> None:
     callers = [up(new_var) for _ in range(4)]
-    answers = [caller.communicate(timeout=90)[0] for caller in callers]
+    answers = [caller.communicate(timeout=240)[0] for caller in callers]
     assert [caller.returncode for caller in callers] == [0] * 4, answers
     assert len(set(answers)) == 1
     assert len(pids(new_var)) == 2

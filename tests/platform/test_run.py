@@ -41,7 +41,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def run_py(*arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [python, "run.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        [python, "run.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=180
     )
 
 

@@ -39,7 +39,7 @@ def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
         yield supervisor
 
 
-def until(condition: Callable[[], object], supervisor: Supervisor | None = None, seconds: float = 15) -> None:
+def until(condition: Callable[[], object], supervisor: Supervisor | None = None, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -119,17 +120,17 @@ class Sandbox:
         self.http.trust_env = False
 
     def get(self, address: str, /, **query: Any) -> Any:
-        answer = self.http.get(f"{self.base}/sandbox/api/{address}", params=query, timeout=20)
+        answer = self.http.get(f"{self.base}/sandbox/api/{address}", params=query, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def post(self, address: str, /, expect: int = 200, **body: Any) -> Any:
-        answer = self.http.post(f"{self.base}/sandbox/api/{address}", json=body, timeout=20)
+        answer = self.http.post(f"{self.base}/sandbox/api/{address}", json=body, timeout=60)
         assert answer.status_code == expect, answer.text
         return answer.json()
 
     def delete(self, path: str) -> Any:
-        return self.http.delete(f"{self.base}/sandbox/api/{path}", timeout=20).json()
+        return self.http.delete(f"{self.base}/sandbox/api/{path}", timeout=60).json()
 
     def account(self, kind: str = "service", **more: Any) -> dict[str, Any]:
         return self.post("accounts", kind=kind, key=f"{kind}{next(numbers)}", **more)
@@ -165,12 +166,12 @@ def start_sandbox(port: int, *more: str, state: str = ":memory:", shop_base: str
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until = time.monotonic() + 20
+    until = time.monotonic() + 90
     while time.monotonic() < until:
         try:
-            if requests.get(f"http://127.0.0.1:{port}/sandbox/api/clock", timeout=1).ok:
+            if requests.get(f"http://127.0.0.1:{port}/sandbox/api/clock", timeout=5).ok:
                 return process
-        except requests.ConnectionError:
+        except requests.RequestException:
             time.sleep(0.05)
     process.kill()
     raise AssertionError("the sandbox did not start")
@@ -179,10 +180,10 @@ def start_sandbox(port: int, *more: str, state: str = ":memory:", shop_base: str
 @pytest.fixture(scope="session")
 def sandbox_server(shop_server: Shop) -> Iterator[Sandbox]:
     port = free_port()
-    process = start_sandbox(port, "--no-demo-accounts", "--answer-seconds", "2", shop_base=shop_server.base)
+    process = start_sandbox(port, "--no-demo-accounts", shop_base=shop_server.base)
     yield Sandbox(f"http://127.0.0.1:{port}")
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 @pytest.fixture(scope="session")
@@ -244,8 +245,16 @@ def work_client(sandbox: Sandbox) -> Callable[[dict[str, Any]], Any]:
     return make
 
 
+@pytest.fixture(scope="session")
+def keys_read_once() -> None:
+    """wechatpayv3 reads the merchant's key for each client and proves its primes: longer than most tests take."""
+    from wechatpayv3 import core
+
+    core.load_private_key = cache(core.load_private_key)
+
+
 @pytest.fixture
-def pay_client(sandbox: Sandbox) -> Callable[..., Any]:
+def pay_client(sandbox: Sandbox, keys_read_once: None) -> Callable[..., Any]:
     """wechatpayv3's own client in public-key mode."""
     from wechatpayv3 import WeChatPay, WeChatPayType
 

@@ -19,7 +19,6 @@ def open_phone(page: Any, sandbox: Sandbox, person: dict[str, Any]) -> list[str]
     page.on(
         "request", lambda one: None if "//127.0.0.1" in one.url else problems.append(f"outside: {one.url}")
     )
-    page.set_default_timeout(6000)
     page.goto(f"{sandbox.base}/?person={person['id']}")
     page.wait_for_selector('[data-test="chat-list"]')
     return problems
@@ -192,6 +191,18 @@ def test_a_page_logs_her_in_inside_of_the_phone(page: Any, sandbox: Sandbox, sho
     inside.locator("text=已登录").wait_for()
 
 
+def test_a_code_by_sms_comes_onto_the_phone_that_has_the_number(page: Any, sandbox: Sandbox) -> None:
+    person, other = sandbox.person(phone="13800000009"), sandbox.person()
+    open_phone(page, sandbox, person)
+    assert sandbox.post("sms", phone="13800000009", text="验证码 246810")["delivered"] == 1
+    page.click('[data-test="chat-sms"]')
+    page.wait_for_selector('[data-test="message"]:has-text("验证码 246810")')
+    sandbox.post("sms", phone="13900000000", text="验证码 135790")  # nobody's number: to the open phone
+    page.wait_for_selector('[data-test="message"]:has-text("验证码 135790")')
+    assert sandbox.get(f"people/{other['id']}/inbox") == []
+    assert [row["text"] for row in sandbox.get("sms", phone="13900000000")] == ["验证码 135790"]
+
+
 def test_a_guide_confirms_a_task_and_sees_her_customers(
     page: Any, sandbox: Sandbox, work_client: Any
 ) -> None:
@@ -201,7 +212,6 @@ def test_a_guide_confirms_a_task_and_sees_her_customers(
     work_client(corp).external_contact.add_msg_template(
         {"external_userid": [person["external_userid"]], "text": {"content": "周末闻香会"}}
     )
-    page.set_default_timeout(6000)
     page.goto(f"{sandbox.base}/?guide=lina")
     page.click('[data-test="task-confirm"]')
     page.wait_for_selector("text=已发送")
@@ -214,7 +224,6 @@ def test_the_control_page_moves_the_clock_and_sets_faults(page: Any, sandbox: Sa
     account = sandbox.account(mode="plain")
     sandbox.act(sandbox.person(), "follow", account=account["key"])
     sandbox.flush()
-    page.set_default_timeout(6000)
     page.goto(f"{sandbox.base}/control")
     page.click('[data-test="advance-day"]')
     page.wait_for_selector("text=1 天")

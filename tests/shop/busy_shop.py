@@ -22,6 +22,7 @@ from shop.models import (
     PointsPolicy,
     Promotion,
     PromotionExtra,
+    PromotionLevel,
     Refund,
 )
 from shop.pricing.types import Choices
@@ -286,7 +287,8 @@ def _around(buyer: Any, unpaid: Order, paid: Order) -> None:
     FunnelStep.objects.create(
         member_id=buyer.pk, order=unpaid, step="sheet", day=clock.today(), at=clock.now()
     )
-    services.tell_order(order_id=paid.pk, kind="paid")
+    back = Refund.objects.filter(kind=Refund.ORDER, status=Refund.SUCCESS).order_by("pk")[0]
+    services.tell_order(order_id=back.order_id, kind="refunded", refund_id=back.pk)
     SubscriptionQuota.objects.create(
         account=builders.official_account(),
         openid="o-quota",
@@ -324,6 +326,16 @@ def _promotions() -> None:
         ends_at=moment + timedelta(days=1),
     )
     PromotionExtra.objects.create(promotion=bundle, sku=builders.sku(), quantity=2)
+    steps = Promotion.objects.create(
+        kind="amount_off",
+        title="阶梯满减",
+        threshold_fen=10**9,
+        amount_fen=1,
+        is_active=True,
+        starts_at=moment - timedelta(days=1),
+        ends_at=moment + timedelta(days=1),
+    )
+    PromotionLevel.objects.create(promotion=steps, threshold_fen=2 * 10**9, amount_fen=2)
     rehearsal = rehearsals.start_rehearsal(promotion_id=bundle.pk, created_by_id=None)
     assert rehearsal.job_id is not None
     jobs.run(job_id=rehearsal.job_id)

@@ -31,7 +31,7 @@ def platform_server() -> Iterator[Sandbox]:
     process = start_sandbox(port, "--no-demo-accounts", shop_base=f"http://127.0.0.1:{free_port()}")
     yield Sandbox(f"http://127.0.0.1:{port}")
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 @pytest.fixture

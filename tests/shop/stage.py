@@ -31,8 +31,38 @@ from wechat.gateway import tokens
 # WeChat's own bridge, whose payment sheet is answered by the sandbox.
 BRIDGE = """window.WeixinJSBridge = { invoke: (name, parameters, done) =>
   window.paymentSheet(parameters).then((message) => done({ err_msg: message })) };"""
-QUIET = ("status of 409", "status of 422")  # a refusal is a page, and no fault of it
+QUIET = (
+    *("status of 409", "status of 422"),  # a refusal is a page, and no fault of it
+    *(
+        "htmx:afterRequest",
+        "htmx:sendAbort",
+    ),  # she did the next thing before the answer to the last was there
+)
 _pictures = itertools.count(1)
+
+
+@contextmanager
+def before_the_scripts(page: Any) -> Iterator[None]:
+    """A slow network: what is done to a page that is opened inside, is done before its scripts have come."""
+    held: list[Any] = []
+    came = False
+    page.route("**/*.js", lambda route: route.continue_() if came else held.append(route))
+    yield
+    came = True
+    for route in held:
+        route.continue_()
+    page.unroute("**/*.js")
+
+
+def note_complaints(page: Any, complaints: list[str]) -> None:
+    """What a page's scripts fail at, and what the browser finds wrong with it."""
+
+    def note(line: Any) -> None:
+        if line.type == "error" and not any(words in line.text for words in QUIET):
+            complaints.append(f"{page.url}: {line.text}")
+
+    page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+    page.on("console", note)
 
 
 class Shopper:
@@ -92,6 +122,7 @@ class Stage:
 
     def press(self, button: str, submit: str, **values: str) -> None:
         """An action of the page that is open in the admin: its dialog is filled in and sent."""
+        self.boss.wait_for_load_state()
         self.boss.locator("a[hx-get]", has_text=button).first.click()
         dialog = self.boss.locator("#dialog")
         for name, value in values.items():
@@ -119,9 +150,9 @@ class Stage:
             viewport={"width": width, "height": height},
             has_touch=width < 500,
             locale="zh-CN",
+            reduced_motion="reduce",  # a spinner that nobody sees is drawn sixty times a second
             base_url=self.url,
         )
-        context.set_default_timeout(10_000)
         return context
 
     def _cookie(self, name: str, value: str) -> dict[str, str]:
@@ -129,13 +160,14 @@ class Stage:
 
     def _page(self, context: Any) -> Any:
         page = context.new_page()
-        page.on("pageerror", lambda error: self.complaints.append(f"{page.url}: {error}"))
-        page.on("console", lambda line: self._complain(page.url, line))
+        note_complaints(page, self.complaints)
         return page
 
-    def _complain(self, url: str, line: Any) -> None:
-        if line.type == "error" and not any(words in line.text for words in QUIET):
-            self.complaints.append(f"{url}: {line.text}")
+    def put_phones_away(self) -> None:
+        """Pages that nobody looks at any more would go on drawing and asking."""
+        for context in list(self.browser.contexts):
+            if context != self.boss.context:
+                context.close()
 
     def close(self) -> None:
         for context in list(self.browser.contexts):

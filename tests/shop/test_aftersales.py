@@ -1,6 +1,7 @@
 """Money back piece by piece, and what shoppers apply for after the sale."""
 
 import io
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from core.audits import run_audit
 from core.models import DomainEvent
 from crm import sessions
 from shop import aftersales_rules as rules
-from shop import services
+from shop import queries, services
 from shop.errors import (
     AfterSaleRefused,
     BadPhoto,
@@ -30,6 +31,7 @@ from shop.errors import (
 )
 from shop.models import AfterSale, AfterSalePhoto, Order, OrderDiscount, OrderLine, Payment, Refund, Sku
 from tests.shop import builders
+from tests.shop.stores import HUBIN, lay, level, store
 
 # A busy machine is not a slow strategy.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -276,6 +278,21 @@ def test_an_exchange_holds_and_sends_the_other_variant():
     assert findings() == set()
 
 
+@pytest.mark.django_db
+def test_an_exchange_comes_from_another_store_when_the_one_that_sent_it_has_none(client):
+    order, first, _second = shipped_order()
+    wanted, lake = builders.sku(stock=0, price_fen=9_900, product=first.sku.product), store(HUBIN)
+    lay(wanted, lake, 2)
+    assert wanted.pk in queries.applicable_lines(order)[0].in_stock
+    aftersale = exchanged(order, first, 2, wanted, "from-elsewhere")
+    assert (level(wanted, lake), findings()) == ((2, 2), set())
+    client.force_login(User.objects.create_superuser("yunying"))
+    page = client.get(reverse("admin:shop_aftersale_change", args=[aftersale.pk])).content.decode()
+    assert lake.name in page
+    services.ship_exchange(aftersale_id=aftersale.pk, carrier="顺丰", tracking_number="SF9", by="湖滨店")
+    assert (level(wanted, lake), findings()) == ((0, 0), set())
+
+
 def exchanged(order: Order, line: OrderLine, quantity: int, new: Sku, key: str) -> AfterSale:
     """Up to where the goods are back and the other variant waits to be sent."""
     aftersale = applied(
@@ -313,6 +330,11 @@ def test_what_was_exchanged_and_comes_back_again_is_booked_as_what_she_held(clie
     sessions.log_in(carrier, order.member)
     client.cookies[sessions.COOKIE] = carrier.cookies[sessions.COOKIE].value
     assert "换来的一款" in client.get(f"/aftersales/{again.number}/").content.decode()
+    asked = {"kind": "exchange", "line": first.pk, f"new-{first.pk}": wanted.pk, f"quantity-{first.pk}": 9}
+    form = client.post(f"/orders/{order.number}/aftersales/", {**asked, "key": "k" * 20}).content.decode()
+    assert re.search(rf'value="{wanted.pk}" selected', form)  # what she chose, after a refusal
+    form = client.get(f"/orders/{order.number}/aftersales/?kind=exchange").content.decode()
+    assert re.search(rf'name="quantity-{first.pk}" value="1"', form)  # another size of one, not of all
     assert (
         applied(order, rules.EXCHANGE, (first, 2), idempotency_key="the-others-of-it").lines.get().held_sku
         is None
@@ -358,6 +380,18 @@ def test_an_exchange_that_cannot_be_sent_becomes_money(client):
 
 
 @pytest.mark.django_db
+def test_what_was_given_back_meanwhile_is_not_exchanged_too():
+    order, first, _second = shipped_order()
+    aftersale = applied(order, rules.EXCHANGE, (first, first.quantity))
+    services.refund_lines(order_id=order.pk, parts=[(first.pk, first.quantity)], reason="坏了", by="小运")
+    before = stock_of(first)
+    with pytest.raises(AfterSaleRefused):
+        services.approve_aftersale(aftersale_id=aftersale.pk, by="小运")
+    aftersale.refresh_from_db()
+    assert (aftersale.status, stock_of(first)) == ("applied", before)
+
+
+@pytest.mark.django_db
 def test_a_price_that_fell_is_made_good_and_the_goods_stay():
     order, first, _second = shipped_order(discount_fen=0, shipping_fen=0)
     with pytest.raises(AfterSaleRefused):
@@ -390,7 +424,7 @@ def test_unanswered_and_forgotten_applications_go_on_by_themselves():
         money_is_back()
         services.ship_order(order_id=order.pk, carrier="顺丰", tracking_number="SF1")
     waiting.refresh_from_db()
-    assert waiting.status == "refunded"
+    assert (waiting.status, waiting.answer) == ("refunded", "我们未能及时答复，已自动同意您的申请。")
     back = applied(order, rules.RETURN_REFUND, (first, 1), idempotency_key="another-key-here")
     gone = applied(order, rules.REFUND_ONLY, (second, 1), idempotency_key="a-third-key-here")
     services.approve_aftersale(aftersale_id=back.pk, by="小运")

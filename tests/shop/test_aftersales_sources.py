@@ -3,13 +3,18 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
 
+from core import clock
 from core.audits import run_audit
 from shop import aftersales_rules as rules
 from shop import services
 from shop.models import CouponGrant, OrderLine, Refund
 from tests.shop import builders, instruments
 from tests.shop.test_aftersales import applied, money_is_back
+from tests.shop.test_presale import IN_WINDOW, ordered, presale
 from tests.shop.test_tenders import a_card, arranged, balances, rich
 
 pytestmark = pytest.mark.django_db
@@ -64,6 +69,13 @@ def test_parts_go_back_to_wechat_first_then_to_stored_value_and_the_card(paid: A
     assert run_audit()[1] == []
 
 
+def test_the_desk_says_how_much_goes_back_to_all_sources_together(paid: Any, client: Client) -> None:
+    client.force_login(User.objects.create_superuser("yunying"))
+    refund = reverse("admin:shop_order_refund", args=[paid[0].pk])
+    client.post(refund, {"_form_submitted": "on", "reason": "都不要了"}, HTTP_HX_REQUEST="true")
+    assert "¥284.00 正在退回" in client.get(reverse("admin:index")).content.decode()
+
+
 def test_an_application_over_several_sources_ends_when_the_last_money_is_back(paid: Any) -> None:
     order, _buyer, _grant = paid
     line = OrderLine.objects.get(order=order)
@@ -76,6 +88,36 @@ def test_an_application_over_several_sources_ends_when_the_last_money_is_back(pa
     order.refresh_from_db()
     assert (aftersale.status, order.status) == ("refunded", "refunded")
     assert run_audit()[1] == []
+
+
+def test_an_application_over_two_payments_waits_for_both_and_asks_again_for_the_one_that_was_refused() -> (
+    None
+):
+    buyer = builders.member()
+    sku, _offer = presale()
+    order = ordered(buyer, sku, 2)
+    builders.confirm(builders.payment(order), "42-deposit")
+    with clock.travel(IN_WINDOW):
+        builders.confirm(builders.payment(order), "42-balance")
+        aftersale = applied(order, rules.REFUND_ONLY, (OrderLine.objects.get(order=order), 2))
+        services.approve_aftersale(aftersale_id=aftersale.pk, by="小运")
+        refused, other = Refund.objects.order_by("pk")
+
+        def state() -> tuple[str, list[Any]]:
+            aftersale.refresh_from_db()
+            return aftersale.status, run_audit()[1]
+
+        money_is_back(refused, status="CLOSED")
+        assert state() == ("refunding", [])  # the other is under way
+        money_is_back(other)
+        assert state() == ("approved", [])
+        again = services.repeat_refund(refund_id=refused.pk, by="小运")
+        assert state() == ("refunding", [])
+        assert services.pay_back(aftersale_id=aftersale.pk, by="小运").status == "refunding"
+        money_is_back(again)
+        assert state() == ("refunded", [])
+        order.refresh_from_db()
+        assert (order.status, order.refunded_fen, Refund.objects.count()) == ("refunded", 49_800, 3)
 
 
 def test_an_order_paid_from_the_balance_alone_is_back_at_once() -> None:

@@ -262,6 +262,7 @@ CASES = [
     *of("shop.running_promotions_are_whole", "DELETE FROM shop_promotionextra"),
     *of("shop.running_promotions_are_whole", "UPDATE shop_promotion SET is_active = true"),
     *of("shop.running_promotions_are_whole", "UPDATE shop_promotionextra SET quantity = 1"),
+    *of("shop.running_promotions_are_whole", "UPDATE shop_promotionlevel SET amount_fen = 0, off_bps = 1"),
     *of("shop.finished_rehearsals_add_up", "UPDATE shop_rehearsal SET orders_count = orders_count + 1"),
     # --- Stored value, gift cards, bills
     *of(
@@ -364,6 +365,7 @@ EXEMPT = {
         *("category", "brand", "attribute", "attributevalue", "productimage", "memberprice", "costprice"),
         *("pointspolicy", "shippingrate", "servicerules", "ordermessage", "carrier", "bookableservice"),
         *("serviceopening", "serviceday", "presale", "categorypoints"),
+        *("rechargeoffer", "rechargepolicy"),
     ],
     "wishes of members; orders are priced and checked anew": [
         "cartline",

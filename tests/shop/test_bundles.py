@@ -136,6 +136,8 @@ def test_pages_show_what_is_in_a_bundle(admin_client: Client) -> None:
     page = text_of(phone.get(f"/p/{box.product_id}/"))
     assert 'data-test="bundle-parts"' in page
     assert "晨雾面霜" in page
+    apart = 2 * cream.price_fen
+    assert f"单买合计 ¥{apart / 100:g}，套装省 ¥{(apart - 10_000) / 100:g}" in page
     assert "晨雾面霜" in text_of(phone.get(f"/checkout/?line={box.pk}:1"))
     order = builders.pay(builders.order(buyer, (box, 2)))
     page = text_of(phone.get(f"/orders/{order.number}/"))

@@ -1,6 +1,7 @@
 """Catalogue by file: the difference is shown before anything is written; the SKU table in the admin."""
 
 import contextlib
+import csv
 import io
 
 import pytest
@@ -10,12 +11,24 @@ from openpyxl import Workbook, load_workbook
 
 from core import jobs
 from core.audits import run_audit
+from core.errors import UnreadableFile
 from shop import catalogue_files, services
 from shop.errors import BadMatrix
-from shop.imports.errors import UnreadableFile
-from shop.models import Attribute, Brand, CatalogueFile, Category, Product, Sku, StockMovement
+from shop.models import (
+    Attribute,
+    Brand,
+    CatalogueFile,
+    Category,
+    CostPrice,
+    MemberPrice,
+    Product,
+    Sku,
+    Stock,
+    StockMovement,
+)
 from shop.services import catalogue_files as catalogue_files_service
-from tests.shop import builders
+from tests.shop import builders, goods
+from tests.shop.stores import HUBIN, lay, level, store
 
 pytestmark = pytest.mark.django_db
 
@@ -148,6 +161,42 @@ def test_lines_of_one_product_agree_and_the_last_sku_takes_it_off_the_shelf():
     assert run_audit()[1] == []
 
 
+def test_stores_tiers_and_costs_come_by_the_same_file_and_go_out_in_it(admin_client):
+    lake, dress, other = store(HUBIN), builders.sku(price_fen=9_900, stock=0), builders.sku(stock=0)
+    voucher = goods.service()
+    lay(other, lake, 5)
+    builders.order(builders.member(), (other, 3))
+    MemberPrice.objects.create(sku=other, tier="金卡", price_fen=100)
+    header = "sku_code,成本价,会员价＠金卡,库存@hubin,导出时库存@hubin,库存"
+    lines = [
+        f"{dress.code},30,80.5,7,,2",
+        f"{other.code},40,无,2,,9",  # three are reserved: nothing of this row is written
+        f"{voucher.code},50,,,,4",
+        "NEW-1,60,,3,,",
+    ]
+    with pytest.raises(UnreadableFile, match="nowhere"):
+        bring(*lines, header=header.replace("导出时库存@hubin", "库存@nowhere"))
+    file = apply(bring(*lines, header=header))
+    assert counts(file) == (0, 1, 0, 3)
+    assert (level(dress, lake), level(dress, services.warehouse_id())) == ((7, 0), (2, 0))
+    assert dict(CostPrice.objects.values_list("sku__code", "cost_fen")) == {dress.code: 3_000}
+    assert set(MemberPrice.objects.values_list("sku", "price_fen")) == {(dress.pk, 8_050), (other.pk, 100)}
+    assert level(other, lake) == (5, 3)
+    assert not Stock.objects.filter(sku=voucher).exists()
+    out = b"".join(admin_client.get(reverse("admin:shop_cataloguefile_export_csv")).streaming_content)
+    rows = list(csv.reader(io.StringIO(out.decode("utf-8-sig"))))
+    told = dict(zip(rows[0], rows[1], strict=True))
+    assert (told["成本价"], told["会员价@金卡"], told["库存@hubin"]) == ("30.00", "80.50", "7")
+    rows[1][rows[0].index("会员价@金卡")] = "无"
+    rows[1][rows[0].index("成本价")] = "31"
+    services.adjust_stock(sku_id=dress.pk, store_id=lake.pk, change=-1, cause="shipped")
+    again = apply(bring(*(",".join(row) for row in rows[1:]), header=",".join(rows[0])))
+    assert counts(again)[1] == 1
+    assert level(dress, lake) == (6, 0)  # an untouched cell does not turn it back
+    assert not MemberPrice.objects.filter(sku=dress).exists()
+    assert CostPrice.objects.get().cost_fen == 3_100
+
+
 def test_a_job_that_died_goes_on_where_it_was(monkeypatch):
     skus = [builders.sku(stock=1) for _number in range(5)]
     lines = [f"{sku.code},{70 + place},{place + 3}" for place, sku in enumerate(skus)]
@@ -206,11 +255,11 @@ def test_what_is_no_catalogue_is_refused_at_the_door(admin_client):
 def test_an_operator_exports_edits_and_brings_it_back(admin_client, django_assert_max_num_queries):
     sku = builders.sku(price_fen=9_900, spec={"颜色": "雾蓝"}, list_price_fen=12_900)
     Product.objects.update(subtitle="=1+1")
-    csv = b"".join(
+    exported = b"".join(
         admin_client.get(reverse("admin:shop_cataloguefile_export_csv")).streaming_content
     ).decode()
-    assert csv.startswith("\ufeff商品编码,")
-    assert "'=1+1" in csv
+    assert exported.startswith("\ufeff商品编码,")
+    assert "'=1+1" in exported
     answer = admin_client.get(reverse("admin:shop_cataloguefile_export_xlsx"))
     sheet = load_workbook(io.BytesIO(b"".join(answer.streaming_content))).worksheets[0]
     rows = [list(row) for row in sheet.iter_rows(values_only=True)]

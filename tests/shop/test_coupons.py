@@ -15,7 +15,16 @@ from crm import sessions
 from crm.services import prepare_months_ahead
 from shop import queries, services
 from shop.errors import CouponRefused, NoSuchCoupon, PointsRefused
-from shop.models import CouponGrant, EffectReversal, Order, OrderDiscount, OrderLine
+from shop.models import (
+    Category,
+    Coupon,
+    CouponGrant,
+    EffectReversal,
+    Order,
+    OrderDiscount,
+    OrderLine,
+    Product,
+)
 from shop.pricing.types import Choices, Discount, QuotedLine
 from shop.rules import split_line
 from tests.shop import builders, instruments
@@ -58,6 +67,15 @@ def test_a_coupon_is_claimed_once_by_its_link_and_shown_among_mine(visitor: Clie
     assert "新人礼券" in visitor.get("/coupons/").content.decode()
     assert "1 张可用" in visitor.get("/me/").content.decode()
     assert "暂无" not in visitor.get("/coupons/").content.decode()
+    inside, _outside = builders.sku(product_name="白茶香水"), builders.sku(product_name="栀子香膏")
+    shelf = Category.objects.create(name="香水", parent=Category.objects.create(name="香氛"))
+    Product.objects.filter(pk=inside.product_id).update(category=shelf)
+    services.refresh_products(product_ids=[inside.product_id])
+    for scope, ids in (("categories", [shelf.parent_id]), ("products", [inside.product_id])):
+        Coupon.objects.update(scope=scope, scope_ids=ids)
+        usable = visitor.get(f"/coupons/{made.code}/goods/").content.decode()
+        assert ("白茶香水" in usable, "栀子香膏" in usable) == (True, False)
+    assert f"/coupons/{made.code}/goods/" in visitor.get("/coupons/").content.decode()
     for tab in ("used", "expired", "nonsense"):
         assert visitor.get(f"/coupons/?tab={tab}").status_code == 200
 
@@ -66,6 +84,7 @@ def test_a_coupon_is_claimed_once_by_its_link_and_shown_among_mine(visitor: Clie
 def test_what_is_not_given_by_link_is_not_there(visitor: Client, code: str) -> None:
     instruments.coupon(code="not-by-link", is_claimable=False)
     assert visitor.get(f"/coupons/{code}/").status_code == 404
+    assert visitor.get(f"/coupons/{code}/goods/").status_code == 404
     assert visitor.post(f"/coupons/{code}/", {"key": "k" * 20}).status_code == 404
     assert CouponGrant.objects.count() == 0
 

@@ -16,7 +16,7 @@ from crm.services import prepare_months_ahead
 from crm.services.arrivals import follow
 from shop import services
 from shop.errors import PriceChanged
-from shop.models import CouponGrant, OfferWaiting, Order, OrderDiscount
+from shop.models import CouponGrant, Offer, OfferTally, OfferWaiting, Order, OrderDiscount
 from shop.pricing.types import Choices
 from tests.shop import builders, instruments
 
@@ -139,11 +139,14 @@ def test_the_offer_is_on_the_page_sold_out_and_the_first_who_waits_is_told(
     follow(account_id=builders.official_account().pk, openid="o-test", scene="", at=clock.now())
     dress = builders.sku(price_fen=9_900, stock=5)
     flash = instruments.offer(dress, quota=1)
-    assert "剩 1 / 1 件" in visitor.get(f"/p/{dress.product_id}/").content.decode()
+    page = visitor.get(f"/p/{dress.product_id}/").content.decode()
+    assert "剩 1 / 1 件" in page
+    assert 'data-price="9.90" data-was="¥99"' in page  # and so where she chooses the variant
     faster = builders.order(builders.member(), (dress, 1))
     assert faster.total_fen == 990
     page = visitor.get(f"/p/{dress.product_id}/").content.decode()
     assert "加入候补" in page
+    assert 'data-price="99" data-was=""' in page
     with pytest.raises(PriceChanged):
         services.place_order(
             member_id=shopper.pk,
@@ -167,3 +170,36 @@ def test_the_offer_is_on_the_page_sold_out_and_the_first_who_waits_is_told(
     assert visitor.post(wait).status_code == 409  # it can be bought now
     with clock.travel(timedelta(hours=2)):
         assert visitor.post(wait).status_code == 404
+
+
+def test_who_cannot_be_written_to_keeps_her_place_and_the_next_is_told(
+    client: Client, admin_user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flash = instruments.offer(builders.sku(stock=5), quota=2)
+    moment = clock.now()
+    first, second, third, has = (builders.member() for _place in range(4))
+    for place, member in enumerate((has, first, second, third)):
+        OfferWaiting.objects.create(
+            offer=flash, member=member, joined_at=moment - timedelta(hours=1) + timedelta(seconds=place)
+        )
+    OfferTally.objects.create(offer=flash, member=has, taken=flash.per_member_limit)
+    answers = {first.pk: "touch_policy", second.pk: "sent", third.pk: "sent"}
+    monkeypatch.setattr("shop.services.offers._tell", lambda _offer, waiting: answers[waiting.member_id])
+
+    assert services.tell_waiting(offer_id=flash.pk, places=1) == 1
+    told = OfferWaiting.objects.filter(told_at__isnull=False)
+    assert [one.member_id for one in told] == [second.pk]
+    assert not OfferWaiting.objects.filter(member=has).exists()
+    held = OfferWaiting.objects.get(member=first)
+    assert (held.told_at, held.outcome) == (None, "touch_policy")
+    client.force_login(admin_user)
+    page = client.get("/admin/shop/offerwaiting/?told=held").content.decode()
+    assert "名额为她保留" in page
+    assert "其中 1 位暂时无法通知" in client.get("/admin/shop/offer/").content.decode()
+
+    answers[first.pk] = "sent"
+    Offer.objects.filter(pk=flash.pk).update(quota=1)
+    assert services.tell_waiting_again() == 0  # the one piece is the second's for a while
+    with clock.travel(timedelta(minutes=31)):
+        assert [services.tell_waiting_again() for _turn in range(2)] == [1, 0]
+    assert set(told.values_list("member_id", flat=True)) == {first.pk, second.pk}

@@ -127,9 +127,8 @@ def test_a_store_manager_sees_and_changes_her_own_shelves_and_orders_alone(opera
     assert far.shipments.count() == 0
 
 
-@pytest.mark.parametrize("name", ["fulfilment", "stocktake", "transfer", "lowstock", "stock"])
 def test_a_list_costs_few_queries_however_long_it_is(
-    operator: Client, name: str, django_assert_max_num_queries: Any
+    operator: Client, django_assert_max_num_queries: Any
 ) -> None:
     lake, shop = store(HUBIN), store(XINTIANDI)
     for _ in range(4):
@@ -138,6 +137,8 @@ def test_a_list_costs_few_queries_however_long_it_is(
         builders.pay(placed(builders.member(), (dress, 2)))
         services.open_stocktake(store_id=lake.pk)
         services.create_transfer(sender_id=lake.pk, receiver_id=shop.pk, lines=[(dress.pk, 1)])
-    operator.get(reverse(f"admin:shop_{name}_changelist"))
-    with django_assert_max_num_queries(12):
-        assert operator.get(reverse(f"admin:shop_{name}_changelist")).status_code == 200
+    for name in ("fulfilment", "stocktake", "transfer", "lowstock", "stock"):
+        here = reverse(f"admin:shop_{name}_changelist")
+        operator.get(here)
+        with django_assert_max_num_queries(12, info=name):
+            assert operator.get(here).status_code == 200

@@ -5,7 +5,7 @@ import io
 import itertools
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from django.core.management import CommandError, call_command
 from django.db.models import Sum
 from openpyxl import Workbook
 
-from core import jobs
+from core import clock, jobs
 from core.audits import run_audit
 from core.models import EventDelivery, Job
-from crm.models import Activity, Identity, Member, MemberStats
+from crm import services as crm_services
+from crm.models import Activity, Identity, Member, MemberLife, MemberStats
 from shop.imports import mapping, rules, runner
 from shop.models import ImportLine, ImportRun, Order, OrderLine, Product, Sku, StockMovement
+from tests.crm import sample_by_hand
 
 WHOLE = os.environ.get("POND_WHOLE_SAMPLE") == "1"  # else a fifth of it
 SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "online_retail_sample.csv"
@@ -351,4 +353,27 @@ def test_the_sample_comes_in_and_adds_up(tmp_path: Path) -> None:
     )
     paid = Order.objects.aggregate(paid=Sum("paid_fen"), back=Sum("refunded_fen"))
     assert paid["paid"] - paid["back"] == pence
+    lifecycle_equals_a_count_by_hand(rows)
     assert run_audit()[1] == []
+
+
+def lifecycle_equals_a_count_by_hand(rows: list[dict[str, str]]) -> None:
+    """RFM and stages of the sample, recomputed from the file alone, row for row (docs/sample_by_hand.md)."""
+    today = max(Order.objects.values_list("placed_at", flat=True)).date() + timedelta(days=2)
+    with clock.travel(clock.day_start(today) + timedelta(hours=10)):
+        fit = crm_services.refresh_lives().fit
+    customers = dict(Identity.objects.filter(kind="import").values_list("member_id", "value"))
+    kept = {customers[life.pk].removeprefix("uci:"): life for life in MemberLife.objects.all()}
+    buyers = sample_by_hand.buyers_of(rows, today)
+    assert {
+        customer: sample_by_hand.Buyer(
+            life.frequency, life.first_day, life.last_day, life.spent_fen, life.repeat_fen
+        )
+        for customer, life in kept.items()
+    } == buyers
+    assert {customer: life.rfm for customer, life in kept.items()} == sample_by_hand.rfm_of(buyers, today)
+    rhythm = sample_by_hand.Rhythm(fit.r, fit.alpha, fit.a, fit.b)
+    assert {
+        customer: sample_by_hand.Life(life.chance_bps, life.vigour_bps, life.orders_milli, life.stage)
+        for customer, life in kept.items()
+    } == sample_by_hand.lives_of(buyers, today, rhythm)

@@ -22,7 +22,7 @@ from shop.models import (
     Voucher,
 )
 from tests.shop import builders, goods, instruments
-from tests.shop.stage import Stage, opened
+from tests.shop.stage import Stage, before_the_scripts, opened
 from tests.shop.stores import HUBIN, XINTIANDI, lay, level, store
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -36,6 +36,12 @@ def stage(
 ) -> Iterator[Stage]:
     with opened(browser, sandbox_process, django_db_blocker) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def phones_are_put_away(stage: Stage) -> Iterator[None]:
+    yield
+    stage.put_phones_away()
 
 
 def credit(member_id: int, principal_fen: int, bonus_fen: int = 0) -> None:
@@ -63,6 +69,7 @@ def order_of(member_id: int) -> Order:
 def rows(page: Any, name: str) -> list[str]:
     """What each of some lines says, without breaks."""
     page.locator(f"[data-test={name}]").first.wait_for()
+    page.wait_for_load_state("domcontentloaded")  # the last of them is there as well
     return ["".join(text.split()) for text in page.locator(f"[data-test={name}]").all_inner_texts()]
 
 
@@ -239,8 +246,9 @@ def test_coupon_points_balance_and_wechat_pay_and_a_part_goes_back_to_each(stage
         "积分-¥6",
     ]
     stage.look(page, "checkout-savings")
-    page.click("[data-test=checkout-submit]")
-    page.check("[data-test=use-balance]")
+    with before_the_scripts(page):
+        page.click("[data-test=checkout-submit]")
+        page.check("[data-test=use-balance]")
     expect(page.locator("[data-rest]")).to_have_text("¥70.00")
     stage.look(page, "till-balance")
     page.click("[data-test=pay-button]")
@@ -320,6 +328,7 @@ def test_a_flash_offer_sells_out_and_its_waiting_list_is_told_when_a_piece_comes
     stage.look(second.page, "waiting")
     assert OfferWaiting.objects.get(offer=flash).member_id == second.pk
 
+    stage.work()  # the house knows by now that she follows, and may write to her
     first.page.goto(f"/orders/{order_of(first.pk).number}/")
     first.page.click("[data-test=order-cancel]")
     stage.look(first.page, "cancel")

@@ -18,6 +18,7 @@ from shop.pricing.types import Discount, Quote, QuotedLine
 from shop.services import pricing
 from shop.services.payments import Payer, Wish, arrange_payment
 from shop.services.stock import Move, move_stock
+from tests.databases import somebody_waits
 from tests.shop import builders, instruments
 from tests.shop.test_aftersales import applied, money_is_back, paid_order, shipped_order
 from tests.shop.test_presale import IN_WINDOW, ordered, presale
@@ -159,9 +160,8 @@ def test_locks_are_taken_in_the_houses_order(case: Callable[[Any], Case], monkey
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(hold, [held])
         thread.start()
-        for _ in range(200):
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone()[0]:
+        for _ in range(3_000):
+            if somebody_waits():
                 break
             threading.Event().wait(0.02)
         else:
@@ -172,7 +172,7 @@ def test_locks_are_taken_in_the_houses_order(case: Callable[[Any], Case], monkey
             is_free = True
         except DatabaseError:
             is_free = False
-    thread.join(30)
+    thread.join(120)
     assert not isinstance(done[0], Exception), done
     assert is_free, "the later row was locked before the earlier one"
     assert run_audit()[1] == []

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from django.db.models import Sum
 
+from core import clock
 from core.audits import run_audit
 from shop import services
 from shop.errors import CouponRefused, OfferGone
-from shop.models import CouponGrant, Offer, OfferTake, OfferTally, Order
+from shop.models import CouponGrant, Offer, OfferTake, OfferTally, OfferWaiting, Order
 from shop.pricing.types import Choices
 from tests.shop import builders, instruments
 from tests.shop.test_races import at_once, buying, one_holds_while_other_waits
@@ -175,3 +176,14 @@ def test_pieces_of_one_order_return_once_though_two_give_them_back(monkeypatch: 
     assert one_holds_while_other_waits(undo, undo) == (None, None)
     flash.refresh_from_db()
     assert flash.taken == 1
+
+
+def test_one_piece_that_lies_free_is_told_to_one_though_the_job_runs_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flash = instruments.offer(builders.sku(stock=5), quota=1)
+    for _place in range(2):
+        OfferWaiting.objects.create(offer=flash, member=builders.member(), joined_at=clock.now())
+    monkeypatch.setattr("shop.services.offers._tell", lambda _offer, _waiting: "sent")
+    assert one_holds_while_other_waits(services.tell_waiting_again, services.tell_waiting_again) == (1, 0)
+    assert OfferWaiting.objects.filter(told_at__isnull=False).count() == 1

@@ -10,8 +10,9 @@ from django.test import Client
 
 from core import clock, tokens
 from core.audits import run_audit
+from core.models import ApiToken
 from crm import services as crm_services
-from crm.models import MemberStats
+from crm.models import MemberStats, PhoneLook
 from crm.services import prepare_months_ahead
 from shop import services
 from shop.models import Order, Shipment, Stock, StockMovement
@@ -109,7 +110,19 @@ def test_a_pickup_is_made_ready_and_redeemed_by_the_till(oms: Call) -> None:
     lay(dress, shop, 1)
     order = builders.pay(placed(builders.member(), (dress, 1), pickup=shop))
     part = order.fulfilments.get()
-    assert oms("POST", f"fulfilments/{part.pk}/ready/", key="r").json()["state"] == "ready"
+    scopes = ["orders:read", "orders:write", "members:phone"]
+    token, secret = tokens.issue_token(name="DESK", scopes=scopes)
+    headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "r"}
+    ready = f"/api/v1/fulfilments/{part.pk}/ready/"
+    for turn in (1, 2):
+        answer = Client().post(ready, content_type="application/json", headers=headers)
+        assert (answer.json()["state"], answer.json()["phone"]) == ("ready", part.order.phone)
+        looks = PhoneLook.objects.values_list("who", "count")
+        assert list(looks) == [("DESK", 1)] * turn, "the same answer again is another look"
+    ApiToken.objects.filter(pk=token.pk).update(scopes=scopes[:2])
+    refused = Client().post(ready, content_type="application/json", headers=headers)
+    assert (refused.status_code, part.order.phone in refused.content.decode()) == (403, False)
+    assert PhoneLook.objects.count() == 2
     store(HUBIN)
     wrong = oms("POST", "pickups/", {"code": part.code, "store": "hubin"}, key="p1")
     assert (wrong.status_code, wrong.json()["code"]) == (409, "wrong_store")
@@ -178,6 +191,8 @@ class TestSales:
             "POST", "sales/", sale(number="2", member={"phone": "13700000001"}, lines=lines), key="2"
         )
         nobody = oms("POST", "sales/", sale(number="3", lines=lines), key="3")
+        other = sale(number="3", lines=[{**lines[0], "total_fen": 1}])  # the till counts from 1 again
+        assert oms("POST", "sales/", other, key="4").status_code == 422
         assert first.json()["member_id"] == second.json()["member_id"] is not None
         assert nobody.json()["member_id"] is None
         assert level(dress, lake) == (2, 0)

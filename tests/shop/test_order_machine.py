@@ -23,6 +23,7 @@ from core import clock, events, ledger
 from core.audits import check_names, run_check
 from core.errors import Refusal
 from core.models import EventDelivery
+from crm.models import PointsRules
 from crm.services import prepare_months_ahead
 from shop import aftersales_rules, services
 from shop.models import (
@@ -556,6 +557,7 @@ def test_the_books_are_right_whatever_happens(monkeypatch: pytest.MonkeyPatch) -
     Shop.bank.answer_for(monkeypatch)
     builders.pay_account()
     prepare_months_ahead(3)
+    PointsRules.objects.create(pk=1, freeze_days=5)
     PointsPolicy.objects.create(pk=1, fen_per_100=100, cap_bps=5_000, least=1, is_active=True)
     Shop.buyers = [builders.member() for _number in range(2)]
     Shop.skus = [builders.sku(stock=pieces, price_fen=1_000 * pieces + 1) for pieces in (6, 8, 9)]
@@ -588,7 +590,7 @@ def test_the_books_are_right_whatever_happens(monkeypatch: pytest.MonkeyPatch) -
     run_state_machine_as_test(
         Shop,
         settings=settings(
-            max_examples=LIVES or 4,
+            max_examples=LIVES or 3,
             stateful_step_count=STEPS,
             deadline=None,
             database=None,

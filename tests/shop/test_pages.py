@@ -18,7 +18,7 @@ from shop import services
 from shop.models import Address, CartLine, Category, Order
 from shop.pages import frame
 from shop.services import AddressInput
-from tests.shop import builders
+from tests.shop import builders, instruments
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HTTP_HX_REQUEST": "true"}
@@ -137,6 +137,28 @@ def test_a_changed_price_is_on_the_shelf_two_seconds_later(
         present = frame.time.monotonic()
         monkeypatch.setattr(frame.time, "monotonic", lambda: present + 2.1)
         assert "199" in text_of(client.get("/"))
+
+
+def test_a_page_whose_values_stay_is_read_again_but_rendered_once_a_minute(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sku = builders.sku(price_fen=26_800, category=Category.objects.create(name="香水"))
+    instruments.offer(sku)
+    present, made = frame.time.monotonic(), []
+    really = frame.render_to_string
+
+    def counted(template: str, *more: Any, **named: Any) -> str:
+        made.append(template)
+        return really(template, *more, **named)
+
+    monkeypatch.setattr(frame, "render_to_string", counted)
+    with override_settings(FRAGMENT_SECONDS=2.0):
+        for address in ("/", f"/category/{sku.product.category_id}/", f"/p/{sku.product_id}/"):
+            for later, renders in ((0.0, True), (2.1, False), (58.0, False), (61.0, True)):
+                monkeypatch.setattr(frame.time, "monotonic", lambda at=present + later: at)
+                made.clear()
+                assert client.get(address).status_code == 200
+                assert bool(made) is renders, (address, later, made)
 
 
 def test_search_finds_remembers_and_forgets_words(client: Client) -> None:
@@ -573,7 +595,7 @@ def test_no_page_needs_inline_script_or_style(phone: Client, shopper: Any) -> No
         ("/cart/", 4),
         ("/checkout/?from=cart", 6),
         ("/pay/{order}/", 9),
-        ("/me/balance/", 6),
+        ("/me/balance/", 7),
         ("/orders/", 4),
         ("/orders/{order}/", 7),
         ("/me/", 6),

@@ -13,6 +13,8 @@ from shop.models import Attribute, AttributeValue, CartLine, Category
 from shop.pages import frame
 from shop.services import refresh_products
 from tests.shop import builders
+from tests.shop.bank import Bank
+from tests.shop.stage import before_the_scripts, note_complaints
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -45,8 +47,7 @@ def page(browser: Any, live_server: Any, shopper: Any) -> Any:
     context.add_init_script(WATCH_SHIFTS)
     opened = context.new_page()
     complaints: list[str] = []
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    note_complaints(opened, complaints)
     yield opened
     context.close()
     assert complaints == []
@@ -55,25 +56,30 @@ def page(browser: Any, live_server: Any, shopper: Any) -> Any:
 def test_choosing_counting_and_undoing_need_no_new_page(page: Any, shopper: Any) -> None:
     small = builders.sku(name="10 ml", price_fen=26_800)
     large = builders.sku(name="50 ml", price_fen=68_000, product=small.product, stock=3)
-    page.goto(f"/p/{small.product_id}/")
-    page.click("[data-test=add-to-cart]")
-    page.locator("[data-test=sku-option]", has_text="50 ml").click()
+    with before_the_scripts(page):
+        page.goto(f"/p/{small.product_id}/", wait_until="commit")
+        page.click("[data-test=add-to-cart]")
+        page.locator("[data-test=sku-option]", has_text="50 ml").click()
+        assert page.locator("dialog").locator("[name=intent]:visible, [data-step]:visible").count() == 1
+    expect(page.locator("dialog[open] [name=intent]:visible")).to_have_count(1)
     page.click("dialog [data-step='1']")
-    assert page.locator("dialog .price").inner_text() == "¥680"
+    expect(page.locator("dialog .price")).to_have_text("¥680")
     page.click("[data-test=sku-confirm]")
     expect(page.locator("#cart-count")).to_have_text("2")
-    assert "已加入购物车" in page.locator("#toast").inner_text()
-    assert page.locator("dialog[open]").count() == 0
+    expect(page.locator("#toast")).to_contain_text("已加入购物车")
+    expect(page.locator("dialog[open]")).to_have_count(0)
     page.click("[data-test=tab-cart]")
     more = page.get_by_label("增加一件")
     more.click()
     expect(page.locator(".cart-bar .sum")).to_contain_text("2,040")
-    assert more.is_disabled()  # three is all there is
+    expect(more).to_be_disabled()  # three is all there is
     page.get_by_label("移除").click()
     page.click("[data-test=cart-undo]")
     page.wait_for_selector("[data-test=cart-line]")
     assert CartLine.objects.get(member_id=shopper.pk).quantity == 3
-    page.locator("[data-test=cart-line] input[type=checkbox]").click()
+    with before_the_scripts(page):
+        page.goto("/cart/", wait_until="commit")
+        page.locator("[data-test=cart-line] input[type=checkbox]").click()
     expect(page.locator("[data-test=cart-checkout]")).to_be_disabled()
     assert CartLine.objects.get(sku=large).is_selected is False
 
@@ -101,11 +107,16 @@ def test_the_shelf_grows_while_she_scrolls_and_nothing_jumps_or_overflows(page: 
         assert small == [], address
 
 
-def test_the_till_says_what_to_do_outside_of_wechat(page: Any, shopper: Any) -> None:
+def test_the_till_says_what_to_do_outside_of_wechat(
+    page: Any, shopper: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Bank().answer_for(monkeypatch)
+    builders.pay_account()
     order = builders.order(shopper, (builders.sku(), 1))
-    page.goto(f"/pay/{order.number}/")
-    page.route("**/pay/*/", lambda route: route.fulfill(json={"parameters": {"package": "prepay_id=x"}}))
-    page.click("[data-test=pay-button]")
+    page.set_extra_http_headers({"User-Agent": "MicroMessenger"})  # as the server sees it; there is no bridge
+    with before_the_scripts(page):
+        page.goto(f"/pay/{order.number}/", wait_until="commit")
+        page.click("[data-test=pay-button]")
     expect(page.locator("#till")).to_have_attribute("data-state", "outside")
     expect(page.locator("#till .notice:visible")).to_contain_text("请在微信中打开本页完成支付")
     assert page.locator("[data-test=pay-button]").is_visible()
@@ -127,7 +138,11 @@ def test_from_a_slip_in_the_search_field_to_the_size_that_is_left(page: Any) -> 
     builders.sku(product_name="百褶连衣裙")
     dress.values.add(silk)
     refresh_products()
-    page.goto("/search/")
+    with before_the_scripts(page):
+        page.goto("/search/", wait_until="commit")
+        page.fill("#words", "百褶")
+    expect(page.locator("[data-test=guesses]")).to_contain_text("百褶连衣裙")
+    page.fill("#words", "")
     page.locator("#words").press_sequentially("wulanlianyqun", delay=5)
     page.locator("[data-test=guesses] a", has_text="法式雾蓝连衣裙").click()
     expect(page.locator("[data-test=product-card]")).to_have_count(1)
@@ -147,7 +162,7 @@ def test_from_a_slip_in_the_search_field_to_the_size_that_is_left(page: Any) -> 
     expect(choices).to_have_count(4)
     choices.filter(has_text="米白").click()  # only M is left of it
     assert page.locator("[name=sku]:checked").get_attribute("data-name") == "米白 M"
-    assert page.locator("dialog .price").inner_text() == "¥88"
+    expect(page.locator("dialog .price")).to_have_text("¥88")
     page.click("[data-test=sku-confirm]")
     expect(page.locator("#cart-count")).to_have_text("1")
     assert page.evaluate("document.documentElement.scrollWidth") <= 320

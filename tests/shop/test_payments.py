@@ -6,11 +6,13 @@ import pytest
 from django.apps import apps
 
 from core import clock
+from core.audits import run_audit
 from core.models import DomainEvent
-from shop import services
+from shop import queries, services
 from shop.errors import NoSuchOrder, PaymentNotPossible, WrongState
 from shop.models import Address, CartLine, Order, Payment, Refund
 from tests.shop import builders
+from tests.shop.test_points import phone_of
 
 pytestmark = pytest.mark.django_db
 
@@ -135,10 +137,23 @@ def test_money_for_a_cancelled_order_goes_back_when_it_is_sold_out(wechat_window
     order.refresh_from_db()
     refund = Refund.objects.get()
     assert (order.status, refund.kind, refund.amount_fen) == ("cancelled", "late", order.total_fen)
+    shown = queries.order_money(order).not_taken
+    assert [(one.label, one.amount_fen, one.is_done) for one in shown] == [
+        ("取消后付款", order.total_fen, False)
+    ]
     assert (builders.stock_of(dress), builders.stock_of(scarf)) == ((1, 1), (10, 0))
     assert stats_of(buyer).orders_count == 0
     told = apps.get_model("wechat", "OutboundMessage").objects.get(origin=f"shop-late-{made.pk}")
     assert (told.to, told.origin_id) == ("o-test", order.pk)
+    for again in (False, True):  # WeChat refuses, staff asks anew
+        refund = services.repeat_refund(refund_id=refund.pk, by="小运") if again else refund
+        services.confirm_refund(
+            out_refund_no=refund.out_refund_no,
+            refund_id="5",
+            status="SUCCESS" if again else "CLOSED",
+            refund_fen=refund.amount_fen,
+        )
+        assert run_audit()[1] == []
 
 
 def test_a_second_payment_of_an_order_goes_back():
@@ -156,6 +171,11 @@ def test_a_second_payment_of_an_order_goes_back():
     assert (refund.kind, refund.payment_id) == ("duplicate", first.pk)
     order.refresh_from_db()
     assert (order.status, order.paid_fen, stats_of(buyer).orders_count) == ("paid", order.total_fen, 1)
+    page = phone_of(buyer).get(f"/orders/{order.number}/").content.decode()
+    assert "重复支付" in page.partition('data-test="order-not-taken"')[2]
+    Refund.objects.update(status=Refund.CLOSED)  # refused: it waits to be asked for anew
+    shown = queries.order_money(order)
+    assert ([one.amount_fen for one in shown.paid], len(shown.not_taken)) == ([order.total_fen], 1)
 
 
 def test_a_refund_reverses_every_effect_once():

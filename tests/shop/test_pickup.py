@@ -14,8 +14,9 @@ from core.audits import run_audit
 from crm import sessions
 from crm.models import Staff, Store
 from crm.services import prepare_months_ahead
-from shop import services
+from shop import queries, services
 from shop.models import Order, ServiceRules
+from shop.services import pickup as settling
 from tests.shop import builders
 from tests.shop.stores import HUBIN, XINTIANDI, lay, level, placed, store
 
@@ -128,6 +129,37 @@ def test_only_colleagues_of_a_store_stand_at_the_counter(client: Client, phone: 
     assert counter(None, "总部").get("/staff/pickup/").status_code == 403
 
 
+def test_a_guide_orders_a_missing_size_for_a_member_on_her_phone(shopper: Any) -> None:
+    small, lake = builders.sku(stock=0, name="雾蓝 S"), store(HUBIN)
+    large = builders.sku(stock=0, name="雾蓝 L", product=small.product)
+    desk, here = counter(store(XINTIANDI), "李娜"), "/staff/elsewhere/"
+    lay(small, store(XINTIANDI), 1)
+    lay(large, lake, 2)
+    for typed in (large.code, small.product.name):
+        found = text_of(desk.get(here, {"q": typed}))
+        assert f"?sku={large.pk}" in found
+        assert "本店 0" in found
+        assert "可调货 2" in found
+    form = {"sku": large.pk, "guest": f"#{shopper.pk}", "quantity": 2}
+    for wrong, status in (
+        ({"guest": "13900000009"}, 404),
+        ({"guest": "²" * 20}, 404),
+        ({"guest": f"#{10**19}"}, 404),
+        ({"quantity": 3}, 409),
+        ({"quantity": "-1"}, 400),
+        ({"sku": 10**17}, 409),
+        ({"sku": "\x00🐟"}, 409),
+    ):
+        assert desk.post(here, {**form, **wrong}).status_code == status, wrong
+    assert not queries.cart_of(shopper.pk).lines
+    done = text_of(desk.post(here, form, follow=True))
+    assert 'data-test="in-her-cart"' in done
+    assert "湖滨店 ×2" in done
+    assert [(line.sku_id, line.quantity) for line in queries.cart_of(shopper.pk).lines] == [(large.pk, 2)]
+    assert desk.get(here, {"q": "\x00" + "💥" * 9_000}).status_code == 200
+    assert counter(None, "总部").get(here).status_code == 403
+
+
 def test_the_checkout_offers_stores_that_have_everything(shopper: Any, phone: Client) -> None:
     services.save_address(member_id=shopper.pk, address=builders.ADDRESS)
     dress, scarf = builders.sku(stock=3), builders.sku(stock=3)
@@ -189,3 +221,25 @@ def test_what_nobody_collects_is_paid_back_or_shelved_as_the_house_rules(
         if rule == "shelve":  # she comes after all: her code still opens it
             services.redeem_pickup(code=part.code, store_id=shop.pk, by="李娜")
             assert level(dress, shop) == (1, 0)
+
+
+def test_one_that_cannot_be_settled_stands_in_nobodys_way(
+    shopper: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ServiceRules.objects.create(pickup_days=3)
+    orders = [collected(shopper)[0] for _ in range(2)]
+    for order in orders:
+        services.mark_ready(fulfilment_id=order.fulfilments.get().pk, by="李娜")
+    refund, broken = settling.refund_order, orders[0].pk
+
+    def failing(*, order_id: int, **rest: Any) -> Any:
+        if order_id == broken:
+            raise RuntimeError("a fault of ours")
+        return refund(order_id=order_id, **rest)
+
+    monkeypatch.setattr(settling, "refund_order", failing)
+    with clock.travel(timedelta(days=4)):
+        assert [services.settle_uncollected(), services.settle_uncollected()] == [1, 0]
+    monkeypatch.undo()
+    with clock.travel(timedelta(days=5)):
+        assert services.settle_uncollected() == 1

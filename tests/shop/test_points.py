@@ -8,7 +8,7 @@ from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 
-from core import clock
+from core import clock, ledger
 from core.audits import run_audit, run_check
 from core.events import deliver_due
 from crm import queries as crm_queries
@@ -111,6 +111,42 @@ def test_points_wait_for_the_end_of_the_return_window_and_what_was_spent_is_owed
     assert run_audit()[1] == []
 
 
+def test_points_that_an_undone_order_brings_back_pay_what_she_owes(rules: PointsRules) -> None:
+    buyer, sku = builders.member(), builders.sku(price_fen=10_000, stock=9)
+    order = paid(buyer, (sku, 1))
+    receive(order)
+    with clock.travel(timedelta(days=15, seconds=5)):
+        assert services.free_due_points() == 1
+    ledger.transfer(  # she uses all of them for another order
+        cause="used",
+        debit=ledger.open_account(kind="points", owner_id=buyer.pk),
+        credit=ledger.open_account(kind="points", owner_id=ledger.HOUSE),
+        amount=100,
+    )
+    give_back(order, (order.lines.get().pk, 1))
+    other = builders.order(buyer, (sku, 1))
+    ledger.reverse(transfer_cause="used", cause="used back")
+    assert (figures(buyer)[0], crm_queries.points_of(buyer.pk).owed) == (100, 100)
+    services.release_order(order_id=other.pk, reason="不要了", actor="member")
+    deliver_due()
+    assert (figures(buyer)[0], crm_queries.points_of(buyer.pk).owed) == (0, 0)
+
+
+def test_growth_that_staff_lowered_is_still_taken_back_with_its_order(rules: PointsRules) -> None:
+    buyer, sku = builders.member(), builders.sku(price_fen=10_000, stock=9)
+    first, second = paid(buyer, (sku, 1)), paid(buyer, (sku, 2))
+    crm_services.adjust_points(
+        member_id=buyer.pk, kind="growth", amount=-150, reason="误发", idempotency_key="low"
+    )
+    assert (figures(buyer)[2], run_audit()[1]) == (150, [])
+    give_back(second, (second.lines.get().pk, 1))  # 50 are left of its 200, the other 50 come from the first
+    assert (figures(buyer)[2], run_audit()[1]) == (50, [])
+    give_back(second, (second.lines.get().pk, 1))
+    assert (figures(buyer)[2], run_audit()[1]) == (0, [])
+    give_back(first, (first.lines.get().pk, 1))
+    assert (figures(buyer)[2], run_audit()[1]) == (0, [])
+
+
 def test_tier_birthday_and_least_amount_count(rules: PointsRules) -> None:
     PointsRules.objects.filter(pk=1).update(least_fen=5_000, birthday_bps=20_000)
     crm_services.save_tiers(
@@ -174,7 +210,7 @@ def test_her_page_shows_the_statement_and_signs_her_in(
     refused = phone.post("/me/points/profile/")
     assert refused.status_code == 400
     assert "生日" in refused.content.decode()
-    with django_assert_max_num_queries(17):
+    with django_assert_max_num_queries(21):
         page = phone.get("/me/points/?done=signin").content.decode()
     assert all(
         word in page for word in ("银卡", "金卡", "400", order.number, "连续签到 1 天", "生日双倍积分")

@@ -145,19 +145,19 @@ def test_editors_do_not_wait_for_each_other_and_both_are_seen() -> None:
             with transaction.atomic():
                 Promotion.objects.update(off_bps=1_000)
                 edited.set()
-                seen.wait(20)
+                seen.wait(60)
         finally:
             connection.close()
 
     editor = threading.Thread(target=slow_editor)
     editor.start()
     try:
-        assert edited.wait(20)
+        assert edited.wait(60)
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '5s'")
             ShippingRate.objects.update(base_fen=300)
         assert [shelf.quote().total_fen for _twice in range(2)] == [usual - 500] * 2
     finally:
         seen.set()
-        editor.join(20)
+        editor.join(60)
     assert shelf.quote().total_fen == 9_000 - 2_000 - 1_000 + 300

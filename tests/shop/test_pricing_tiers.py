@@ -16,7 +16,7 @@ from crm import sessions
 from crm.models import Member
 from crm.services import merge_members, prepare_months_ahead
 from shop import services
-from shop.models import Category, MemberPrice, Promotion, Sku
+from shop.models import Category, MemberPrice, Order, Promotion, Sku
 from shop.pages import frame
 from shop.services import hot
 from tests.shop import builders, instruments
@@ -81,6 +81,11 @@ def test_her_tier_decides_what_she_sees_and_pays_and_the_kept_page_stays_everybo
     assert "金卡" in phone_of(buyer).get("/me/").content.decode()
     page = phone_of(buyer).get(f"/checkout/?line={dress.pk}:2").content.decode()
     assert "会员价" in page
+    saved = services.save_address(member_id=buyer.pk, address=builders.ADDRESS)
+    form = {"line": f"{dress.pk}:2", "address": saved.pk}
+    for key in ("a" * 24, "b" * 24):  # also when this process knows the rules already
+        assert phone_of(buyer).post("/checkout/", {**form, "key": key}).status_code == 302
+    assert set(Order.objects.values_list("total_fen", flat=True)) == {15_000}
     assert builders.order(buyer, (dress, 2)).total_fen == 15_000
     assert builders.order(plain, (dress, 2)).total_fen == 20_000
     assert services.quote(member_id=buyer.pk, lines=[(dress.pk, 1)], tier="银卡").total_fen == 9_000

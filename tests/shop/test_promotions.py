@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
+from django.db.models import F
 from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,6 +16,7 @@ from django.urls import reverse
 from core import clock, jobs
 from core.audits import run_audit
 from crm import sessions
+from crm.models import Member
 from crm.services import prepare_months_ahead
 from shop import queries, services
 from shop.models import (
@@ -29,12 +31,13 @@ from shop.models import (
     Product,
     Promotion,
     PromotionExtra,
+    PromotionLevel,
     Rehearsal,
     ShippingRate,
 )
 from shop.pricing import Choices
 from shop.services import rehearsals
-from tests.shop import builders
+from tests.shop import builders, instruments
 
 pytestmark = pytest.mark.django_db
 
@@ -68,6 +71,29 @@ def test_a_quote_reads_everything_in_one_statement_however_large_the_cart() -> N
     assert len(one) == len(many) == 1
     assert quote.total_fen == 5 * 9_900 - 2_000 + 1_000
     assert [line.total_fen for line in quote.lines if line.kind == "gift"] == [0]
+
+
+def test_the_highest_level_that_a_cart_reaches_counts_and_the_next_one_is_named() -> None:
+    sku, made = builders.sku(price_fen=10_000), promotion(title="阶梯满减")
+    services.quote(
+        member_id=None, lines=[(sku.pk, 1)]
+    )  # what this process knows is thrown away by the new rows
+    for fen, off in ((80_000, 12_000), (50_000, 6_000)):
+        PromotionLevel.objects.create(promotion=made, threshold_fen=fen, amount_fen=off)
+
+    def priced(pieces: int) -> tuple[int, list[str]]:
+        quote = services.quote(member_id=None, lines=[(sku.pk, pieces)])
+        return quote.discount_fen, [hint.text for hint in queries.hints_of(quote)]
+
+    assert priced(1) == (0, ["再买 ¥100 减 ¥20"])
+    assert priced(4) == (2_000, ["再买 ¥100 减 ¥60"])
+    assert priced(7) == (6_000, ["再买 ¥100 减 ¥120"])
+    assert priced(9) == (12_000, [])
+    made.levels.update(threshold_fen=0, threshold_quantity=F("threshold_fen") / 10_000)
+    Promotion.objects.update(threshold_fen=0, threshold_quantity=2, kind="percent_off", off_bps=1_000)
+    made.levels.update(off_bps=F("amount_fen") / 6)
+    assert priced(6) == (6_000, ["再买 2 件享 8 折"])
+    assert priced(8)[0] == 16_000
 
 
 def test_only_running_promotions_of_these_goods_count_and_time_may_be_chosen() -> None:
@@ -148,6 +174,46 @@ def test_a_rehearsal_tells_what_last_months_orders_would_have_cost_and_changes_n
     assert rehearsal.examples[0]["number"] == paid[1].number  # the free one first
     paid[0].refresh_from_db()
     assert paid[0].total_fen == 30_000
+
+
+def test_a_rehearsal_leaves_special_prices_alone_and_begins_at_what_her_tier_paid() -> None:
+    flash, dress = builders.sku(price_fen=30_000), builders.sku(price_fen=30_000)
+    instruments.offer(flash, price_fen=9_900, per_member_limit=2)
+    MemberPrice.objects.create(sku=dress, tier="金卡", price_fen=25_000)
+    buyer = builders.member()
+    Member.objects.filter(pk=buyer.pk).update(tier="金卡")
+    order = builders.pay(builders.order(buyer, (flash, 3), (dress, 1)))
+    assert order.total_fen == 2 * 9_900 + 30_000 + 25_000
+    builders.pay(builders.order(builders.member(), (flash, 1)))
+    MemberPrice.objects.all().delete()
+    rehearsal = rehearsed(promotion("percent_off", is_active=False, threshold_fen=1, off_bps=1_000))
+    jobs.run(job_id=rehearsal.job.pk)
+    rehearsal.refresh_from_db()
+    assert (rehearsal.orders_count, rehearsal.changed_count) == (2, 1)
+    assert (rehearsal.before_fen, rehearsal.discount_fen) == (order.total_fen, 5_500)
+
+
+def test_a_rehearsal_counts_the_coupon_and_the_points_that_were_used() -> None:
+    """¥20 by coupon and ¥5 by points were off already: what the promotion leaves of ¥30 is free, and costs ¥5."""
+    PointsPolicy.objects.create(pk=1, fen_per_100=30, cap_bps=10_000, least=1)
+    buyer, sku = builders.member(), builders.sku(price_fen=3_000)
+    free = instruments.coupon(threshold_fen=0)
+    services.grant_coupon(coupon_id=free.pk, member_id=buyer.pk, key="test:rehearsed")
+    instruments.give_points(buyer, 1_667)
+    order = builders.pay(
+        services.place_order(
+            member_id=buyer.pk,
+            lines=[(sku.pk, 1)],
+            address=builders.ADDRESS,
+            idempotency_key="rehearsed",
+            choices=Choices(points=10**12),
+        )
+    )
+    assert order.total_fen == 500
+    rehearsal = rehearsed(promotion(is_active=False, threshold_fen=1_000, amount_fen=2_000))
+    jobs.run(job_id=rehearsal.job.pk)
+    rehearsal.refresh_from_db()
+    assert (rehearsal.before_fen, rehearsal.after_fen, rehearsal.free_count) == (500, 0, 1)
 
 
 def test_a_rehearsal_goes_on_where_its_worker_died(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,12 +362,18 @@ def test_promotions_are_made_in_a_form_that_says_what_is_wrong(operator: Client)
         "starts_at_0": "2026-11-01", "starts_at_1": "00:00", "ends_at_0": "2099-11-12", "ends_at_1": "00:00",
         "amount_fen": "", "threshold_quantity": "0", "nth": "2", "max_times": "0", "exclusion_group": "A",
         "priority": "0", "extras-TOTAL_FORMS": "0", "extras-INITIAL_FORMS": "0",
+        "levels-TOTAL_FORMS": "1", "levels-INITIAL_FORMS": "0", "levels-0-threshold_fen": "199",
+        "levels-0-threshold_quantity": "0", "levels-0-off_bps": "7",
     }  # fmt: skip
     for wrong, words in (
         ({"off_bps": "85"}, "请填写折扣"),
         ({"kind": "amount_off"}, "请填写金额"),
         ({"ends_at_0": "2026-10-01"}, "结束时间须晚于开始时间"),
         ({"threshold_fen": "-3"}, "不能为负"),
+        ({"levels-0-threshold_fen": "99"}, "每一档"),
+        ({"levels-0-off_bps": "9"}, "每一档"),
+        ({"repeats": "on"}, "不能再循环"),
+        ({"kind": "gift", "levels-TOTAL_FORMS": "0"}, "请添加"),
     ):
         refused = operator.post(address, given | wrong)
         assert refused.status_code == 200
@@ -311,7 +383,7 @@ def test_promotions_are_made_in_a_form_that_says_what_is_wrong(operator: Client)
     made = Promotion.objects.get()
     assert (made.off_bps, made.threshold_fen) == (1_500, 9_900)
     listed = text_of(operator.get(reverse("admin:shop_promotion_changelist")))
-    assert "满 ¥99 · 8.5 折" in listed
+    assert "满 ¥99 · 8.5 折 · 满 ¥199 · 7 折" in listed
     assert "进行中" in listed
     assert operator.get(reverse("admin:shop_promotion_change", args=[made.pk])).status_code == 200
 

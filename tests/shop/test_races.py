@@ -13,6 +13,7 @@ from core.models import DomainEvent
 from shop import services
 from shop.errors import PlatformBusy, SoldOut, WrongState
 from shop.models import Order, Payment, Refund, StockMovement
+from tests.databases import somebody_waits
 from tests.shop import builders
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,7 +27,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     def run(place: int, call: Callable[[], Any]) -> None:
         try:
             connection.ensure_connection()
-            barrier.wait(20)
+            barrier.wait(60)
             results[place] = call()
         except Exception as error:
             results[place] = error
@@ -37,7 +38,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     return results
 
 
@@ -45,18 +46,13 @@ def one_holds_while_other_waits(first: Callable[[], Any], second: Callable[[], A
     """`first` has written but not committed when `second` begins; it commits only when `second` waits for it."""
     written, results = threading.Event(), [None, None]
 
-    def waits_for_a_lock() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            return bool(cursor.fetchone()[0])
-
     def hold() -> None:
         try:
             with transaction.atomic():
                 results[0] = first()
                 written.set()
-                for _ in range(100):
-                    if waits_for_a_lock():
+                for _ in range(1_200):
+                    if somebody_waits():
                         break
                     threading.Event().wait(0.05)
                 else:
@@ -68,7 +64,7 @@ def one_holds_while_other_waits(first: Callable[[], Any], second: Callable[[], A
             connection.close()
 
     def follow() -> None:
-        written.wait(20)
+        written.wait(60)
         try:
             results[1] = second()
         except Exception as error:
@@ -80,7 +76,7 @@ def one_holds_while_other_waits(first: Callable[[], Any], second: Callable[[], A
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     return results[0], results[1]
 
 

@@ -141,14 +141,17 @@ def test_yesterdays_bill_is_fetched_and_a_lost_payment_booked(platform, buyer):
     services.check_payment(order_id=orders[0].pk)
     Payment.objects.update(next_query_at=None)
     platform.post("faults", match="/v3/bill", http_status=500, code="SYSTEM_ERROR", times=-1)
-    with clock.travel(timedelta(days=1, hours=12)):
-        platform.post("clock", offset_seconds=36 * 3600)
+    # Bills come at ten: at noon tomorrow the first is there, whatever the hour is now, and no second one.
+    now = clock.local(clock.now())
+    until_noon = now.replace(hour=12, minute=0, second=0, microsecond=0) + timedelta(days=1) - now
+    with clock.travel(until_noon):
+        platform.post("clock", offset_seconds=until_noon.total_seconds())
         assert services.reconcile() == 0
         assert Bill.objects.order_by("day").first().last_error
         platform.delete("faults")
         assert services.reconcile() == 0  # not yet again
-    with clock.travel(timedelta(days=1, hours=13)):
-        platform.post("clock", offset_seconds=37 * 3600)
+    with clock.travel(until_noon + timedelta(hours=1)):
+        platform.post("clock", offset_seconds=until_noon.total_seconds() + 3600)
         assert services.reconcile() == 1
     bill = Bill.objects.order_by("day").first()
     assert (bill.status, bill.payments_count, bill.payments_fen) == ("compared", 2, 25_800)
@@ -161,11 +164,13 @@ def test_the_operator_sees_the_queue_and_resolves(client, django_assert_max_num_
     client.force_login(User.objects.create_superuser("yunying"))
     same, *_missing = some_payments(4)
     bill = compared([line(same)])
+    builders.know_content_types()
     for name in ("bill", "billdifference", "storedvaluecredit", "giftcardbatch", "giftcard"):
         address = reverse(f"admin:shop_{name}_changelist")
-        client.get(address)
         with django_assert_max_num_queries(12):
-            assert client.get(address).status_code == 200
+            page = client.get(address)
+        assert page.status_code == 200
+        assert name != "billdifference" or "close_small" not in page.content.decode()  # a cross is a fault
     one = bill.differences.order_by("pk").first()
     for address in (
         reverse("admin:shop_bill_change", args=[bill.pk]),
@@ -179,4 +184,7 @@ def test_the_operator_sees_the_queue_and_resolves(client, django_assert_max_num_
     )
     one.refresh_from_db()
     assert (one.note, one.resolved_at is not None) == ("人工核对", True)
+    type(one).objects.filter(pk=one.pk).update(note="已与财务核对" * 20)
+    page = client.get(reverse("admin:shop_billdifference_changelist"), {"open": "all"}).content.decode()
+    assert '<span class="pond-nowrap" title="已与财务核对' in page
     assert Refund.objects.count() == 0

@@ -20,6 +20,7 @@ from shop import queries, services
 from shop.errors import BadReview, NotReviewable
 from shop.models import (
     Favourite,
+    GoodsTerms,
     Order,
     OrderLine,
     Product,
@@ -32,8 +33,9 @@ from shop.models import (
 from shop.pages import frame
 from shop.services.reviews import Photo, redraw
 from tests.shop import booking_builders as make
-from tests.shop import builders
+from tests.shop import builders, goods
 from tests.shop.test_races import at_once
+from wechat.models import OutboundMessage
 
 pytestmark = pytest.mark.django_db
 
@@ -161,6 +163,9 @@ def test_a_buyer_reviews_through_the_pages_and_others_read_it(settings: Any, tmp
     phone.post(
         form, {"stars": "5", "text": "<b>好闻</b>", "photos": [photo_file(), photo_file((90, 90), "PNG")]}
     )
+    own = phone.get(f"/orders/{order}/review/").content.decode()
+    assert "&lt;b&gt;好闻" in own
+    assert own.count("您的照片") == 2
     page = f"/p/{line.sku.product_id}/reviews/"
     assert "好闻" not in stranger.get(page).content.decode()
     services.decide_review(review_id=Review.objects.get().pk, shown=True, by="小运")
@@ -234,6 +239,7 @@ def test_who_waits_is_told_once_when_stock_returns_and_the_policy_allows_it() ->
     assert StockNotice.objects.filter(state="waiting").count() == 2
     assert services.send_stock_notices() == 0
     services.adjust_stock(sku_id=sku.pk, change=3, cause="test:back", reason="receive")
+    services.refresh_stock_marks()
     with clock.travel(make.MONDAY + timedelta(hours=14)):  # 23:00: nobody is woken up
         assert services.send_stock_notices() == 0
     with clock.travel(make.MONDAY + timedelta(hours=25)):
@@ -246,6 +252,27 @@ def test_who_waits_is_told_once_when_stock_returns_and_the_policy_allows_it() ->
     with clock.travel(make.MONDAY + timedelta(days=91)):
         services.send_stock_notices()
     assert StockNotice.objects.get(member=quiet).state == "given_up"
+
+
+def test_she_may_wait_for_one_size_while_others_are_there() -> None:
+    small, member = builders.sku(name="雾蓝 S"), make.reachable()
+    large = builders.sku(name="雾蓝 L", product=small.product, stock=0)
+    voucher = goods.service(quota=0)
+    phone, page = make.phone(member), f"/p/{small.product_id}/"
+    assert f'<option value="{large.pk}">雾蓝 L' in phone.get(page).content.decode()
+    foreign = builders.sku().pk
+    assert phone.post(f"{page}notice/", {"sku": foreign, "wanted": "1"}).status_code == 404
+    phone.post(f"{page}notice/", {"sku": large.pk, "wanted": "1"})
+    assert 'data-test="sku-notice-off"' in phone.get(page).content.decode()
+    services.ask_stock_notice(member_id=make.reachable().pk, product_id=voucher.product_id)
+    assert services.send_stock_notices() == 0  # the small one is no answer
+    services.adjust_stock(sku_id=large.pk, change=1, cause="test:back", reason="receive")
+    GoodsTerms.objects.update(quota=5)
+    services.refresh_stock_marks()
+    with clock.travel(make.MONDAY + timedelta(hours=5)):
+        assert services.send_stock_notices() == 2
+    texts = [str(message.body) for message in OutboundMessage.objects.all()]
+    assert f"{small.product.name} 雾蓝 L" in "".join(texts)
 
 
 def test_voices_follow_a_merged_member() -> None:

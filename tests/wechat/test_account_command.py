@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import IntegrityError
 
 from tests.wechat.conftest import AES_KEY, RECEIVE_ID, TOKEN
 from wechat.models import AccessToken, Account
@@ -34,8 +35,10 @@ def test_set_twice_is_one_account_and_only_named_fields_change(db: Any) -> None:
     assert "/wechat/oa/brand/" in run("set", "service", "brand", *SERVICE)
     run("set", "service", "brand", *SERVICE)
     run("set", "service", "brand", "--mode", "compatible", "--api-base", "http://127.0.0.1:8100")
+    run("set", "service", "brand", "--role", "store")
     account = Account.objects.get()
-    assert (account.secret, account.mode, account.api_base) == (
+    assert (account.role, account.secret, account.mode, account.api_base) == (
+        "store",
         "s" * 32,
         "compatible",
         "http://127.0.0.1:8100",
@@ -86,6 +89,8 @@ def test_pay_reads_its_keys_from_files(db: Any, tmp_path: Path, rsa_keys: dict[s
         ("set", "subscription", "brand", *SERVICE),
         ("set", "work", "corp", "--corpid", "ww1", "--secret", "s"),
         ("set", "pay", "pay", "--appid", RECEIVE_ID, "--apiv3-key", "short"),
+        ("set", "service", "brand", "--role", "boss"),
+        ("set", "pay", "pay", "--role", "store"),
         ("set", "shop", "x"),
     ],
 )
@@ -101,5 +106,12 @@ def test_the_list_shows_no_secret(db: Any) -> None:
     run("set", "service", "brand", *SERVICE)
     listed = run("list")
     assert RECEIVE_ID in listed
+    assert "role=official" in listed
     for secret in ("s" * 32, TOKEN, AES_KEY):
         assert secret not in listed
+
+
+@pytest.mark.parametrize(("kind", "role"), [("service", "boss"), ("pay", "store"), ("service", "")])
+def test_the_database_holds_the_role(db: Any, kind: str, role: str) -> None:
+    with pytest.raises(IntegrityError):
+        Account.objects.create(kind=kind, key="x", role=role)

@@ -26,6 +26,7 @@ def operator(db: Any) -> Client:
 def form_of(account: Account, **changes: str) -> dict[str, str]:
     names = (
         "name",
+        "role",
         "appid",
         "corpid",
         "agentid",
@@ -186,6 +187,7 @@ def test_an_account_is_made_in_the_admin(operator: Client) -> None:
         "kind": "service",
         "key": "new",
         "name": "新号",
+        "role": "store",
         "appid": RECEIVE_ID,
         "secret": "s" * 32,
         "token": TOKEN,
@@ -196,7 +198,8 @@ def test_an_account_is_made_in_the_admin(operator: Client) -> None:
     }
     answer = operator.post(reverse("admin:wechat_account_add"), given)
     assert answer.status_code == 302, answer.context["adminform"].form.errors
-    assert Account.objects.get(key="new").token == TOKEN
+    made = Account.objects.get(key="new")
+    assert (made.token, made.role) == (TOKEN, Account.STORE)
 
 
 def test_a_reader_may_not_replay(db: Any, official: Account) -> None:

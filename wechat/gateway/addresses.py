@@ -15,6 +15,11 @@ PICTURES = "https://mp.weixin.qq.com"
 WORK = "https://qyapi.weixin.qq.com"
 PAY = "https://api.mch.weixin.qq.com"
 JSSDK = "https://res.wx.qq.com/open/js/jweixin-1.6.0.js"
+# Pages inside of WeCom load two: the SDK, and what WeCom adds to it (agentConfig).
+WORK_JSSDK = (
+    "https://res.wx.qq.com/open/js/jweixin-1.2.0.js",
+    "https://open.work.weixin.qq.com/wwopen/js/jwxwork-1.0.0.js",
+)
 
 
 def check_base(base: str) -> None:

@@ -30,6 +30,16 @@ class Follower:
     is_following: bool
     subscribed_at: datetime | None
     scene: str  # of the code through which she came
+    tag_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class FollowerPage:
+    """One page of openids: of the followers (`total` of them), or of who carries a tag. `after` names the next page."""
+
+    openids: list[str]
+    after: str  # "" when this was the last page
+    total: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,11 +85,21 @@ class ContactWay:
 
 
 @dataclass(frozen=True)
+class OfficialTagRow:
+    """A tag of an official account, and how many followers carry it."""
+
+    tag_id: int
+    name: str
+    count: int
+
+
+@dataclass(frozen=True)
 class WorkTagGroup:
     """A group of enterprise tags; tags are (id, name)."""
 
     name: str
     tags: list[tuple[str, str]]
+    id: str = ""
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,8 @@ WORK: dict[int, Meaning] = {
     41001: (errors.TokenRejected, _("No access token was sent.")),
     40003: (errors.InvalidRequest, _("This member does not exist.")),
     40013: (errors.WrongCredentials, _("The corpid does not exist: copy it from My Enterprise.")),
+    40029: (errors.CodeRejected, _("The login code is wrong or too old: open the page again from WeCom.")),
+    42022: (errors.CodeRejected, _("The login code was used: open the page again from WeCom.")),
     40058: _PARAMETER,
     40068: (errors.InvalidRequest, _("The tag does not exist.")),
     40071: (errors.InvalidRequest, _("A tag of this name exists.")),

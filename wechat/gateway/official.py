@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from core import clock
 from wechat.errors import PlatformError
 from wechat.gateway import addresses, errcodes, tokens
-from wechat.gateway.answers import Follower, OAuthPerson, QrCode
+from wechat.gateway.answers import Follower, FollowerPage, OAuthPerson, QrCode
 from wechat.gateway.calls import TokenedClient
 from wechat.models import AccessToken, Account
 
@@ -80,6 +80,21 @@ class OfficialClient(TokenedClient):
         )
         return f"{base}/connect/oauth2/authorize?{query}#wechat_redirect"
 
+    def mini_person(self, code: str) -> OAuthPerson:
+        """Who stands behind a mini program's login code (`wx.login`). Raises CodeRejected."""
+        answer = self.open_call(
+            "GET",
+            "/sns/jscode2session",
+            params={
+                "appid": self.account.appid,
+                "secret": self.account.secret,
+                "js_code": code,
+                "grant_type": "authorization_code",
+            },
+            repeatable=False,  # a code works once
+        )
+        return OAuthPerson(openid=str(answer["openid"]), unionid=str(answer.get("unionid") or ""))
+
     def oauth_person(self, code: str) -> OAuthPerson:
         """Who stands behind a login code. Raises CodeRejected."""
         answer = self.open_call(
@@ -119,25 +134,31 @@ class OfficialClient(TokenedClient):
         answer = self.call(
             "GET", "/cgi-bin/user/info", params={"openid": openid, "lang": "zh_CN"}, repeatable=True
         )
-        subscribed = answer.get("subscribe_time")
-        return Follower(
-            openid=str(answer.get("openid") or openid),
-            unionid=str(answer.get("unionid") or ""),
-            is_following=bool(answer.get("subscribe")),
-            subscribed_at=datetime.fromtimestamp(int(subscribed), UTC) if subscribed else None,
-            scene=str(answer.get("qr_scene_str") or answer.get("qr_scene") or "").removeprefix("qrscene_"),
-        )
+        return _follower(answer, openid)
+
+    def followers(self, openids: list[str]) -> list[Follower]:
+        """Many, 100 a call."""
+        found: list[Follower] = []
+        for start in range(0, len(openids), 100):
+            asked = [{"openid": one, "lang": "zh_CN"} for one in openids[start : start + 100]]
+            answer = self.call("POST", "/cgi-bin/user/info/batchget", {"user_list": asked}, repeatable=True)
+            found += [_follower(row) for row in answer.get("user_info_list") or []]
+        return found
+
+    def follower_page(self, after: str = "") -> FollowerPage:
+        """10,000 followers, and how many there are in all."""
+        params = {"next_openid": after} if after else None
+        answer = self.call("GET", "/cgi-bin/user/get", params=params, repeatable=True)
+        return _page(answer, total=int(answer.get("total") or 0))
 
     def follower_openids(self) -> Iterator[str]:
         """All followers, page by page of 10,000."""
-        following = ""
+        after = ""
         while True:
-            params = {"next_openid": following} if following else None
-            answer = self.call("GET", "/cgi-bin/user/get", params=params, repeatable=True)
-            openids = (answer.get("data") or {}).get("openid") or []
-            yield from openids
-            following = str(answer.get("next_openid") or "")
-            if not openids or not following:
+            page = self.follower_page(after)
+            yield from page.openids
+            after = page.after
+            if not after:
                 return
 
     def tags(self) -> list[dict[str, Any]]:
@@ -145,6 +166,17 @@ class OfficialClient(TokenedClient):
 
     def create_tag(self, name: str) -> int:
         return int(self.call("POST", "/cgi-bin/tags/create", {"tag": {"name": name}})["tag"]["id"])
+
+    def rename_tag(self, tag_id: int, name: str) -> None:
+        self.call("POST", "/cgi-bin/tags/update", {"tag": {"id": tag_id, "name": name}}, repeatable=True)
+
+    def delete_tag(self, tag_id: int) -> None:
+        self.call("POST", "/cgi-bin/tags/delete", {"tag": {"id": tag_id}}, repeatable=True)
+
+    def tagged_page(self, tag_id: int, after: str = "") -> FollowerPage:
+        """10,000 of the followers who carry a tag."""
+        document = {"tagid": tag_id, "next_openid": after}
+        return _page(self.call("POST", "/cgi-bin/user/tag/get", document, repeatable=True))
 
     def tag_followers(self, tag_id: int, openids: list[str], *, remove: bool = False) -> None:
         """Put a tag on followers or take it off, 50 a call."""
@@ -213,6 +245,24 @@ class OfficialClient(TokenedClient):
 
     def subscription_templates(self) -> list[dict[str, Any]]:
         return list(self.call("GET", "/wxaapi/newtmpl/gettemplate", repeatable=True).get("data") or [])
+
+
+def _follower(answer: dict[str, Any], openid: str = "") -> Follower:
+    subscribed = answer.get("subscribe_time")
+    return Follower(
+        openid=str(answer.get("openid") or openid),
+        unionid=str(answer.get("unionid") or ""),
+        is_following=bool(answer.get("subscribe")),
+        subscribed_at=datetime.fromtimestamp(int(subscribed), UTC) if subscribed else None,
+        scene=str(answer.get("qr_scene_str") or answer.get("qr_scene") or "").removeprefix("qrscene_"),
+        tag_ids=tuple(int(one) for one in answer.get("tagid_list") or []),
+    )
+
+
+def _page(answer: dict[str, Any], total: int = 0) -> FollowerPage:
+    """The last page names its last openid, or none: the one after it is empty."""
+    openids = [str(openid) for openid in (answer.get("data") or {}).get("openid") or []]
+    return FollowerPage(openids, str(answer.get("next_openid") or "") if openids else "", total)
 
 
 def jssdk_signature(ticket: str, nonce: str, timestamp: str, url: str) -> str:

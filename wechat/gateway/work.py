@@ -1,11 +1,14 @@
 """WeCom: the enterprise's own app, its customers, groups and mass tasks (contract B)."""
 
+import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
+from core import clock
 from wechat.errors import PlatformError
-from wechat.gateway import addresses, errcodes
+from wechat.gateway import addresses, errcodes, tokens
 from wechat.gateway.answers import (
     ContactWay,
     Follow,
@@ -15,7 +18,8 @@ from wechat.gateway.answers import (
     WorkGroupRow,
 )
 from wechat.gateway.calls import TokenedClient
-from wechat.models import Account
+from wechat.gateway.official import jssdk_signature
+from wechat.models import AccessToken, Account
 
 CUSTOMERS = "/cgi-bin/externalcontact"
 
@@ -42,6 +46,43 @@ class WorkClient(TokenedClient):
             params={"corpid": self.account.corpid, "corpsecret": self.account.secret},
         )
         return str(answer["access_token"]), int(answer["expires_in"])
+
+    # Pages inside of WeCom, and who looks at them (B13)
+
+    def agent_config(self, url: str) -> dict[str, str]:
+        """What `wx.agentConfig` needs for a page; its address counts without the fragment."""
+        nonce, timestamp = secrets.token_hex(8), str(int(clock.now().timestamp()))
+        ticket = tokens.current(self.account, AccessToken.AGENT, self._fetch_agent_ticket)
+        return {
+            "corpid": self.account.corpid,
+            "agentid": self.account.agentid,
+            "timestamp": timestamp,
+            "nonceStr": nonce,
+            "signature": jssdk_signature(ticket, nonce, timestamp, url),
+        }
+
+    def _fetch_agent_ticket(self, rejected: str = "") -> tuple[str, int]:
+        answer = self.call("GET", "/cgi-bin/ticket/get", params={"type": "agent_config"}, repeatable=True)
+        return str(answer["ticket"]), int(answer["expires_in"])
+
+    def login_url(self, *, redirect_uri: str, state: str) -> str:
+        base = self.base if self.account.api_base else addresses.LOGIN
+        query = urlencode(
+            {
+                "appid": self.account.corpid,
+                "redirect_uri": redirect_uri,
+                "response_type": "code",
+                "scope": "snsapi_base",
+                "agentid": self.account.agentid,
+                "state": state,
+            }
+        )
+        return f"{base}/connect/oauth2/authorize?{query}#wechat_redirect"
+
+    def login_userid(self, code: str) -> str:
+        """The member behind a login code, "" for somebody outside of the enterprise. Raises CodeRejected."""
+        answer = self.call("GET", "/cgi-bin/auth/getuserinfo", params={"code": code})
+        return str(answer.get("userid") or "")
 
     # Customers (B3 to B6)
 
@@ -102,6 +143,10 @@ class WorkClient(TokenedClient):
     def add_tags(self, *, group_name: str, names: Iterable[str]) -> dict[str, Any]:
         document = {"group_name": group_name, "tag": [{"name": name} for name in names]}
         return dict(self.call("POST", f"{CUSTOMERS}/add_corp_tag", document)["tag_group"])
+
+    def rename_tag(self, *, id: str, name: str) -> None:
+        """A tag or a group of tags; an app may rename what it has made itself (document 92117)."""
+        self.call("POST", f"{CUSTOMERS}/edit_corp_tag", {"id": id, "name": name}, repeatable=True)
 
     def create_contact_way(self, *, userids: list[str], state: str, remark: str) -> ContactWay:
         document = {

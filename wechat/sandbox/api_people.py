@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from wechat.sandbox import crypto, pay, people, work_mass
+from wechat.sandbox import crypto, oauth, pay, people, work_mass
 from wechat.sandbox.api_routes import Ask, api
 from wechat.sandbox.errors import Refused
 from wechat.sandbox.oa_basics import ticket_of
@@ -103,6 +103,12 @@ def person_follow(ask: Ask) -> Row:
         ticket=ask.text("ticket", ""),
     )
     return {"subscribe": row["subscribe"], "subscribe_time": int(row["subscribe_time"])}
+
+
+@api("POST", "people/([^/]+)/mini_code")
+def person_mini_code(ask: Ask) -> Row:
+    """She opens a mini program {"account"}: the code of `wx.login`."""
+    return {"code": oauth.mini_code(ask.world, ask.account("mini"), ask.person())}
 
 
 @api("POST", "people/([^/]+)/unfollow")
@@ -264,9 +270,10 @@ def groups_dismiss(ask: Ask) -> Row:
 
 @api("GET", "members")
 def members_get(ask: Ask) -> list[Row]:
-    """The corp's members (?account=)."""
-    key = _work_account(ask)["key"]
-    return [row for row in ask.world.members if row["account"] == key]
+    """The corp's members (?account=), each with the page that her chats show at their side."""
+    account = _work_account(ask)
+    sidebar = account.get("sidebar_url") or f"{ask.world.shop_base}/crm/sidebar/{account['key']}/"
+    return [{**row, "sidebar_url": sidebar} for row in ask.world.members if row["account"] == account["key"]]
 
 
 @api("POST", "members")
@@ -399,6 +406,29 @@ def person_phone(ask: Ask) -> Row:
     }
 
 
+@api("POST", "sms")
+def sms_send(ask: Ask) -> Row:
+    """A text to a number, as an SMS provider takes it: onto the phone of whoever has it. Of a number that nobody here
+    has, whoever holds a phone of the sandbox just now reads it, so that a newcomer may type her own.
+    """
+    world, phone, text = ask.world, ask.text("phone"), ask.text("text")
+    takers = [row["id"] for row in world.people if row["phone"] == phone]
+    takers = takers or [
+        name for name, open_ in world.listeners.items() if open_ and name in world.people.rows
+    ]
+    number = str(world.next_number())
+    world.sms.put(number, {"id": int(number), "at": world.clock.now(), "phone": phone, "text": text})
+    for person_id in takers:
+        world.deliver(person_id, channel="sms", account="sms", kind="text", text=text)
+    return {"delivered": len(takers)}
+
+
+@api("GET", "sms")
+def sms_get(ask: Ask) -> list[Row]:
+    """Texts by SMS, the oldest first: `?phone=`."""
+    return [row for row in ask.world.sms if ask.query.get("phone", "") in ("", row["phone"])]
+
+
 @api("POST", "people/([^/]+)/read")
 def person_read(ask: Ask) -> Row:
     """Mark messages {"ids": [...]} as read."""
@@ -513,6 +543,23 @@ def jsapi_config(ask: Ask) -> Row:
     if wanted != ask.text("signature", ""):
         return {"errMsg": "config:fail,Error: invalid signature"}
     return {"errMsg": "config:ok", "account": account["key"]}
+
+
+@api("POST", "jsapi/agent_config")
+def agent_config(ask: Ask) -> Row:
+    """Check a page's wx.agentConfig {"corpid", "agentid", "timestamp", "nonceStr", "signature", "url"}."""
+    account = ask.world.by_corpid.get(ask.text("corpid", ""))
+    if account is None or str(account["agentid"]) != ask.text("agentid", ""):
+        return {"errMsg": "agentConfig:fail, invalid corpid or agentid"}
+    wanted = crypto.js_signature(
+        ticket=ticket_of(ask.world, account, "agent")["value"],
+        noncestr=ask.text("nonceStr", ""),
+        timestamp=ask.text("timestamp", ""),
+        url=ask.text("url", ""),
+    )
+    if wanted != ask.text("signature", ""):
+        return {"errMsg": "agentConfig:fail, invalid signature"}
+    return {"errMsg": "agentConfig:ok", "account": account["key"]}
 
 
 async def stream(world: World, request: web.Request, listener: str) -> web.StreamResponse:

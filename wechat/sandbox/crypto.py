@@ -8,6 +8,7 @@ import hmac
 import json
 import secrets
 import string
+from functools import lru_cache
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -118,8 +119,9 @@ def public_pem(key: rsa.RSAPrivateKey) -> str:
     )
 
 
+@lru_cache(maxsize=64)
 def load_private(pem: str) -> rsa.RSAPrivateKey:
-    """The RSA key in a PEM text; raises CryptoError on anything else."""
+    """The RSA key in a PEM text, kept, since reading takes longer than signing; CryptoError on anything else."""
     try:
         key = serialization.load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError) as error:

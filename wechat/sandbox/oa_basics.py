@@ -27,9 +27,9 @@ def jsapi_ticket(call: Call) -> Row:
     return {**OK, "ticket": row["value"], "expires_in": left}
 
 
-def ticket_of(world: World, account: Row) -> Row:
-    """The account's jsapi ticket, renewed when it ended."""
-    name = f"jsapi_ticket|{account['key']}"
+def ticket_of(world: World, account: Row, kind: str = "jsapi") -> Row:
+    """The account's ticket of this kind, renewed when it ended."""
+    name = f"{kind}_ticket|{account['key']}"
     row = world.settings.get(name)
     if row is None or row["expires"] <= world.clock.now():
         row = {"value": crypto.random_text(86), "expires": world.clock.now() + tokens.LIFE_SECONDS}

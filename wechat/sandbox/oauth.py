@@ -24,8 +24,8 @@ class LoginProblem(Exception):
 
 def asked(world: World, query: dict[str, str]) -> Row:
     """The account that asks for a login; raises LoginProblem in the platform's words."""
-    account = world.by_appid.get(query.get("appid", ""))
-    if account is None or account["kind"] != "service":
+    account = world.by_appid.get(query.get("appid", "")) or world.by_corpid.get(query.get("appid", ""))
+    if account is None or account["kind"] not in ("service", "work"):
         raise LoginProblem("appid 参数错误（错误码 10013）")
     target = urlsplit(query.get("redirect_uri", ""))
     if target.scheme not in ("http", "https") or not target.netloc:
@@ -63,6 +63,10 @@ def grant(world: World, account: Row, person: Row, query: dict[str, str], *, sna
     )
     if query["scope"] == "snsapi_userinfo":
         world.consents.put(f"{account['key']}|{person['id']}", {"at": world.clock.now()})
+    return _address_back(query, code)
+
+
+def _address_back(query: dict[str, str], code: str) -> str:
     parts = urlsplit(query["redirect_uri"])
     # The platform appends code and state to whatever query the address has.
     pairs = [
@@ -94,6 +98,35 @@ def code_to_token(world: World, query: dict[str, str]) -> Row:
     if code["snapshot"]:
         openid = "oSNAP" + world.derived("snapshot", code["code"], length=23)
     return _issue(world, account, person["id"], code["scope"], openid, snapshot=code["snapshot"])
+
+
+def mini_code(world: World, account: Row, person: Row) -> str:
+    """What `wx.login` gives inside of a mini program."""
+    code = "0" + crypto.random_text(31)
+    row = {"code": code, "kind": "mini", "account": account["key"], "person": person["id"], "used": False}
+    world.codes.put(code, {**row, "expires": world.clock.now() + CODE_SECONDS})
+    return code
+
+
+def mini_session(world: World, query: dict[str, str]) -> Row:
+    """GET /sns/jscode2session; raises 40029 and 40163."""
+    account = tokens.app_of(world, query)
+    code = world.codes.get(query.get("js_code", ""))
+    if code is None or code.get("kind") != "mini" or code["account"] != account["key"]:
+        raise ApiError(40029)
+    if code["used"]:
+        raise ApiError(40163)
+    if world.clock.now() > code["expires"]:
+        raise ApiError(40029)
+    code["used"] = True
+    world.codes.put(code["code"], code)
+    person = world.people.rows[code["person"]]
+    union = world.unionid(account, person)
+    return {
+        "openid": person["openids_by_account"][account["key"]],
+        "session_key": crypto.random_text(22) + "==",
+        **({"unionid": union} if union else {}),
+    }
 
 
 def _issue(world: World, account: Row, person: str, scope: str, openid: str, *, snapshot: bool) -> Row:
@@ -190,6 +223,35 @@ def problem_page(message: str) -> str:
         "无法登录",
         f'<main><p class="mark">!</p><h1>无法登录</h1><p data-test="login-problem">{escape(message)}</p></main>',
     )
+
+
+def grant_member(world: World, account: Row, userid: str, query: dict[str, str]) -> str:
+    """Issue a code for a member of the enterprise and answer the address to go back to."""
+    code = crypto.random_text(43)
+    world.codes.put(
+        code,
+        {
+            "code": code,
+            "kind": "member",
+            "account": account["key"],
+            "userid": userid,
+            "expires": world.clock.now() + CODE_SECONDS,
+            "used": False,
+        },
+    )
+    return _address_back(query, code)
+
+
+def choose_member_page(world: World, account: Row, query: dict[str, str]) -> str:
+    """Outside of the phone nobody is known: choose which colleague logs in."""
+    members = [row for row in world.members if row["account"] == account["key"]]
+    asked = [urlencode({**query, "sandbox_guide": f"{account['key']}|{row['userid']}"}) for row in members]
+    links = "".join(
+        f'<li><a data-test="login-member" href="/connect/oauth2/authorize?{escape(one)}">'
+        f"{escape(member['name'])}</a></li>"
+        for one, member in zip(asked, members, strict=True)
+    )
+    return page("选择登录的同事", f"<main><h1>用谁的企业微信登录？</h1><ul>{links}</ul></main>")
 
 
 def choose_person_page(world: World, query: dict[str, str]) -> str:

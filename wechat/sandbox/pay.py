@@ -41,7 +41,6 @@ TRADE_STATE_TEXT = {
     "USERPAYING": "用户支付中",
 }
 _public_keys: dict[str, rsa.RSAPublicKey] = {}
-_private_keys: dict[str, rsa.RSAPrivateKey] = {}
 
 
 @dataclass(slots=True)
@@ -87,13 +86,6 @@ def public_key_of(pem: str) -> rsa.RSAPublicKey:
         assert isinstance(key, rsa.RSAPublicKey)
         _public_keys[pem] = key
     return _public_keys[pem]
-
-
-def private_key_of(pem: str) -> rsa.RSAPrivateKey:
-    """The private key in a PEM text, kept ready."""
-    if pem not in _private_keys:
-        _private_keys[pem] = crypto.load_private(pem)
-    return _private_keys[pem]
 
 
 # --- signatures -----------------------------------------------------------------------------------
@@ -159,9 +151,9 @@ def signed_headers(world: World, account: Row | None, body: str, asked_serial: s
         return headers
     by_certificate = not asked_serial.startswith("PUB_KEY_ID_") and account.get("certificate")
     if by_certificate:
-        key, serial = private_key_of(account["certificate"]["key"]), account["certificate"]["serial"]
+        key, serial = crypto.load_private(account["certificate"]["key"]), account["certificate"]["serial"]
     else:
-        key, serial = private_key_of(account["platform_key"]), account["public_key_id"]
+        key, serial = crypto.load_private(account["platform_key"]), account["public_key_id"]
     timestamp, nonce = str(int(world.clock.now())), crypto.random_text(32)
     headers["Wechatpay-Timestamp"] = timestamp
     headers["Wechatpay-Nonce"] = nonce

@@ -8,6 +8,7 @@ import io
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import segno
 from aiohttp import web
@@ -155,12 +156,14 @@ class Screens:
         asked = {
             name: value
             for name, value in query.items()
-            if name not in ("sandbox_person", "decision", "snapshot")
+            if name not in ("sandbox_person", "sandbox_guide", "decision", "snapshot")
         }
         try:
             account = oauth.asked(self.world, asked)
         except oauth.LoginProblem as problem:
             return self._login_page(oauth.problem_page(str(problem)), status=400)
+        if account["kind"] == "work":
+            return self._authorize_member(request, account, asked)
         if person is None:
             return self._login_page(oauth.choose_person_page(self.world, asked))
         if request.method == "POST" and query.get("decision") != "allow":
@@ -169,6 +172,14 @@ class Screens:
             return self._login_page(oauth.consent_page(self.world, account, person, asked))
         snapshot = query.get("snapshot") == "1"
         raise web.HTTPFound(oauth.grant(self.world, account, person, asked, snapshot=snapshot))
+
+    def _authorize_member(self, request: web.Request, account: Row, asked: dict[str, str]) -> web.Response:
+        """WeCom asks nobody for consent: a member of the enterprise comes back with a code at once."""
+        named = request.query.get("sandbox_guide") or unquote(request.cookies.get("sandbox_guide", ""))
+        member = self.world.members.get(named)
+        if member is None or member["account"] != account["key"]:
+            return self._login_page(oauth.choose_member_page(self.world, account, asked))
+        raise web.HTTPFound(oauth.grant_member(self.world, account, member["userid"], asked))
 
     def _who(self, request: web.Request, query: dict[str, str]) -> Row | None:
         named = query.get("sandbox_person") or request.cookies.get("sandbox_person", "")

@@ -304,6 +304,7 @@ LOGIN_CALLS = {
     "/sns/oauth2/refresh_token": oauth.refresh_token,
     "/sns/userinfo": oauth.userinfo,
     "/sns/auth": oauth.auth,
+    "/sns/jscode2session": oauth.mini_session,
 }
 OPEN_PATHS = {"/cgi-bin/gettoken", "/cgi-bin/token", "/cgi-bin/stable_token", *LOGIN_CALLS}
 

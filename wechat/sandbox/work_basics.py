@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from wechat.sandbox import crypto
 from wechat.sandbox.errors import ApiError
+from wechat.sandbox.oa_basics import ticket_of
 from wechat.sandbox.oa_messages import store_medium
 from wechat.sandbox.routes import Call, optional_text, texts, whole, work
 from wechat.sandbox.store import Row
@@ -94,6 +96,44 @@ def agent_get(call: Call) -> Row:
     if str(call.query.get("agentid")) != str(call.account["agentid"]):
         raise ApiError(40056)
     return {**OK, "agentid": call.account["agentid"], "name": call.account["name"], "close": 0}
+
+
+@work("/cgi-bin/get_jsapi_ticket")
+def jsapi_ticket(call: Call) -> Row:
+    """The enterprise's ticket, for `wx.config`."""
+    return _ticket(call, "jsapi")
+
+
+@work("/cgi-bin/ticket/get")
+def agent_ticket(call: Call) -> Row:
+    """The app's own ticket, for `wx.agentConfig`; the two do not stand in for each other."""
+    if call.query.get("type") != "agent_config":
+        raise ApiError(40058)
+    return _ticket(call, "agent")
+
+
+def _ticket(call: Call, kind: str) -> Row:
+    row = ticket_of(call.world, call.account, kind)
+    return {
+        **OK,
+        "ticket": row["value"],
+        "expires_in": max(1, round(row["expires"] - call.world.clock.now())),
+    }
+
+
+@work("/cgi-bin/auth/getuserinfo")
+def login_userinfo(call: Call) -> Row:
+    """Who stands behind a login code, once; raises 40029 and 42022."""
+    code = call.world.codes.get(call.query.get("code", ""))
+    if code is None or code.get("kind") != "member" or code["account"] != call.account["key"]:
+        raise ApiError(40029)
+    if code["used"]:
+        raise ApiError(42022)
+    if call.world.clock.now() > code["expires"]:
+        raise ApiError(40029)
+    code["used"] = True
+    call.world.codes.put(code["code"], code)
+    return {**OK, "userid": code["userid"], "user_ticket": crypto.random_text(40), "expires_in": 1800}
 
 
 @work("/cgi-bin/externalcontact/get_follow_user_list")

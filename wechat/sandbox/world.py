@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 INBOX_KEPT = 500
 LETTER_OF_BYTE = bytes(ord(crypto.LETTERS[byte % 62]) for byte in range(256))
 OA_KINDS = ("service", "subscription")
-KINDS = (*OA_KINDS, "work", "pay")
+APP_KINDS = (*OA_KINDS, "mini")  # what has an appid and gives people openids
+KINDS = (*APP_KINDS, "work", "pay")
 DEMO_MEMBERS = (("lina", "李娜"), ("wangwei", "王伟"), ("zhaomin", "赵敏"))
 DEMO_PEOPLE = ("小雨", "陈思思", "周明", "林晓", "阿杰")
 
@@ -65,6 +66,7 @@ class World:
         self.drafts = table("drafts")  # "account|media_id"
         self.media = table("media")  # by media_id
         self.mass_jobs = table("mass_jobs")  # by msg_id
+        self.sms = table("sms")  # by number
         self.messages = table("messages")  # by message number
         self.callback_rows = table("callbacks")  # by delivery number
         self.fault_rows = table("faults")  # by fault number
@@ -115,7 +117,7 @@ class World:
         self.by_external: dict[str, tuple[str, str]] = {}
         self.inboxes: dict[str, list[str]] = defaultdict(list)
         self.customers_of: dict[str, list[str]] = defaultdict(list)
-        self.by_appid = {row["appid"]: row for row in self.accounts if row["kind"] in OA_KINDS}
+        self.by_appid = {row["appid"]: row for row in self.accounts if row["kind"] in APP_KINDS}
         self.by_corpid = {row["corpid"]: row for row in self.accounts if row["kind"] == "work"}
         self.by_mchid = {row["mchid"]: row for row in self.accounts if row["kind"] == "pay"}
         for person in self.people:
@@ -200,6 +202,10 @@ class World:
                 raise Refused("mode must be plain, compatible or safe.")
             row.setdefault("open_platform", "main")
             row.setdefault("accept_any_template", True)
+        if kind == "mini":
+            row.setdefault("appid", "wx" + secrets.token_hex(8))
+            row.setdefault("secret", secrets.token_hex(16))
+            row.setdefault("open_platform", "main")
         if kind == "work":
             row.setdefault("corpid", "ww" + secrets.token_hex(8))
             row.setdefault("agentid", 1000002)
@@ -258,6 +264,8 @@ class World:
         common = {"kind": row["kind"], "key": row["key"], "name": row["name"]}
         if row["kind"] in OA_KINDS:
             names = ["appid", "secret", "token", "aes_key", "mode"]
+        elif row["kind"] == "mini":
+            names = ["appid", "secret"]
         elif row["kind"] == "work":
             names = ["corpid", "agentid", "secret", "token", "aes_key"]
         else:
@@ -265,7 +273,7 @@ class World:
             names.append("public_key_id")
         common.update({name: row[name] for name in names})
         common["api_base"] = self.base
-        if row["kind"] in OA_KINDS:
+        if row["kind"] in (*OA_KINDS, "work"):
             common["jssdk_url"] = f"{self.base}/jweixin.js"
         return common
 
@@ -355,7 +363,7 @@ class World:
 
     def _name_person_in(self, person: Row, account: Row) -> None:
         given, kind = person["given"], account["kind"]
-        if kind in OA_KINDS and account["key"] not in person["openids_by_account"]:
+        if kind in APP_KINDS and account["key"] not in person["openids_by_account"]:
             fixed = (given.get("openids") or {}).get(account["appid"])
             openid = fixed or "o" + self.derived("openid", account["key"], person["id"], length=27)
             person["openids_by_account"][account["key"]] = openid
@@ -373,7 +381,7 @@ class World:
 
     def shown_person(self, person: Row) -> Row:
         """The person as the interface answers her."""
-        appids = {row["key"]: row["appid"] for row in self.accounts if row["kind"] in OA_KINDS}
+        appids = {row["key"]: row["appid"] for row in self.accounts if row["kind"] in APP_KINDS}
         unionids, externals = person["unionids"], person["externals_by_account"]
         return {
             "id": person["id"],
@@ -439,7 +447,7 @@ class World:
     def deliver(self, person_id: str, **message: Any) -> Row:
         """Put a message into the person's inbox and show it on her phone.
 
-        channel is custom, template, subscribe, mass, welcome, work_mass, reply, notice, or sent for her own.
+        channel is custom, template, subscribe, mass, welcome, work_mass, reply, notice, sms, or sent for her own.
         """
         number = str(self.next_number())
         row: Row = {"id": int(number), "person": person_id, "at": self.clock.now(), "read": False, **message}

@@ -35,12 +35,14 @@ NEEDED = {
         "public_key",
         "public_key_id",
     ),
+    Account.MINI: ("appid", "secret"),
 }
 ALLOWED = {
-    Account.SERVICE: ("appid", "secret", "token", "aes_key", "mode", "jssdk_url"),
-    Account.SUBSCRIPTION: ("appid", "secret", "token", "aes_key", "mode", "jssdk_url"),
-    Account.WORK: ("corpid", "agentid", "secret", "token", "aes_key"),
+    Account.SERVICE: ("appid", "secret", "token", "aes_key", "mode", "jssdk_url", "role"),
+    Account.SUBSCRIPTION: ("appid", "secret", "token", "aes_key", "mode", "jssdk_url", "role"),
+    Account.WORK: ("corpid", "agentid", "secret", "token", "aes_key", "jssdk_url", "role"),
     Account.PAY: NEEDED[Account.PAY],
+    Account.MINI: (*NEEDED[Account.MINI], "role"),
 }
 COMMON = ("name", "api_base", "is_active", "daily_limits")
 
@@ -59,6 +61,8 @@ def check_account(account: Account) -> None:
     """Raises BadAccount for the first thing that could never work. Shared by the shell and the admin."""
     if not re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", account.key or ""):
         raise BadAccount("key", _("The key has letters, digits, - and _ only."))
+    if account.role not in dict(Account.ROLES):
+        raise BadAccount("role", _("There is no account role %(role)s.") % {"role": account.role})
     for field in ALLOWED[Account.SERVICE] + ALLOWED[Account.WORK] + ALLOWED[Account.PAY]:
         default = Account._meta.get_field(field).get_default()  # type: ignore[union-attr]
         if field not in ALLOWED[account.kind] and getattr(account, field) not in ("", default):
@@ -191,7 +195,8 @@ def test_connection(*, account_id: int) -> ConnectionReport:
             return _test_pay(account)
         client = WorkClient(account) if account.kind == Account.WORK else OfficialClient(account)
         client.fetch_token()
-        _probe_permission(client)
+        if account.kind != Account.MINI:
+            _probe_permission(client)
     except PlatformError as error:
         message = error.message
         if error.code == "40001":  # here it can only be the secret: no older token was used

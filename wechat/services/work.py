@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from wechat.gateway import addresses
 from wechat.gateway.answers import ContactWay, WorkContact, WorkGroup, WorkGroupRow, WorkTagGroup
 from wechat.gateway.work import WorkClient
 from wechat.outbound import content
@@ -59,6 +60,7 @@ def work_tag_groups(*, account_id: int) -> list[WorkTagGroup]:
                 for tag in group.get("tag") or []
                 if not tag.get("deleted")
             ],
+            id=str(group.get("group_id") or ""),
         )
         for group in WorkClient(account(account_id)).tag_groups()
         if not group.get("deleted")
@@ -69,6 +71,11 @@ def add_work_tags(*, account_id: int, group_name: str, names: list[str]) -> dict
     """Make enterprise tags in a group, which is made when it is missing: name → tag id. Raises when one exists."""
     made = WorkClient(account(account_id)).add_tags(group_name=group_name, names=names)
     return {str(tag["name"]): str(tag["id"]) for tag in made.get("tag") or []}
+
+
+def rename_work_tag(*, account_id: int, work_id: str, name: str) -> None:
+    """Call an enterprise tag, or a group of them, otherwise. WeCom lets an app rename only what it has made."""
+    WorkClient(account(account_id)).rename_tag(id=work_id, name=name)
 
 
 def create_contact_way(*, account_id: int, userids: list[str], state: str, remark: str = "") -> ContactWay:
@@ -83,3 +90,24 @@ def work_groups(*, account_id: int) -> list[WorkGroupRow]:
 def work_group(*, account_id: int, chat_id: str) -> WorkGroup:
     """A customer group with its members."""
     return WorkClient(account(account_id)).group(chat_id)
+
+
+def agent_config(*, account_id: int, url: str) -> dict[str, str]:
+    """corpid, agentid, timestamp, nonceStr, signature for `wx.agentConfig` of the page at `url`."""
+    return WorkClient(account(account_id)).agent_config(url)
+
+
+def work_sdk_urls(*, account_id: int) -> list[str]:
+    """The scripts of WeCom's JS-SDK in their order (or the sandbox's stand-in)."""
+    own = account(account_id).jssdk_url
+    return [own] if own else list(addresses.WORK_JSSDK)
+
+
+def work_login_url(*, account_id: int, redirect_uri: str, state: str) -> str:
+    """Where to send a colleague's browser inside of WeCom; `state` comes back and must be compared. No network."""
+    return WorkClient(account(account_id)).login_url(redirect_uri=redirect_uri, state=state)
+
+
+def work_login_userid(*, account_id: int, code: str) -> str:
+    """The userid of the member who came back with this code, "" for an outsider. Raises CodeRejected."""
+    return WorkClient(account(account_id)).login_userid(code)

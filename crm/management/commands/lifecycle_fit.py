@@ -16,6 +16,8 @@ from crm.models import LifeFit
 
 COLUMNS = ("frequency", "recency", "T")
 MONETARY = "monetary"
+LARGEST = {"frequency": 1e6, "recency": 1e9, "T": 1e9, MONETARY: 1e12}
+"""Nobody buys so often, for so long, or for so much: beyond, a likelihood is no number any more."""
 
 
 class Command(BaseCommand):
@@ -45,6 +47,11 @@ class Command(BaseCommand):
             except Refusal as refusal:
                 raise CommandError(refusal.message) from refusal
             result = {**self.of_fit(done.fit), "written": done.written, "gone": done.gone}
+            self.converged = done.fit.converged
+        if not self.converged:
+            self.stderr.write(
+                _("The likelihood has no greatest value inside the search: a parameter stands at its end.")
+            )
         self.stdout.write(json.dumps(result))
 
     def of_file(self, path: Path) -> dict[str, float]:
@@ -57,6 +64,7 @@ class Command(BaseCommand):
         frequency, recency, age, monetary = zip(*rows, strict=True)
         try:
             rhythm = alive.fit_rhythm(alive.History.of(frequency, recency, age))
+            self.converged = rhythm.converged
             result = {
                 "r": rhythm.r,
                 "alpha": rhythm.alpha,
@@ -67,6 +75,7 @@ class Command(BaseCommand):
             if monetary[0] is not None:
                 bought = [(x, mean) for x, _t, _age, mean in rows if x > 0]
                 spend = alive.fit_spend([x for x, _mean in bought], [mean or 0.0 for _x, mean in bought])
+                self.converged &= spend.converged
                 result |= {"p": spend.p, "q": spend.q, "v": spend.v}
         except alive.TooLittle:
             raise CommandError(_("Too few customers bought again: nothing can be fitted.")) from None
@@ -120,6 +129,11 @@ def _number(cell: str, name: str) -> float:
         raise ValueError(_("%(name)s is no number: %(cell)s") % {"name": name, "cell": cell[:40]}) from None
     if not math.isfinite(value) or value < 0:
         raise ValueError(_("%(name)s must be 0 or more: %(cell)s") % {"name": name, "cell": cell[:40]})
+    if value > LARGEST[name]:
+        raise ValueError(
+            _("%(name)s must be at most %(most)s: %(cell)s")
+            % {"name": name, "most": f"{LARGEST[name]:,.0f}", "cell": cell[:40]}
+        )
     return value
 
 

@@ -12,6 +12,7 @@ from core.errors import Refusal
 from wechat.models import Account
 from wechat.services.accounts import ALLOWED, set_account
 
+CHOICES = {"mode": Account.MODES, "role": Account.ROLES}
 # option → field; FILE options take the path of a PEM file ("-" is the standard input)
 OPTIONS = {
     "--name": "name",
@@ -23,6 +24,7 @@ OPTIONS = {
     "--token": "token",
     "--aes-key": "aes_key",
     "--mode": "mode",
+    "--role": "role",
     "--apiv3-key": "apiv3_key",
     "--merchant-serial": "merchant_serial",
     "--public-key-id": "public_key_id",
@@ -42,7 +44,7 @@ class Command(BaseCommand):
         change.add_argument("kind", choices=sorted(ALLOWED), metavar="KIND")
         change.add_argument("key", metavar="KEY")
         for option, field in OPTIONS.items():
-            choices = [mode for mode, _label in Account.MODES] if field == "mode" else None
+            choices = [choice for choice, _label in CHOICES[field]] if field in CHOICES else None
             change.add_argument(option, dest=field, choices=choices)
         for option, field in FILES.items():
             change.add_argument(option, dest=field, metavar="FILE")
@@ -87,6 +89,8 @@ class Command(BaseCommand):
             }
             if account.is_official:
                 shown["mode"] = account.mode
+            if account.kind != Account.PAY:
+                shown["role"] = account.role
             kept = [name for name in Account.SECRET_FIELDS if getattr(account, name)]
             parts = [f"{name}={value}" for name, value in shown.items()]
             parts += [f"{name}=({_('set')})" for name in kept]
@@ -97,6 +101,8 @@ class Command(BaseCommand):
 
 
 def webhook_path(account: Account) -> str:
+    if account.kind == Account.MINI:
+        return "–"
     family = "oa" if account.is_official else account.kind
     return f"/wechat/{family}/{account.key}/" + ("notify/" if family == "pay" else "")
 

@@ -5,6 +5,7 @@ import { act, box, closeSheet, openSheet, phone, sheetHead, toast, tryTo } from 
 let frame = null;
 let steps = 0; // loads since the page was opened: how often "back" may go back
 let goingBack = false;
+let agent = false; // did wx.agentConfig of the page pass
 let account = ""; // the Official Account whose signature the page showed
 
 // `name` is shown until the page tells its title: the menu button or the card that was tapped.
@@ -17,6 +18,7 @@ export function openPage(url, name) {
   frame = el("iframe", { name: "phone-browser", title: "手机里的网页", allow: "clipboard-write", test: "phone-browser" });
   steps = 0;
   account = "";
+  agent = false;
   frame.addEventListener("load", () => {
     progress.hidden = true;
     if (goingBack) goingBack = false; else steps += 1;
@@ -79,6 +81,20 @@ async function answer({ call, given, url }) {
       });
       if (checked.account) account = checked.account;
       return { errMsg: checked.errMsg };
+    }
+    case "agentConfig": {
+      agent = false;
+      const checked = await post("jsapi/agent_config", {
+        corpid: given.corpid, agentid: String(given.agentid), timestamp: String(given.timestamp), nonceStr: given.nonceStr, signature: given.signature, url,
+      });
+      agent = checked.errMsg === "agentConfig:ok";
+      return { errMsg: checked.errMsg };
+    }
+    case "getCurExternalContact": case "getContext": {
+      if (!agent) return { errMsg: `${call}:fail, no permission: agentConfig first` };
+      if (call === "getContext") return { errMsg: "getContext:ok", entry: phone.guide && phone.customer ? "single_chat_tools" : "normal" };
+      if (!phone.guide || !phone.customer) return { errMsg: "getCurExternalContact:fail, not in a chat with a customer" };
+      return { errMsg: "getCurExternalContact:ok", userId: phone.customer.external_userid };
     }
     case "title": showTitle(given.title); return { errMsg: "title:ok" };
     case "chooseWXPay": return paySheet(given);

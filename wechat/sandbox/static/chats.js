@@ -17,6 +17,7 @@ export function chatKey(message) {
 
 export function chatWith(key) {
   if (key === "pay") return { key, name: "微信支付", tile: "pay", tint: "" };
+  if (key === "sms") return { key, name: "短信", tile: "chat", tint: "grey" };
   if (key === "service") return { key, name: "服务通知", tile: "bell", tint: "orange" };
   const [kind, ...rest] = key.split(":");
   if (kind === "group") {
@@ -152,6 +153,7 @@ function messageNode(message, chat) {
   if (message.kind === "template" || message.kind === "payment") return noticeCard(message);
   if (message.channel === "notice") return el("div", { class: "system", test: "message" }, ...linked(message.text, openPage));
   if (message.kind === "news" && ["mass", "reply"].includes(message.channel)) return newsCard(message);
+  if (chat.tile) return el("div", { class: "message", test: "message" }, portrait(chat), inner(message, chat));
   const from = mine ? phone.person : message.userid ? `member/${message.account}/${message.userid}` : chat.avatar || `account/${message.account}`;
   return el("div", { class: mine ? "message mine" : "message", test: "message" }, face(from), inner(message, chat));
 }

@@ -1,5 +1,5 @@
 // The control page: clock, faults, callbacks with replay, call counters.
-import { call, el, fullText, get, post } from "/sandbox/static/dom.js";
+import { call, el, fullText, get, post, untouched } from "/sandbox/static/dom.js";
 
 const box = (id) => document.getElementById(id);
 let skew = 0;
@@ -48,6 +48,7 @@ function describe(fault) {
 
 async function showFaults() {
   const rows = await get("faults");
+  await untouched();
   box("faults").replaceChildren(...(rows.length ? rows.map((fault) => {
     const [name, note] = describe(fault);
     return el("li", { test: "fault" }, el("span", {}, name, el("small", {}, `${note} · ${fault.times < 0 ? "一直" : `还有 ${fault.times} 次`} · 已生效 ${fault.hits} 次`)),
@@ -71,6 +72,7 @@ const VARIANT = { genuine: "真实", duplicate: "重复", replay: "重放", forg
 
 async function showCallbacks() {
   const rows = await get(`callbacks?limit=60&status=${box("filter").value}`);
+  await untouched();
   box("callbacks").replaceChildren(...(rows.length ? rows.map((one) => {
     const last = one.attempts[one.attempts.length - 1];
     const result = last ? (last.status ? `HTTP ${last.status}` : "无应答") : "";

@@ -16,6 +16,12 @@ export function el(tag, given = {}, ...children) {
   return node;
 }
 
+// A page that is redrawn between the press and the release of a button loses the tap: what comes by itself waits for it.
+let pressed = Promise.resolve(), release = () => {};
+addEventListener("pointerdown", () => { pressed = new Promise((done) => { release = done; setTimeout(done, 10000); }); }, true);
+for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => setTimeout(release, 50), true);
+export const untouched = () => pressed;
+
 const SHAPES = {
   chat: "M12 4c5 0 9 3.2 9 7.2s-4 7.2-9 7.2c-1 0-2-.1-2.9-.4L5.5 20l.6-3.2C4.2 15.5 3 13.5 3 11.2 3 7.2 7 4 12 4z",
   book: "M12 12.5a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4.5 20c.5-3.6 3.7-5.5 7.5-5.5s7 1.9 7.5 5.5z",

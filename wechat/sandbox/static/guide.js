@@ -1,5 +1,6 @@
 // A guide's phone: WeCom with mass tasks to confirm, customers and groups.
 import { el, fullText, get, icon, post } from "/sandbox/static/dom.js";
+import { openPage } from "/sandbox/static/browser.js";
 import { face, phone, top, tryTo } from "/sandbox/static/state.js";
 
 let tab = "tasks";
@@ -51,11 +52,17 @@ async function confirm(task) {
 
 function customerList() {
   if (!customers.length) return el("div", { class: "body grey" }, el("p", { class: "empty-note" }, "还没有客户。请顾客扫你的联系我二维码。"));
-  return el("div", { class: "body", test: "customer-list" }, ...customers.map((one) => el("div", { class: "row", test: "customer" },
+  return el("div", { class: "body", test: "customer-list" }, ...customers.map((one) => el("button", { class: "row", test: "customer", data: { customer: one.external_userid }, onclick: () => openSidebar(one) },
     el("span", { class: "face" }, face(one.person)),
     el("div", {}, el("strong", {}, one.remark || one.name, one.deleted ? el("span", { class: "tag" }, "已删除你") : null),
       el("small", {}, [one.state && `来源 ${one.state}`, ...one.tags].filter(Boolean).join(" · ") || "暂无标签")),
-    el("span"))));
+    el("span", { class: "aside" }, "侧边栏"))));
+}
+
+// In WeCom a chat with a customer has a bar at its side with the pages of the enterprise's own app.
+function openSidebar(customer) {
+  phone.customer = customer;
+  openPage(phone.guide.sidebar_url, "客户资料");
 }
 
 function groupList() {

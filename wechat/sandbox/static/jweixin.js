@@ -97,6 +97,13 @@
       given.timeStamp = String(given.timestamp || given.timeStamp || "");
       ask("chooseWXPay", given, answerTo(options, "chooseWXPay"));
     },
+    // WeCom: an app's own permission, and the calls that need it. They work without wx.config.
+    agentConfig: function (given) { ask("agentConfig", plain(given), answerTo(given || {}, "agentConfig")); },
+    invoke: function (name, given, done) {
+      ask(name, plain(given), function (result) {
+        if (done) done(Object.assign({ err_msg: result.errMsg || name + ":fail" }, result));
+      });
+    },
     miniProgram: { getEnv: function (done) { done({ miniprogram: false }); } }
   };
   ["openAddress", "closeWindow", "hideMenuItems", "showMenuItems", "hideAllNonBaseMenuItem", "showAllNonBaseMenuItem",

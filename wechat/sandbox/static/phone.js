@@ -1,5 +1,5 @@
 // The phone: who holds it, its tabs and pages, and the news that arrives.
-import { call, clockText, el, fullText, get, icon, post } from "/sandbox/static/dom.js";
+import { call, clockText, el, fullText, get, icon, post, untouched } from "/sandbox/static/dom.js";
 import { chatKey, chatPage, chatWith, follow, listChats, markRead, openChat, portrait, summary, unread } from "/sandbox/static/chats.js";
 import { closePage, learnTemplates, openPage, paySheet } from "/sandbox/static/browser.js";
 import { guideScreen, loadGuide } from "/sandbox/static/guide.js";
@@ -50,6 +50,9 @@ async function holdAsGuide(member) {
   closePage();
   closeSheet();
   phone.guide = member;
+  phone.customer = null;
+  // The login inside of WeCom knows the colleague by this cookie.
+  document.cookie = `sandbox_guide=${encodeURIComponent(`${member.account}|${member.userid}`)}; path=/; SameSite=Lax; max-age=31536000`;
   phone.page = null;
   history.replaceState(null, "", `/?guide=${encodeURIComponent(member.userid)}`);
   await loadGuide();
@@ -79,7 +82,7 @@ function listen(who) {
   let opened = false;
   source.onopen = async () => {
     // After a lost connection the phone may have missed something.
-    if (opened) { await (phone.guide ? loadGuide() : load()); phone.render(); }
+    if (opened) { await (phone.guide ? loadGuide() : load()); await untouched(); phone.render(); }
     opened = true;
   };
   source.onmessage = (event) => hear(JSON.parse(event.data));
@@ -87,11 +90,13 @@ function listen(who) {
 
 async function hear(news) {
   if (news.type === "clock") { phone.skew = news.now - Date.now() / 1000; showClock(); return; }
-  if (phone.guide) { await loadGuide(); phone.render(); return; }
+  if (phone.guide) { await loadGuide(); await untouched(); phone.render(); return; }
+  await untouched();
   if (news.type === "message") { arrive(news.message); return; }
   if (news.type === "typing") { phone.typing = news.on ? news.account : ""; phone.render(); return; }
   if (news.type === "reset") { await loadPeople(); if (people.length) await holdAs(people[0].id); return; }
   await load();
+  await untouched();
   phone.render();
 }
 

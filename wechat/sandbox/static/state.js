@@ -4,6 +4,7 @@ import { el, icon, get, post } from "/sandbox/static/dom.js";
 export const phone = {
   person: null, // the person's id
   guide: null, // or {account, userid, name}: the guide whose phone this is
+  customer: null, // the customer whose chat the guide is in
   who: null,
   accounts: [], contacts: [], groups: [], messages: [],
   skew: 0, // the sandbox's clock minus this machine's, in seconds

@@ -1,0 +1,163 @@
+"""A guide's own members: who they are, whom to look after, whose birthday comes. Everything here takes the guide."""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet
+
+from core import clock
+from crm.days import SOLAR, YearDay, next_on
+from crm.models import Contact, Identity, Member, MemberDay, MemberTag, MergeProposal, Segment, Staff
+from crm.models.lifecycle import STAGES
+from crm.queries.days import members_keeping
+from crm.queries.picture import OPEN
+
+MOST_LISTED = 50
+MOST_BIRTHDAYS = 200
+MOST_SEGMENTS = 20
+SOON = dt.timedelta(days=14)
+FADING = ("cooling", "dormant")
+LISTS = ("all", "cooling", "dormant", "birthdays")
+
+
+def members_of(guide: Staff, *, whole_store: bool = False) -> QuerySet[Member]:
+    """Whom she has in WeCom or brought by a code of hers; with `whole_store` those of all colleagues of her store."""
+    colleagues = Staff.objects.filter(pk=guide.pk)
+    if whole_store and guide.store_id is not None:
+        colleagues = Staff.objects.filter(store=guide.store_id, is_active=True)
+    contacts = Contact.objects.filter(OPEN, userid__in=colleagues.values("work_userid"))
+    brought = Member.objects.filter(source__staff__in=colleagues.values("pk"))
+    hers = contacts.values_list("identity__member_id").union(brought.values_list("pk"))
+    return Member.objects.known().filter(pk__in=hers)
+
+
+def member_of(guide: Staff, member_id: int) -> Member | None:
+    """One of her own or of her store's members, with her figures; None: not hers to see. One statement."""
+    return members_of(guide, whole_store=True).select_related("stats").filter(pk=member_id).first()
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many members, and how many of them are fading or have their birthday in the next days."""
+
+    all: int
+    cooling: int
+    dormant: int
+    birthdays: int
+
+
+def counts_of(members: QuerySet[Member]) -> Counts:
+    """One statement."""
+    counted = members.order_by().aggregate(
+        all=Count("pk"),
+        birthdays=Count("pk", filter=Q(pk__in=_having_birthday())),
+        **{stage: Count("pk", filter=Q(life__stage=stage)) for stage in FADING},
+    )
+    return Counts(**counted)
+
+
+def _having_birthday() -> QuerySet[Member, int]:
+    today = clock.today()
+    return members_keeping(MemberDay.BIRTHDAY, since=today, until=today + SOON)
+
+
+@dataclass(frozen=True)
+class MemberRow:
+    pk: int
+    name: str
+    avatar_url: str
+    tier: str
+    stage: str
+    stage_label: str
+    value_fen: int | None
+    paid_fen: int
+    orders_count: int
+    last_paid: dt.date | None
+    tags: list[str]
+    birthday: str
+    birthday_on: dt.date | None
+
+
+@dataclass(frozen=True)
+class Listed:
+    rows: list[MemberRow]
+    next_key: str  # "" at the end
+
+
+def listed(members: QuerySet[Member], *, which: str = "all", term: str = "", before: str = "") -> Listed:
+    """One of the LISTS, or those whom `term` finds. Three statements.
+
+    All and found ones the newest first, paged by key; fading ones the most promising first; birthdays as they come.
+    """
+    rows = members.select_related("stats", "life").prefetch_related(
+        Prefetch("member_tags", MemberTag.objects.select_related("tag").order_by("pk")),
+        Prefetch("days", MemberDay.objects.filter(kind=MemberDay.BIRTHDAY)),
+    )
+    if term:
+        rows = rows.filter(_found_by(term))
+    elif which in FADING:
+        best = rows.filter(life__stage=which).order_by(F("life__value_fen").desc(nulls_last=True), "-pk")
+        return Listed([_row(member) for member in best[:MOST_LISTED]], "")
+    elif which == "birthdays":
+        shown = [_row(member) for member in rows.filter(pk__in=_having_birthday())[:MOST_BIRTHDAYS]]
+        return Listed(sorted(shown, key=lambda row: (row.birthday_on or dt.date.max, row.pk)), "")
+    if before.isascii() and before.isdigit() and len(before) < 19:
+        rows = rows.filter(pk__lt=int(before))
+    found = list(rows.order_by("-pk")[: MOST_LISTED + 1])
+    more = len(found) > MOST_LISTED
+    found = found[:MOST_LISTED]
+    return Listed([_row(member) for member in found], str(found[-1].pk) if more else "")
+
+
+def _found_by(term: str) -> Q:
+    """By name, by the remark that a guide wrote, by a whole phone number or its last four digits."""
+    hers = Identity.objects.filter(member=OuterRef("pk"))
+    noted = Contact.objects.filter(identity__member=OuterRef("pk"), remark__icontains=term)
+    found = Q(name__icontains=term) | Q(Exists(noted))
+    digits = "".join(letter for letter in term if letter.isascii() and letter.isdigit())
+    if len(digits) == 4 and digits == term:
+        found |= Q(Exists(hers.filter(kind=Identity.PHONE, value__endswith=digits)))
+    elif len(digits) >= 6:
+        found |= Q(Exists(hers.filter(kind=Identity.PHONE, value__in=[digits, digits.removeprefix("86")])))
+    return found
+
+
+def _row(member: Any) -> MemberRow:
+    life = getattr(member, "life", None)
+    day = birthday_of(member, member.days.all())
+    return MemberRow(
+        pk=member.pk,
+        name=member.name,
+        avatar_url=member.avatar_url,
+        tier=member.tier,
+        stage=life.stage if life else "",
+        stage_label=str(dict(STAGES)[life.stage]) if life else "",
+        value_fen=life.value_fen if life else None,
+        paid_fen=member.stats.paid_fen,
+        orders_count=member.stats.orders_count,
+        last_paid=clock.local(member.stats.last_paid_at).date() if member.stats.last_paid_at else None,
+        tags=[one.tag.name for one in member.member_tags.all()],
+        birthday=str(day) if day else "",
+        birthday_on=next_on(day, clock.today()) if day else None,
+    )
+
+
+def birthday_of(member: Member, days: Iterable[MemberDay]) -> YearDay | None:
+    """The lunar one where she keeps that, else the one with its year."""
+    for one in days:
+        if one.kind == MemberDay.BIRTHDAY:
+            return YearDay(one.calendar, one.month, one.day, one.is_leap)
+    return YearDay(SOLAR, member.birthday.month, member.birthday.day) if member.birthday else None
+
+
+def segments_for_guides() -> list[Segment]:
+    """The segments that the brand shows to guides."""
+    return list(Segment.objects.filter(is_shown_to_guides=True).order_by("name")[:MOST_SEGMENTS])
+
+
+def may_be_another(member_id: int) -> bool:
+    """Is somebody to decide whether she and another member are one person?"""
+    pair = Q(elder=member_id) | Q(younger=member_id)
+    return MergeProposal.objects.filter(pair, state=MergeProposal.OPEN).exists()
