@@ -203,3 +203,18 @@ def somebody_waits() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(WAITING)
         return bool(cursor.fetchone()[0])
+
+
+@contextlib.contextmanager
+def looping_plans() -> Iterator[None]:
+    """The planner joins by loops alone, as it may at any time: a claim must take no more than its LIMIT then."""
+    ways = ("hashjoin", "mergejoin", "indexscan", "bitmapscan", "hashagg", "sort", "material")
+    with connection.cursor() as cursor:
+        for way in ways:
+            cursor.execute(f"SET enable_{way} = off")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            for way in ways:
+                cursor.execute(f"RESET enable_{way}")

@@ -95,12 +95,13 @@ def expire_vouchers(*, limit: int = 500) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE shop_voucher v SET state = 'expired', remind_at = NULL FROM shop_orderline l
-            JOIN shop_order o ON o.id = l.order_id
-            WHERE l.id = v.line_id AND v.state = 'unused' AND v.id IN (
+            WITH ended AS (
                 SELECT id FROM shop_voucher WHERE state = 'unused' AND expires_at <= %s
                 ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED
             )
+            UPDATE shop_voucher v SET state = 'expired', remind_at = NULL
+            FROM ended, shop_orderline l JOIN shop_order o ON o.id = l.order_id
+            WHERE v.id = ended.id AND l.id = v.line_id AND v.state = 'unused'
             RETURNING v.id, o.id, o.member_id
             """,
             [moment, limit],

@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 
 from core import clock
+from tests import databases
 from tests.conftest_sandbox import Sandbox
 from tests.wechat.test_gateway import follow
 from wechat import queries, services
@@ -298,6 +299,21 @@ def test_the_daily_number_is_kept_and_the_rest_goes_tomorrow(sandbox: Sandbox) -
     assert waiting.reason_code == "daily_quota"
     assert waiting.next_attempt_at == clock.day_start(clock.today() + timedelta(days=1))
     assert sender.send_due() == 0
+
+
+def test_a_claim_takes_its_number_whatever_the_planner_does(brand: Account) -> None:
+    """A subselect of WHERE … IN with LIMIT and SKIP LOCKED is run again for every row of a loop and takes all."""
+    enqueue(brand, ["o1", "o2", "o3"])
+    OutboundMessage.objects.update(is_urgent=True)
+    moment = clock.now()
+    group = {"account": brand.pk, "channel": "custom", "moment": moment, "until": moment, "rows": 2}
+    urgent = {"moment": moment, "until": moment, "channels": ["custom"]}
+    with databases.looping_plans(), connection.cursor() as cursor:
+        cursor.execute(sender._CLAIM, group)
+        assert len(cursor.fetchall()) == 2
+        cursor.execute(sender._CLAIM_URGENT, urgent)
+        assert len(cursor.fetchall()) == 1
+    assert OutboundMessage.objects.filter(state="sending").count() == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -59,14 +59,16 @@ WHERE EXISTS (
 ORDER BY a.id, c.channel
 """
 
+# Who is claimed is asked in a WITH, which Postgres runs once. As a subselect of WHERE … IN it may be run again for
+# every row when the planner loops, and then it finds other rows each time: more than the LIMIT.
 _CLAIM = """
-UPDATE wechat_outboundmessage SET next_attempt_at = %(until)s
-WHERE id IN (
+WITH chosen AS (
     SELECT id FROM wechat_outboundmessage
     WHERE account_id = %(account)s AND channel = %(channel)s AND state = 'pending' AND next_attempt_at <= %(moment)s
     ORDER BY next_attempt_at, id LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 )
-RETURNING id, recipient, body_id, vars, created_at, attempts
+UPDATE wechat_outboundmessage m SET next_attempt_at = %(until)s FROM chosen WHERE m.id = chosen.id
+RETURNING m.id, m.recipient, m.body_id, m.vars, m.created_at, m.attempts
 """
 
 _START = """
@@ -426,14 +428,15 @@ def send_due(*, seconds: float = 45.0) -> int:
 
 
 _CLAIM_URGENT = """
-UPDATE wechat_outboundmessage
-SET state = 'sending', attempts = attempts + 1, lease_until = %s, reason_code = '', reason = ''
-WHERE id IN (
+WITH chosen AS (
     SELECT id FROM wechat_outboundmessage
-    WHERE state = 'pending' AND is_urgent AND next_attempt_at <= %s AND channel = ANY(%s)
+    WHERE state = 'pending' AND is_urgent AND next_attempt_at <= %(moment)s AND channel = ANY(%(channels)s)
     ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
-RETURNING id, recipient, body_id, vars, created_at, attempts - 1, account_id, channel
+UPDATE wechat_outboundmessage m
+SET state = 'sending', attempts = attempts + 1, lease_until = %(until)s, reason_code = '', reason = ''
+FROM chosen WHERE m.id = chosen.id
+RETURNING m.id, m.recipient, m.body_id, m.vars, m.created_at, m.attempts - 1, m.account_id, m.channel
 """
 
 
@@ -443,7 +446,10 @@ def send_urgent(*, limit: int = 200) -> int:
     while done < limit:
         moment = clock.now()
         with connection.cursor() as cursor:
-            cursor.execute(_CLAIM_URGENT, [moment + SENDING_LASTS, moment, list(SINGLE)])
+            cursor.execute(
+                _CLAIM_URGENT,
+                {"moment": moment, "until": moment + SENDING_LASTS, "channels": list(SINGLE)},
+            )
             row = cursor.fetchone()
         if row is None:
             return done
