@@ -11,6 +11,7 @@ from analytics import queries, rules
 from campaigns import queries as campaign_queries
 from core import clock
 from core.money import yuan
+from crm.queries.phones import sms_trouble
 
 PERIODS = (7, 30, 90)
 
@@ -68,6 +69,7 @@ def home(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             },
         }
     )
+    context["sms_trouble"] = sms_trouble()
     steps = queries.first_steps()
     context["first_steps"] = _steps(steps) if steps.done < 5 else []
     context["steps_done"] = steps.done

@@ -51,8 +51,18 @@ ORDER_TEMPLATES = env.list("ORDER_TEMPLATES", default=[])
 # --- Sandbox (never in production) -----------------------------------------------------------------------------
 SANDBOX_URL = env.str("SANDBOX_URL", "").rstrip("/")
 CLOCK_FILE = env.str("CLOCK_FILE", "")
-# Who sends codes by SMS: "sandbox", the dotted path of a house's own sender (crm/sms.py), or nobody.
+# Who sends codes by SMS: "sandbox", "tencent", the dotted path of a house's own sender (crm/sms), or nobody.
 SMS_PROVIDER = env.str("SMS_PROVIDER", "sandbox" if SANDBOX_URL else "")
+TENCENT_SMS = {
+    "secret_id": env.str("TENCENT_SMS_SECRET_ID", ""),
+    "secret_key": env.str("TENCENT_SMS_SECRET_KEY", ""),
+    "app_id": env.str("TENCENT_SMS_APP_ID", ""),
+    "sign_name": env.str("TENCENT_SMS_SIGN_NAME", ""),
+    "template_id": env.str("TENCENT_SMS_TEMPLATE_ID", ""),
+    "params": env.list("TENCENT_SMS_PARAMS", default=["code", "minutes"]),
+    "region": env.str("TENCENT_SMS_REGION", "ap-guangzhou"),
+    "url": env.str("TENCENT_SMS_URL", "https://sms.tencentcloudapi.com/"),
+}
 
 COOKIE_SECURE = env.bool("COOKIE_SECURE", PRODUCTION)
 
@@ -67,7 +77,15 @@ def refuse_unsafe_production() -> None:
     if SANDBOX_URL or CLOCK_FILE:
         faults.append("SANDBOX_URL and CLOCK_FILE belong to the sandbox and must be unset")
     if SMS_PROVIDER == "sandbox":
-        faults.append("SMS_PROVIDER must name a sender of your own, or be empty")
+        faults.append("SMS_PROVIDER must be tencent, name a sender of your own, or be empty")
+    if SMS_PROVIDER == "tencent":
+        faults += [
+            f"TENCENT_SMS_{name.upper()} must be set" for name, value in TENCENT_SMS.items() if not value
+        ]
+        if not set(TENCENT_SMS["params"]) <= {"code", "minutes"} or "code" not in TENCENT_SMS["params"]:
+            faults.append("TENCENT_SMS_PARAMS must name code, and perhaps minutes")
+        if not str(TENCENT_SMS["url"]).startswith("https://"):
+            faults.append("TENCENT_SMS_URL must be an https address")
     if not COOKIE_SECURE:
         faults.append("COOKIE_SECURE must be on: cookies travel over https only")
     if not ALLOWED_HOSTS or "*" in ALLOWED_HOSTS:

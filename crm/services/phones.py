@@ -4,6 +4,7 @@ What a typed and what a confirmed phone mean is in `people.give_phone`.
 """
 
 import hmac
+import logging
 import secrets
 import unicodedata
 from datetime import datetime, timedelta
@@ -187,8 +188,8 @@ def drop_phone(*, member_id: int, identity_id: int) -> bool:
 def send_phone_codes(*, limit: int = 50) -> int:
     """Send the codes that wait; returns how many were tried. Network, outside of a transaction.
 
-    A row is claimed by moving its due moment (a lease). Sent twice it is the same code; after three attempts, or when
-    its time is over, it is given up and she sees that.
+    A row is claimed by moving its due moment (a lease). Sent twice it is the same code; refused for good, after three
+    attempts, or when its time is over, it is given up and she sees that.
     """
     tried = 0
     for pk in list(_due().order_by("due_at").values_list("pk", flat=True)[:limit]):
@@ -218,9 +219,14 @@ def _send(claim: PhoneClaim, moment: datetime) -> None:
             reference=f"phone-code-{claim.pk}",
         )
     except Exception as error:  # whatever a house's own sender raises: the next one still goes out
-        code = str(error)[:80] if isinstance(error, sms.NotSent) else type(error).__name__
-        log.warning("code not sent", claim=claim.pk, code=code, attempts=claim.attempts)
-        if claim.attempts < MOST_ATTEMPTS:
+        because = error.because if isinstance(error, sms.NotSent) else sms.AGAIN
+        reason = error.code if isinstance(error, sms.NotSent) else type(error).__name__
+        level = logging.ERROR if because == sms.HOUSE else logging.WARNING
+        log.log(
+            level, "code not sent", claim=claim.pk, reason=reason, because=because, attempts=claim.attempts
+        )
+        code = (reason if because == sms.AGAIN else f"{because}: {reason}")[:80]
+        if because == sms.AGAIN and claim.attempts < MOST_ATTEMPTS:
             row.update(due_at=moment + timedelta(seconds=5 * claim.attempts), error=code)
         else:
             row.update(due_at=None, code="", error=code)

@@ -45,6 +45,11 @@ def test_production_starts_when_everything_is_safe(load_settings: Load) -> None:
         ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS"),
         ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS"),
         ({"PUBLIC_URL": "http://shop.example.com"}, "https"),
+        ({"SMS_PROVIDER": "sandbox"}, "SMS_PROVIDER must be tencent"),
+        (
+            {"SMS_PROVIDER": "tencent", "TENCENT_SMS_URL": "http://sms"},
+            "SIGN_NAME must be set.* https address",
+        ),
         ({"DATABASE_URL": ""}, "DATABASE_URL and REDIS_URL"),
         ({"REDIS_URL": ""}, "DATABASE_URL and REDIS_URL"),
     ],
