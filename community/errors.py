@@ -21,7 +21,3 @@ class SyncRunning(Conflict):
 
     def __init__(self) -> None:
         super().__init__(_("A sync is already running. Watch its progress instead of starting another."))
-
-
-class NothingFetched(Exception):
-    """The list named groups, and none of them could be read: not a success."""

@@ -81,12 +81,12 @@ def sync_report(job: Job) -> dict[str, Any]:
     """What the sync brought, also while it runs (from its checkpoint) and when it failed."""
     found = job.result or {}
     checkpoint = job.checkpoint or {}
-    failed = found.get("failed", checkpoint.get("failed", []))
     return {
         "expected": found.get("expected", job.total),
         "fetched": found.get("fetched", checkpoint.get("fetched", 0)),
-        "failed": failed,
-        "dismissed": found.get("dismissed", 0),
+        "failed": found.get("failed", checkpoint.get("failed", 0)),
+        "failures": checkpoint.get("failures", []),
+        "cause": found.get("cause", ""),
         "error": job.error,
     }
 

@@ -1,6 +1,5 @@
 """Reading groups from WeCom: one at a time after a notice, or all of them as a job with an honest report."""
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,9 +8,10 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
 from community import rules
-from community.errors import NothingFetched, NoWorkAccount, SyncRunning
+from community.errors import NoWorkAccount, SyncRunning
 from community.models import Group, GroupMember
 from core import clock, jobs
+from core.errors import Refusal
 from core.locks import advisory_lock
 from core.models import Job
 from crm import queries as crm_queries
@@ -25,16 +25,6 @@ log = structlog.get_logger(__name__)
 
 SYNC_KIND = "community.sync_groups"
 DAYS_KEPT = 400
-
-
-@dataclass
-class SyncReport:
-    """What a sync brought: how many groups the platform named, how many were read, which failed and why."""
-
-    expected: int = 0
-    fetched: int = 0
-    failed: list[dict[str, str]] = field(default_factory=list)
-    dismissed: int = 0
 
 
 # --- Notices ----------------------------------------------------------------------------------------------------
@@ -299,78 +289,59 @@ def _count_days(group: Group) -> None:
 
 @transaction.atomic
 def start_sync(*, created_by_id: int | None = None, account_id: int | None = None) -> Job:
-    """Queue a read of all groups of the WeCom account (the first one). Refuses while one is queued or running."""
+    """Queue a read of all groups of the WeCom account (the first one). Refuses while one of it is queued or running."""
     account = wechat_queries.account(account_id) if account_id else wechat_queries.find_account("work")
     if account is None:
         raise NoWorkAccount()
     advisory_lock("community.sync", account.pk)
-    if Job.objects.filter(kind=SYNC_KIND, status__in=[Job.QUEUED, Job.RUNNING]).exists():
+    waiting = Job.objects.filter(kind=SYNC_KIND, status__in=[Job.QUEUED, Job.RUNNING])
+    if waiting.filter(params__account_id=account.pk).exists():
         raise SyncRunning()
     return jobs.enqueue(kind=SYNC_KIND, params={"account_id": account.pk}, created_by_id=created_by_id)
 
 
 def sync_groups(progress: jobs.Progress) -> dict[str, Any]:
-    """The work of a sync job: list, then read each group; goes on from its checkpoint.
+    """The work of a sync job; raises when nothing was fetched: such a sync is not done."""
+    return crm_services.run_sync(progress, kind="groups", fetch=_groups)
 
-    One unreadable group does not stop the others. Raises PlatformError when the list itself fails and
-    NothingFetched when no group could be read: a sync that brought nothing is not done.
-    """
-    account_id = int(progress.params["account_id"])
-    run_id = crm_services.begin_sync(kind="groups", account_id=account_id, job_id=progress.job_id)
-    try:
-        listed = wechat_services.work_groups(account_id=account_id)
-    except PlatformError as error:
-        crm_services.break_sync(run_id=run_id, cause=error)
-        raise
-    chat_ids = sorted(row.chat_id for row in listed)
-    report = SyncReport(
-        expected=len(chat_ids),
-        fetched=int(progress.checkpoint.get("fetched", 0)),
-        failed=list(progress.checkpoint.get("failed", [])),
-    )
-    after = str(progress.checkpoint.get("after", ""))
+
+def _groups(progress: jobs.Progress, brought: crm_services.Brought) -> None:
+    """List, then read each group; goes on from its checkpoint. One that cannot be read does not stop the others."""
+    account_id, after = int(progress.params["account_id"]), str(progress.checkpoint.get("after", ""))
+    chat_ids = sorted(row.chat_id for row in wechat_services.work_groups(account_id=account_id))
+    if not chat_ids:
+        brought.expected = Group.objects.filter(account=account_id, status=Group.ACTIVE).count()
+        return
+    brought.expected = len(chat_ids)
+    brought.adds(progress.checkpoint)
     for chat_id in (chat_id for chat_id in chat_ids if chat_id > after):
         try:
             read_group(account_id=account_id, chat_id=chat_id)
-            report.fetched += 1
-        except PlatformError as error:
-            report.failed.append({"chat_id": chat_id, "cause": str(error)[:300]})
-            Group.objects.filter(account_id=account_id, chat_id=chat_id).update(last_error=str(error)[:300])
+            brought.fetched += 1
+        except Refusal as refusal:
+            brought.fails(chat_id, refusal)
+            Group.objects.filter(account_id=account_id, chat_id=chat_id).update(
+                last_error=crm_services.said(refusal)
+            )
         progress.report(
-            done=report.fetched + len(report.failed),
-            total=report.expected,
-            checkpoint={"after": chat_id, "fetched": report.fetched, "failed": report.failed},
+            done=brought.fetched + brought.failed,
+            total=brought.expected,
+            checkpoint={"after": chat_id, **brought.kept()},
         )
-    known = 0 if report.expected else Group.objects.filter(account=account_id, status=Group.ACTIVE).count()
-    crm_services.end_sync(
-        run_id=run_id,
-        expected=report.expected or known,
-        fetched=report.fetched,
-        failures=[{"what": one["chat_id"], "cause": one["cause"]} for one in report.failed],
-    )
-    if known:
-        raise NothingFetched(f"WeCom named no groups, though {known} are known")
-    if report.expected and not report.fetched:
-        raise NothingFetched(f"0 of {report.expected} groups could be read: {report.failed[0]['cause']}")
-    report.dismissed = _dismiss_missing(account_id, set(chat_ids)) if not report.failed else 0
-    return {
-        "expected": report.expected,
-        "fetched": report.fetched,
-        "failed": report.failed,
-        "dismissed": report.dismissed,
-    }
+    if not brought.failed:
+        _dismiss_missing(account_id, chat_ids, brought)
 
 
-def _dismiss_missing(account_id: int, listed: set[str]) -> int:
-    """Groups that the platform no longer names. Only after a full list, and never those just announced."""
+def _dismiss_missing(account_id: int, listed: list[str], brought: crm_services.Brought) -> None:
+    """Groups that the platform no longer names. Only after a full list, never those just announced, and very many only
+    after a person's word: a group that was dismissed stays so.
+    """
     moment = clock.now()
-    missing = Group.objects.filter(
-        account_id=account_id, status=Group.ACTIVE, read_at__lt=moment - timedelta(minutes=5)
-    ).exclude(chat_id__in=listed)
-    chat_ids = list(missing.values_list("chat_id", flat=True)) if listed else []
-    for chat_id in chat_ids:
-        dismiss_group(account_id=account_id, chat_id=chat_id, at=moment)
-    return len(chat_ids)
+    active = Group.objects.filter(account_id=account_id, status=Group.ACTIVE)
+    missing = active.filter(read_at__lt=moment - timedelta(minutes=5)).exclude(chat_id__in=listed)
+    if brought.may_it_end(missing.count(), active.count()):
+        for chat_id in list(missing.values_list("chat_id", flat=True)):
+            dismiss_group(account_id=account_id, chat_id=chat_id, at=moment)
 
 
 # --- Merges ---------------------------------------------------------------------------------------------------

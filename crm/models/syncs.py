@@ -12,7 +12,7 @@ from crm.models.tags import Tag
 class SyncRun(models.Model):
     """One reading of one platform. "done" only when everything that was expected was fetched.
 
-    "held": it would end more followings or contacts (`would_end`) than a reading may without a person's word.
+    "held": it would end more followings, contacts or groups (`would_end`) than a reading may without a person's word.
     """
 
     CONTACTS, TAGS, GROUPS = "contacts", "tags", "groups"

@@ -94,6 +94,7 @@ from crm.services.segments_live import refresh_live_segments, refresh_segment
 from crm.services.sessions import end_sessions
 from crm.services.stats import Purchases, book_purchase, book_purchases, book_refund, rebuild_stats
 from crm.services.syncs import (
+    Brought,
     begin_sync,
     break_sync,
     confirm_sync,
@@ -102,6 +103,7 @@ from crm.services.syncs import (
     register_sync,
     retry_sync,
     run_sync,
+    said,
     settle_lost_syncs,
     start_due_syncs,
     start_sync,
@@ -151,6 +153,7 @@ __all__ = [
     "BY_SCAN",
     "CONSENT_TEXT",
     "AiplRun",
+    "Brought",
     "Cell",
     "Clock",
     "Holding",
@@ -291,6 +294,7 @@ __all__ = [
     "run_sync",
     "run_tag_rule",
     "run_tag_rules",
+    "said",
     "save_segment",
     "save_tag_rule",
     "save_tiers",

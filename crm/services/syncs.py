@@ -16,7 +16,7 @@ from crm.errors import NoSuchSync, SyncRunning
 from crm.models import DueSync, SyncRun, SyncSeen
 
 MOST_FAILURES = 50
-# A reading ends so many followings or contacts by itself, or this share of them (bps); more waits for a person.
+# A reading ends so many followings, contacts or groups by itself, or this share of them (bps); more waits for a person.
 ENDS_ALWAYS = 20
 ENDS_MOST_BPS = 1_000
 # Notices that arrive so soon after each other share one reading.
@@ -31,7 +31,8 @@ _starts: dict[str, Callable[[int, int | None], Job]] = {}
 class Brought:
     """What a sync has so far: how many it expects, how many it has, and each failure with its cause.
 
-    `may_end`: how many followings or contacts a person has allowed it to end; `would_end`: how many it was about to.
+    `may_end`: how many followings, contacts or groups a person has allowed it to end; `would_end`: how many it was
+    about to.
     """
 
     run_id: int = 0
@@ -47,8 +48,24 @@ class Brought:
         if len(self.failures) < MOST_FAILURES:
             self.failures.append({"what": what[:80], "cause": said(cause)})
 
+    def kept(self, before: int = 0) -> dict[str, Any]:
+        """For the checkpoint: what another worker needs to tell how it ended, but for the first failures (`before`)
+        that it meets again.
+        """
+        return {
+            "fetched": self.fetched,
+            "failed": self.failed - before,
+            "failures": self.failures[before:],
+        }
+
+    def adds(self, kept: Mapping[str, Any]) -> None:
+        """What a worker that died had brought before."""
+        self.fetched += int(kept.get("fetched", 0))
+        self.failed += int(kept.get("failed", 0))
+        self.failures += list(kept.get("failures", []))[: MOST_FAILURES - len(self.failures)]
+
     def may_it_end(self, count: int, of: int) -> bool:
-        """May this reading end `count` of `of` followings or contacts? If not, it will be held, and says how many."""
+        """May this reading end `count` of `of` of them? If not, it will be held, and says how many."""
         most = max(ENDS_ALWAYS, of * ENDS_MOST_BPS // 10_000, self.may_end)
         if count > most:
             self.would_end += count
@@ -57,6 +74,8 @@ class Brought:
 
 def said(error: object) -> str:
     """An error as an operator reads it: our words, the platform's code and its own text."""
+    if isinstance(error, Exception) and not isinstance(error, Refusal):
+        return f"{type(error).__name__}: {error}"[:300]
     code, detail = getattr(error, "code", ""), getattr(error, "detail", "")
     more = " ".join(str(part) for part in (code, detail) if part)
     return (f"{error} ({more})" if more else f"{error}" or type(error).__name__)[:300]
@@ -158,15 +177,21 @@ def end_sync(
     would_end: int = 0,
 ) -> str:
     """Close the row by its figures and return the status: done when all came, failed when nothing came of something,
-    held when it `would_end` more than it may, incomplete otherwise. `failures` are {"what", "cause"}.
+    held when it `would_end` more than it may, incomplete otherwise, also when there was nothing. `failures` are
+    {"what", "cause"}.
     """
     lost = len(failures) if failed is None else failed
     if would_end:
         status = SyncRun.HELD
         cause = _(
-            "It would end %(count)d followings or contacts at once, more than %(most)s %% of them. Nothing was ended: "
-            "see whether that can be true, and confirm it."
+            "It would end %(count)d followings, contacts or groups at once, more than %(most)s %% of them. Nothing was "
+            "ended: see whether that can be true, and confirm it."
         ) % {"count": would_end, "most": f"{ENDS_MOST_BPS / 100:g}"}
+    elif not (fetched or expected or lost):
+        status = SyncRun.PARTIAL
+        cause = _(
+            "The platform named nothing. If there should be something, see what the app may read there."
+        )
     elif fetched == expected and not lost:
         status, cause = SyncRun.DONE, ""
     elif failures:
@@ -200,7 +225,7 @@ def break_sync(*, run_id: int, cause: object, brought: Brought | None = None) ->
         fetched=so_far.fetched,
         failed=so_far.failed,
         failures=so_far.failures,
-        cause=said(cause)[:500] or type(cause).__name__,
+        cause=said(cause),
         finished_at=clock.now(),
     )
 
@@ -237,7 +262,7 @@ def forget_seen(run_id: int) -> None:
 
 
 class NothingFetched(Exception):
-    """Something was expected and nothing came: the job is failed as its row is."""
+    """Nothing came: the job is not done, as its row is not."""
 
 
 def run_sync(
@@ -255,7 +280,8 @@ def run_sync(
     except jobs.LostLease:
         raise
     except Exception as error:
-        break_sync(run_id=run_id, cause=error, brought=brought)
+        cause = _("It was cancelled.") if isinstance(error, jobs.Cancelled) else error
+        break_sync(run_id=run_id, cause=cause, brought=brought)
         forget_seen(run_id)
         raise
     forget_seen(run_id)
@@ -267,6 +293,12 @@ def run_sync(
         failed=brought.failed,
         would_end=brought.would_end,
     )
-    if status == SyncRun.FAILED:
-        raise NothingFetched(f"0 of {brought.expected}: {brought.failures[:1]}")
-    return {"expected": brought.expected, "fetched": brought.fetched, "failed": brought.failed}
+    cause = SyncRun.objects.values_list("cause", flat=True).get(pk=run_id)
+    if not brought.fetched and status != SyncRun.DONE:
+        raise NothingFetched(cause)
+    return {
+        "expected": brought.expected,
+        "fetched": brought.fetched,
+        "failed": brought.failed,
+        "cause": cause,
+    }

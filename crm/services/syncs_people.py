@@ -186,16 +186,8 @@ def _contacts(progress: jobs.Progress, brought: Brought) -> None:
     """Every guide's customers, each with remark and tags. Goes on from its checkpoint; one that cannot be read does
     not stop the others. Idempotent.
     """
-    account_id, began_at = int(progress.params["account_id"]), clock.now()
-    unread: set[str] = set()
-    for userid in wechat.work_follow_users(account_id=account_id):
-        try:
-            named = wechat.work_contacts(account_id=account_id, userid=userid)
-            note_seen(brought.run_id, [(external_userid, userid) for external_userid in named])
-        except PlatformError as error:
-            unread.add(userid)
-            brought.expected += 1
-            brought.fails(userid, error)
+    account_id, began_at, kept = int(progress.params["account_id"]), clock.now(), dict(progress.checkpoint)
+    unread = _read_lists(progress, brought, account_id)
     know_seen()
     people = SyncSeen.objects.filter(run=brought.run_id).order_by("value").values("value").distinct()
     total = people.count()
@@ -204,8 +196,9 @@ def _contacts(progress: jobs.Progress, brought: Brought) -> None:
     if not brought.expected:
         brought.expected = known.values("identity").distinct().count()
         return
-    brought.fetched = int(progress.checkpoint.get("fetched", 0))
-    number = people.filter(value__lte=(after := str(progress.checkpoint.get("after", "")))).count()
+    of_lists = brought.failed
+    brought.adds(kept)
+    number = people.filter(value__lte=(after := str(kept.get("after", "")))).count()
     for external_userid in _after(people, after):
         number += 1
         try:
@@ -219,9 +212,26 @@ def _contacts(progress: jobs.Progress, brought: Brought) -> None:
             log.warning("contact not stored", account=account_id, code=refusal.code)
             brought.fails(_short(external_userid), refusal)
         progress.report(
-            done=number, total=total, checkpoint={"after": external_userid, "fetched": brought.fetched}
+            done=number, total=total, checkpoint={"after": external_userid, **brought.kept(of_lists)}
         )
     _end_unnamed(account_id, brought, unread, began_at)
+
+
+def _read_lists(progress: jobs.Progress, brought: Brought, account_id: int) -> set[str]:
+    """Put aside each guide's customers; the guides whose list could not be read. A corp may have thousands of guides:
+    each report keeps the job ours.
+    """
+    unread: set[str] = set()
+    for userid in wechat.work_follow_users(account_id=account_id):
+        try:
+            named = wechat.work_contacts(account_id=account_id, userid=userid)
+            note_seen(brought.run_id, [(external_userid, userid) for external_userid in named])
+        except PlatformError as error:
+            unread.add(userid)
+            brought.expected += 1
+            brought.fails(userid, error)
+        progress.report(done=0)
+    return unread
 
 
 def _short(external_userid: str) -> str:

@@ -16,6 +16,10 @@ from core.models import Job
 from crm import queries as crm_queries
 from crm.models import Activity, Identity, MemberGroup, SyncRun
 from tests.campaigns import house
+from wechat import services as wechat_services
+from wechat.errors import RateLimited
+from wechat.gateway.answers import WorkGroupRow
+from wechat.models import Account
 from wechat.services import WorkGroup, WorkGroupMember
 
 
@@ -202,6 +206,33 @@ class TestSync:
         assert queries.sync_report(job)["fetched"] == 0
         assert SyncRun.objects.get(job=job).status == SyncRun.FAILED
 
+    def test_a_torn_list_dismisses_nobody_and_a_refusal_is_told_with_its_code(self, account, monkeypatch):
+        groups = [f"wr-{number:02}" for number in range(30)]
+        for chat_id in groups:
+            store(account, a_group(chat_id=chat_id))
+        Group.objects.update(read_at=clock.now() - timedelta(hours=1))
+        listed = [WorkGroupRow(chat_id="wr-00", status=0)]
+
+        def refuses(*, account_id, chat_id):
+            raise RateLimited("45009", "太频繁")
+
+        monkeypatch.setattr(wechat_services, "work_groups", lambda *, account_id: listed)
+        monkeypatch.setattr(
+            wechat_services, "work_group", lambda *, account_id, chat_id: a_group(chat_id=chat_id)
+        )
+        job = services.start_sync(account_id=account.pk)
+        jobs.run(job_id=job.pk)
+        run = SyncRun.objects.get(job=job)
+        assert (run.status, run.would_end) == (SyncRun.HELD, 29)
+        assert Group.objects.filter(status=Group.ACTIVE).count() == 30
+        other = Account.objects.create(kind="work", name="二", key="ww-2")
+        monkeypatch.setattr(wechat_services, "work_group", refuses)
+        jobs_of = [services.start_sync(account_id=one.pk) for one in (account, other)]
+        jobs.run(job_id=jobs_of[0].pk)
+        run = SyncRun.objects.get(job=jobs_of[0])
+        assert (run.status, run.failed) == (SyncRun.FAILED, 1)
+        assert "45009" in run.cause
+
 
 @pytest.mark.django_db
 class TestWithTheSandbox:
@@ -216,7 +247,7 @@ class TestWithTheSandbox:
         job = services.start_sync()
         jobs.run(job_id=job.pk)
         job.refresh_from_db()
-        assert (job.status, job.result["failed"]) == (Job.DONE, [])
+        assert (job.status, job.result["failed"]) == (Job.DONE, 0)
         assert SyncRun.objects.get(job=job).status == SyncRun.DONE
         assert job.result["fetched"] == job.result["expected"] >= 2
         group = Group.objects.get(account=corp, chat_id=made[0]["chat_id"])

@@ -37,7 +37,9 @@ from tests.conftest_sandbox import Sandbox
 from tests.crm.conftest import MORNING
 from wechat import services as wechat
 from wechat import tasks as wechat_tasks
+from wechat.errors import PlatformBusy, RateLimited
 from wechat.events import WorkTagChanged
+from wechat.gateway.official import OfficialClient
 from wechat.gateway.work import CUSTOMERS, WorkClient
 from wechat.models import Account
 
@@ -68,7 +70,8 @@ def test_a_sync_is_judged_by_what_it_brought(brand: Account) -> None:
         run = SyncRun.objects.get(pk=run_id)
         return run.status, run.cause
 
-    assert ended(0, 0) == ("done", "")
+    status, cause = ended(0, 0)
+    assert (status, bool(cause)) == ("partial", True), "a sync that fetched nothing never says done"
     assert ended(5, 5) == ("done", "")
     assert ended(5, 4, "40096") == ("partial", "40096")
     assert ended(5, 0, "60020") == ("failed", "60020")
@@ -85,6 +88,16 @@ def test_a_sync_is_judged_by_what_it_brought(brand: Account) -> None:
     jobs.cancel(job_id=job.pk)
     assert services.settle_lost_syncs() == 1
     assert SyncRun.objects.get(job=job).status == "failed"
+
+    def stops(progress: jobs.Progress, _brought: services.Brought) -> None:
+        jobs.cancel(job_id=progress.job_id)
+        progress.report(done=1)
+
+    job = services.start_sync(kind="followers", account_id=brand.pk)
+    Job.objects.filter(pk=job.pk).update(status=Job.RUNNING)
+    with pytest.raises(jobs.Cancelled):
+        services.run_sync(jobs.Progress(Job.objects.get(pk=job.pk)), kind="followers", fetch=stops)
+    assert SyncRun.objects.get(job=job).cause == "已被取消。"
 
 
 @pytest.mark.django_db
@@ -207,6 +220,37 @@ def test_a_reading_whose_worker_died_goes_on_where_it_was(
     assert asked == ["", "o-2", "o-2"]
     run = SyncRun.objects.get()
     assert (run.status, run.expected, run.fetched) == ("done", 3, 3)
+
+    # Of customers, the causes of before are told too.
+    def contact(*, account_id: int, external_userid: str) -> wechat.WorkContact:
+        if external_userid == "wm-1":
+            raise RateLimited("45009", "too many calls")
+        if died.append(external_userid) is None and len(died) == 1:
+            raise jobs.LostLease
+        return wechat.WorkContact(external_userid=external_userid, name="", unionid="", avatar_url="")
+
+    died: list[str] = []
+    monkeypatch.setattr(wechat, "work_follow_users", lambda *, account_id: ["lina"])
+    monkeypatch.setattr(wechat, "work_contacts", lambda *, account_id, userid: ["wm-1", "wm-2"])
+    monkeypatch.setattr(wechat, "work_contact", contact)
+    job = services.start_sync(kind="contacts", account_id=brand.pk)
+    jobs.run(job_id=job.pk)
+    Job.objects.filter(pk=job.pk).update(lease_until=clock.now() - timedelta(minutes=5))
+    jobs.run(job_id=job.pk)
+    run = SyncRun.objects.get(job=job)
+    assert (run.status, run.expected, run.fetched, run.failed) == ("partial", 2, 1, 1)
+    assert "45009" in run.cause
+
+
+def test_a_cursor_that_comes_again_ends_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {"data": {"openid": ["o-1"]}, "next_openid": "o-1", "group_chat_list": [], "next_cursor": "c"}
+    official, work = OfficialClient(Account(kind="service")), WorkClient(Account(kind="work"))
+    for client in (official, work):
+        monkeypatch.setattr(client, "call", lambda *_args, **_kwargs: answer)
+    assert official.follower_page().after == "o-1"
+    for again in (lambda: official.follower_page("o-1"), lambda: official.tagged_page(1, "o-1"), work.groups):
+        with pytest.raises(PlatformBusy):
+            again()
 
 
 @pytest.mark.django_db

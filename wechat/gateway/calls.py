@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wechat.errors import PlatformError
+from django.utils.translation import gettext as _
+
+from wechat.errors import PlatformBusy, PlatformError
 from wechat.gateway import http, tokens
 from wechat.gateway.errcodes import TOKEN_REJECTED
 from wechat.models import AccessToken, Account
@@ -84,6 +86,16 @@ class TokenedClient:
         if errcode:
             raise self.explain(int(errcode), str(answer.get("errmsg") or ""), answer=answer)
         return answer
+
+
+def next_cursor(answer: Mapping[str, Any], name: str, asked_with: str) -> str:
+    """Where the next page begins, "" after the last. Raises PlatformBusy for the cursor that we have just asked with:
+    going on would never end.
+    """
+    cursor = str(answer.get(name) or "")
+    if cursor and cursor == asked_with:
+        raise PlatformBusy("same_page", _("The platform answered the same page again."), retry_after=60)
+    return cursor
 
 
 def _is_token_trouble(error: PlatformError) -> bool:

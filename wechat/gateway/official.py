@@ -11,7 +11,7 @@ from core import clock
 from wechat.errors import PlatformError
 from wechat.gateway import addresses, errcodes, tokens
 from wechat.gateway.answers import Follower, FollowerPage, OAuthPerson, QrCode
-from wechat.gateway.calls import TokenedClient
+from wechat.gateway.calls import TokenedClient, next_cursor
 from wechat.models import AccessToken, Account
 
 LONGEST_QR_SECONDS = 2_592_000
@@ -149,7 +149,7 @@ class OfficialClient(TokenedClient):
         """10,000 followers, and how many there are in all."""
         params = {"next_openid": after} if after else None
         answer = self.call("GET", "/cgi-bin/user/get", params=params, repeatable=True)
-        return _page(answer, total=int(answer.get("total") or 0))
+        return _page(answer, after, total=int(answer.get("total") or 0))
 
     def follower_openids(self) -> Iterator[str]:
         """All followers, page by page of 10,000."""
@@ -176,7 +176,7 @@ class OfficialClient(TokenedClient):
     def tagged_page(self, tag_id: int, after: str = "") -> FollowerPage:
         """10,000 of the followers who carry a tag."""
         document = {"tagid": tag_id, "next_openid": after}
-        return _page(self.call("POST", "/cgi-bin/user/tag/get", document, repeatable=True))
+        return _page(self.call("POST", "/cgi-bin/user/tag/get", document, repeatable=True), after)
 
     def tag_followers(self, tag_id: int, openids: list[str], *, remove: bool = False) -> None:
         """Put a tag on followers or take it off, 50 a call."""
@@ -259,10 +259,11 @@ def _follower(answer: dict[str, Any], openid: str = "") -> Follower:
     )
 
 
-def _page(answer: dict[str, Any], total: int = 0) -> FollowerPage:
+def _page(answer: dict[str, Any], asked_after: str, total: int = 0) -> FollowerPage:
     """The last page names its last openid, or none: the one after it is empty."""
     openids = [str(openid) for openid in (answer.get("data") or {}).get("openid") or []]
-    return FollowerPage(openids, str(answer.get("next_openid") or "") if openids else "", total)
+    after = next_cursor(answer, "next_openid", asked_after) if openids else ""
+    return FollowerPage(openids, after, total)
 
 
 def jssdk_signature(ticket: str, nonce: str, timestamp: str, url: str) -> str:

@@ -17,7 +17,7 @@ from wechat.gateway.answers import (
     WorkGroupMember,
     WorkGroupRow,
 )
-from wechat.gateway.calls import TokenedClient
+from wechat.gateway.calls import TokenedClient, next_cursor
 from wechat.gateway.official import jssdk_signature
 from wechat.models import AccessToken, Account
 
@@ -109,7 +109,7 @@ class WorkClient(TokenedClient):
             params = {"external_userid": external_userid, **({"cursor": cursor} if cursor else {})}
             answer = self.call("GET", f"{CUSTOMERS}/get", params=params, repeatable=True)
             follows += [_follow(row) for row in answer.get("follow_user") or []]
-            cursor = str(answer.get("next_cursor") or "")
+            cursor = next_cursor(answer, "next_cursor", cursor)
             if not cursor:
                 break
         person = answer.get("external_contact") or {}
@@ -172,7 +172,7 @@ class WorkClient(TokenedClient):
                 WorkGroupRow(chat_id=str(row["chat_id"]), status=int(row.get("status") or 0))
                 for row in answer.get("group_chat_list") or []
             ]
-            cursor = str(answer.get("next_cursor") or "")
+            cursor = next_cursor(answer, "next_cursor", cursor)
             if not cursor:
                 return rows
 
@@ -214,7 +214,7 @@ class WorkClient(TokenedClient):
             page = {**document, **({"cursor": cursor} if cursor else {})}
             answer = self.call("POST", f"{CUSTOMERS}/{path}", page, repeatable=True)
             rows += answer.get(name) or []
-            cursor = str(answer.get("next_cursor") or "")
+            cursor = next_cursor(answer, "next_cursor", cursor)
             if not cursor:
                 return rows
 
