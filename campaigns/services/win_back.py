@@ -13,7 +13,7 @@ from campaigns.models import WinBackDecision, WinBackRule, WinBackSpell
 from campaigns.queries import reach
 from campaigns.services import content, links
 from core import clock
-from core.locks import try_advisory_lock
+from core.locks import lock_row, try_advisory_lock
 from crm import queries as crm_queries
 from crm import services as crm_services
 from wechat import services as wechat_services
@@ -67,9 +67,10 @@ def find_spells(*, rule_id: int) -> int:
 def decide_spells(*, rule_id: int) -> tuple[int, int]:
     """Look at the spells that are due: send, wait or give up, with a reason each time. Returns (looked at, sent).
 
-    Locks: the spells, skipping those of another worker. Idempotent on: the spell, which leaves `waiting` once.
+    Locks: the rule, so that two workers do not each count the day's room for themselves; the spells.
+    Idempotent on: the spell, which leaves `waiting` once.
     """
-    rule = WinBackRule.objects.filter(pk=rule_id, is_active=True).first()
+    rule = lock_row(WinBackRule.objects.filter(pk=rule_id, is_active=True))
     if rule is None:
         return 0, 0
     moment = clock.now()

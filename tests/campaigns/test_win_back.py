@@ -7,6 +7,7 @@ import pytest
 from campaigns import queries, services
 from campaigns.audits import win_back_once
 from campaigns.models import WinBackDecision, WinBackRule, WinBackSpell
+from campaigns.services import win_back
 from core import clock
 from crm import services as crm_services
 from crm.models import Identity, MemberStats, Touch
@@ -281,12 +282,18 @@ class TestResults:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_beats_at_once_send_one_message():
+def test_beats_at_once_send_one_message_each_and_no_more_than_the_day_may_have(monkeypatch):
     for number in range(10):
         house.buyer(f"沉睡{number}", days_ago=90)
     rule = house.rule()
+    services.find_spells(rule_id=rule.pk)
+    WinBackRule.objects.update(daily_limit=4)
+    monkeypatch.setattr(win_back, "BATCH", 3)
     results = at_once(services.run_win_back, 3)
     assert not [result for result in results if isinstance(result, Exception)]
+    assert len(messages(rule)) == 4
+    WinBackRule.objects.update(daily_limit=100)
+    WinBackSpell.objects.filter(status="waiting").update(next_try_at=clock.now())
     services.run_win_back()
     assert len(messages(rule)) == 10
     assert len({message.to for message in messages(rule)}) == 10

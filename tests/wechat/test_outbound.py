@@ -316,6 +316,25 @@ def test_a_claim_takes_its_number_whatever_the_planner_does(brand: Account) -> N
     assert OutboundMessage.objects.filter(state="sending").count() == 1
 
 
+def test_a_batch_has_the_content_of_its_messages_also_when_another_worker_takes_those_before(
+    brand: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = ({"kind": "text", "text": words} for words in ("上新", "会员日"))
+    enqueue(brand, ["o1", "o2"], channel="mass", body=old)
+    enqueue(brand, ["o3", "o4"], channel="mass", body=new, origin="broadcast:2")
+    first, make_id = OutboundMessage.objects.filter(origin="broadcast:1"), batches.uuid.uuid4
+
+    def meanwhile() -> Any:
+        first.update(state=OutboundMessage.SENDING)  # between the look at the head and the claim
+        return make_id()
+
+    monkeypatch.setattr(batches.uuid, "uuid4", meanwhile)
+    batch = batches._claim(brand, "mass")
+    assert batch is not None
+    assert [message.to for message in OutboundMessage.objects.filter(batch=batch).order_by("to")] == ["o3", "o4"]
+    assert OutboundBatch.objects.get(pk=batch.pk).body.content == batch.body.content == new
+
+
 @pytest.mark.django_db(transaction=True)
 def test_several_workers_send_each_message_once(sandbox: Sandbox) -> None:
     brand = sandbox.account("brand")

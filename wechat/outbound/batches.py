@@ -40,7 +40,7 @@ UPDATE wechat_outboundmessage m
 SET state = 'sending', attempts = attempts + 1, lease_until = %(until)s, batch_id = %(batch)s, reason_code = '',
     reason = ''
 FROM chosen WHERE m.id = chosen.id
-RETURNING m.id, m.recipient, m.vars
+RETURNING m.body_id
 """
 
 _COUNT_USE = """
@@ -129,6 +129,10 @@ def _claim(account: Account, channel: str) -> OutboundBatch | None:
     if not claimed:  # another worker was faster
         batch.delete()
         return None
+    (body_id,) = claimed[0]
+    if body_id != batch.body_id:  # it took what stood first, and here is what came behind
+        batch.body_id = body_id
+        batch.save(update_fields=["body"])
     if account.kind != Account.SUBSCRIPTION:
         OutboundMessage.objects.filter(batch=batch, to__in=queries.mass_exhausted(account.pk, moment)).update(
             state=OutboundMessage.FAILED,
