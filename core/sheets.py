@@ -103,11 +103,13 @@ def _open_workbook(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]
 
 
 def _text(value: Any) -> str:
-    """A cell as it would stand in a CSV file: 17850.0 is "17850", dates are ISO."""
+    """A cell as it would stand in a CSV file: 17850.0 is "17850", dates are ISO, and a formula's 89.10000000000001 is
+    the 89.1 that the sheet shows.
+    """
     if value is None:
         return ""
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
+        return str(int(value)) if value.is_integer() else f"{value:.15g}"
     if isinstance(value, dt.datetime):
         return value.isoformat(" ", "seconds")
     return str(value)

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from core import money
 
 NEW, CHANGED, SAME, REFUSED = "new", "changed", "same", "refused"
+BETWEEN = "；"  # the changes of a row
 MAX_STOCK = 1_000_000
 MAX_FEN = 10_000_000_00
 

@@ -26,18 +26,14 @@ _COLUMNS = """
 """
 
 
-def catalogue_skus(
-    codes: Sequence[str], *, lock: bool = False, keys: Iterable[str] = ()
-) -> dict[str, dict[str, Any]]:
+def catalogue_skus(codes: Sequence[str], *, keys: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
     """code → its columns as `catalogue_files.COLUMNS` names them, with the ids of SKU, product, category and brand, and
     those of `keys` that name a store or a tier.
 
-    One statement, one more for stores and one for tiers. `lock` keeps the SKUs for the transaction, in the order of
-    their ids.
+    One statement, one more for stores and one for tiers.
     """
     with connection.cursor() as cursor:
-        ending = "ORDER BY s.id FOR NO KEY UPDATE OF s" if lock else ""
-        cursor.execute(f"{_COLUMNS} WHERE s.code = ANY(%s) {ending}", [list(codes)])
+        cursor.execute(f"{_COLUMNS} WHERE s.code = ANY(%s)", [list(codes)])
         names = [column.name for column in cursor.description]
         rows = [_read(names, values) for values in cursor.fetchall()]
     _add_placed(rows, keys)

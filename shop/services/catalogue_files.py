@@ -137,7 +137,9 @@ def _work(progress: jobs.Progress, file: CatalogueFile, *, write: bool) -> dict[
                 verdicts = judge.judge(batch, lock=write)
                 if shown is not None:
                     for one in verdicts:
-                        if one.kind in (NEW, CHANGED) and shown.get(one.wish.line) != _mark(one.text):
+                        agreed = shown.get(one.wish.line, set())
+                        # What is missing of it is there already: an earlier row of the product wrote it, say.
+                        if one.kind in (NEW, CHANGED) and not _marks(one.text) <= agreed:
                             one.kind = REFUSED
                             one.text = _(
                                 "This has changed since the file was compared. Bring the file again."
@@ -218,13 +220,13 @@ def _harmless(cell: Any) -> Any:
     return f"'{cell}" if str(cell)[:1] in _FORMULA else cell
 
 
-def _shown(file: CatalogueFile) -> dict[int, int]:
-    """Line → mark of the difference that the operator agreed to."""
+def _shown(file: CatalogueFile) -> dict[int, set[int]]:
+    """Line → marks of the differences that the operator agreed to."""
     with file.report.open("rb") as kept:
         rows = csv.reader(io.TextIOWrapper(kept, encoding="utf-8-sig", newline=""))
         next(rows)
-        return {int(row[0]): _mark(row[3]) for row in rows}
+        return {int(row[0]): _marks(row[3]) for row in rows}
 
 
-def _mark(text: str) -> int:
-    return zlib.crc32(str(_harmless(text)).encode())
+def _marks(text: str) -> set[int]:
+    return {zlib.crc32(part.encode()) for part in str(_harmless(text)).split(catalogue_files.BETWEEN)}

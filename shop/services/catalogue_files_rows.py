@@ -39,7 +39,9 @@ class Judge:
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
         """`keys`: the columns of the file."""
+        keys = list(keys)
         self.keys = [key for key in keys if "@" in key]
+        self._stores = catalogue_files.named(keys, "stock") + ["warehouse"] * ("on_hand" in keys)
         self.categories: dict[str, int | None] = {}
         for key, whole in queries.category_choices():
             names = whole.split(" / ")
@@ -54,8 +56,13 @@ class Judge:
         self._coming: set[tuple[str, str]] = set()  # products that earlier rows make
 
     def judge(self, batch: Sequence[Wish], *, lock: bool = False) -> list[Verdict]:
-        """`lock` keeps the SKUs as they were judged until the end of the transaction."""
-        known = queries.catalogue_skus([wish.sku_code for wish in batch], lock=lock, keys=self.keys)
+        """`lock` keeps the SKUs, and their pieces where the file sets them, as they were judged until the end of the
+        transaction.
+        """
+        asked = [wish.sku_code for wish in batch]
+        if lock:
+            self._hold(asked)
+        known = queries.catalogue_skus(asked, keys=self.keys)
         fresh = [wish.values for wish in batch if wish.sku_code not in known]
         codes = [values["product_code"] for values in fresh if "product_code" in values]
         codes += [wish.values["product_code"] for wish in batch if "product_code" in wish.values]
@@ -77,6 +84,21 @@ class Judge:
                 self._seen.add(wish.sku_code)
             verdicts.append(verdict)
         return verdicts
+
+    def _hold(self, codes: list[str]) -> None:
+        """Before anything is read: what waited for a lock would still show the pieces of before."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT id FROM shop_sku WHERE code = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [codes]
+            )
+            ids = [pk for (pk,) in cursor.fetchall()]
+            if self._stores:
+                cursor.execute(
+                    "SELECT k.id FROM shop_stock k JOIN crm_store p ON p.id = k.store_id"
+                    " WHERE k.sku_id = ANY(%s) AND p.code = ANY(%s)"
+                    " ORDER BY k.sku_id, k.store_id FOR UPDATE OF k",
+                    [ids, self._stores],
+                )
 
     def _problem(self, wish: Wish, current: dict[str, Any] | None) -> str:
         values = wish.values
@@ -145,7 +167,7 @@ class Judge:
         return Verdict(
             wish,
             CHANGED if changes else SAME,
-            "；".join(change.text for change in changes),
+            catalogue_files.BETWEEN.join(change.text for change in changes),
             current,
             {change.field: change.new for change in changes},
             product_id,
@@ -172,7 +194,8 @@ def write_rows(
     """
     _make([one for one in verdicts if one.kind == NEW], judge)
     codes = ["warehouse", *catalogue_files.named(judge.keys, "stock")]
-    stores = dict(crm_queries.stores().filter(code__in=codes).values_list("code", "pk"))
+    places = crm_queries.stores(only_active=False)
+    stores = dict(places.filter(code__in=codes).values_list("code", "pk"))
     stores.setdefault("warehouse", warehouse_id())
     levels = {
         (one.current["id"], stores[_store_of(name)]): level

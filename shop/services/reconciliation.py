@@ -4,7 +4,7 @@ from datetime import date, datetime, time, timedelta
 
 import structlog
 from django.db import connection, transaction
-from django.db.models import Sum
+from django.db.models import Count, Q, Sum
 from django.utils.translation import gettext as _
 
 from core import clock
@@ -109,11 +109,16 @@ def keep_lines(*, bill_id: int, lines: list[Line]) -> None:
         ignore_conflicts=True,
         batch_size=2000,
     )
-    paid = [line.amount_fen for line in lines if not line.is_refund]
-    back = [line.amount_fen for line in lines if line.is_refund]
-    bill.payments_count, bill.payments_fen = len(paid), sum(paid)
-    bill.refunds_count, bill.refunds_fen = len(back), sum(back)
-    bill.fee_fen = bill.lines.aggregate(fee=Sum("fee_fen"))["fee"] or 0
+    is_payment = Q(out_refund_no="")
+    sums = bill.lines.aggregate(  # as kept: a line that was sent twice counts once
+        payments_count=Count("pk", filter=is_payment),
+        payments_fen=Sum("amount_fen", filter=is_payment, default=0),
+        refunds_count=Count("pk", filter=~is_payment),
+        refunds_fen=Sum("amount_fen", filter=~is_payment, default=0),
+        fee_fen=Sum("fee_fen", default=0),
+    )
+    for name, value in sums.items():
+        setattr(bill, name, value)
     bill.last_error = ""
     if bill.status == Bill.WAITING:
         bill.status = Bill.READ
@@ -157,7 +162,8 @@ def compare_bill(*, bill_id: int) -> int:
             )
             INSERT INTO shop_billdifference
                 (bill_id, kind, is_refund, number, payment_id, ours_fen, theirs_fen, found_at, note, actor)
-            SELECT bill_id, kind, is_refund, number, payment_id, ours_fen, theirs_fen, %(now)s, '', '' FROM found
+            SELECT bill_id, kind, is_refund, number, max(payment_id), max(ours_fen), sum(theirs_fen), %(now)s, '', ''
+            FROM found GROUP BY bill_id, kind, is_refund, number  -- a number may stand on several lines
             ON CONFLICT (bill_id, kind, is_refund, number) DO UPDATE
                 SET ours_fen = excluded.ours_fen, theirs_fen = excluded.theirs_fen
             """,  # noqa: S608  a statement of ours

@@ -19,11 +19,11 @@ pytestmark = pytest.mark.django_db
 
 HEAD = (
     "交易时间,公众账号ID,商户号,微信订单号,商户订单号,交易状态,应结订单金额,微信退款单号,商户退款单号,退款金额,退款状态,"
-    "手续费,订单金额,申请退款金额"
+    "商品名称,手续费,订单金额,申请退款金额"
 )
 BILL = f"""\ufeff{HEAD}
-`2026-11-20 23:59:59,`wx,`19,`4200A,`order-1,`SUCCESS,`128.00,`0,`0,`0.00,`,`0.77000,`129.00,`0.00
-`2026-11-20 10:00:00,`wx,`19,`4200A,`order-1,`REFUND,`0.00,`503,`order-1-R1,`9.00,`SUCCESS,`-0.05000,`0.00,`9.00
+`2026-11-20 23:59:59,`wx,`19,`4200A,`order-1,`SUCCESS,`128.00,`0,`0,`0.00,`,`裙子,"雾蓝",M,`0.77000,`129.00,`0.00
+`2026-11-20 10:00:00,`wx,`19,`4200A,`order-1,`REFUND,`0.00,`503,`order-1-R1,`9.00,`SUCCESS,`裙子,`-0.05000,`0.00,`9.00
 总交易单数,应结订单总金额
 `1,`128.00
 """
@@ -91,10 +91,14 @@ def test_every_kind_of_difference_is_found_once_and_explained_by_a_person():
         line(other_amount, amount_fen=1),
         line(back),
         line(back, out_refund_no=refund.out_refund_no, amount_fen=refund.amount_fen - 1, state="SUCCESS"),
-        line(same, out_trade_no="a-foreign-one", transaction_id="4299"),
+        line(same, out_trade_no="a-foreign-one", transaction_id="4299", amount_fen=9_000),
+        line(same, out_trade_no="a-foreign-one", transaction_id="4300", amount_fen=900),
+        line(same),  # the same line once more
         line(same, out_refund_no="a-foreign-refund", amount_fen=5),
     ]
     bill = compared(lines)
+    bill.refresh_from_db()
+    assert (bill.payments_count, bill.payments_fen) == (5, 9_900 * 3 + 1)
     for _again in range(2):
         services.compare_bill(bill_id=bill.pk)
     found = set(bill.differences.values_list("kind", "is_refund", "number", "ours_fen", "theirs_fen"))

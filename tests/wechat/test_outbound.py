@@ -331,7 +331,10 @@ def test_a_batch_has_the_content_of_its_messages_also_when_another_worker_takes_
     monkeypatch.setattr(batches.uuid, "uuid4", meanwhile)
     batch = batches._claim(brand, "mass")
     assert batch is not None
-    assert [message.to for message in OutboundMessage.objects.filter(batch=batch).order_by("to")] == ["o3", "o4"]
+    assert [message.to for message in OutboundMessage.objects.filter(batch=batch).order_by("to")] == [
+        "o3",
+        "o4",
+    ]
     assert OutboundBatch.objects.get(pk=batch.pk).body.content == batch.body.content == new
 
 
