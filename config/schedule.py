@@ -24,7 +24,7 @@ def periodic_jobs() -> dict[str, dict[str, Any]]:
         "read the results of WeCom mass tasks": every(max(sweep, 5), "wechat.tasks.poll_mass_tasks"),
         "delete notices that nobody repeats": every(24 * 3600, "wechat.tasks.forget_old_notices", "bulk"),
         "delete old deliveries and answers": every(3600, "core.tasks.prune", "bulk"),
-        "expire what the ledger holds too long": every(600, "core.tasks.expire_lots", "bulk"),
+        "expire what the ledger holds too long": every(60, "core.tasks.expire_lots", "bulk"),
         "resume jobs whose worker died": every(sweep * 5, "core.tasks.sweep_jobs", "bulk"),
         "release orders that were not paid in time": every(max(sweep, 5), "shop.tasks.expire_orders"),
         "ask WeChat about payments without a notice": every(

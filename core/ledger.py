@@ -5,7 +5,8 @@ checked balance and their value comes in lots, spent first-expiring-first; accou
 A kind is a unit ("points", "stored_value") or a unit with a purpose ("points.expired").
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,11 +17,13 @@ from django.utils.translation import gettext as _
 
 from core import clock
 from core.errors import Conflict, NotFound, Refusal
+from core.ledger_expiry import accounts_with_expired, expired_units, move_expired
 from core.ledger_posting import Posted, Posting, post, post_many
 from core.locks import lock_rows
 from core.models import LedgerAccount, LedgerHold, LedgerLot, LedgerTransfer
 
 HOUSE = 0
+EXPIRED_TOGETHER = 100
 
 
 class BalanceTooLow(Refusal):
@@ -161,7 +164,7 @@ def _transfer_the_long_way(
         return _first_posting(cause, debit, credit, amount)
     _lock(debit, credit)
     if not debit.is_system:
-        _expire_lots_of(debit)
+        _expire_lots_of([debit.pk])
         _lower(debit, amount)
         _take_lots(debit, row, amount, spendable_at=row.posted_at)
     if not credit.is_system:
@@ -194,7 +197,7 @@ def hold(*, cause: str, account: LedgerAccount, amount: int) -> LedgerHold:
             raise CauseTaken(_("The cause %(cause)s already stands for another hold.") % {"cause": cause})
         return row
     _lock(account)
-    _expire_lots_of(account)
+    _expire_lots_of([account.pk])
     if (
         not LedgerAccount.objects.filter(pk=account.pk)
         .filter(balance__gte=F("held") + amount)
@@ -269,7 +272,7 @@ def reverse(*, transfer_cause: str, cause: str, amount: int | None = None) -> Le
         raise ReversesTooMuch(_("More would be taken back than was transferred."))
     _lock(giver, taker)
     if not giver.is_system:
-        _expire_lots_of(giver, except_lot_of=original)
+        _expire_lots_of([giver.pk], except_lot_of=original.pk)
         _lower(giver, back)
         _take_lots(giver, row, back, spendable_at=row.posted_at, first_lot_of=original)
     if not taker.is_system:
@@ -278,21 +281,23 @@ def reverse(*, transfer_cause: str, cause: str, amount: int | None = None) -> Le
     return row
 
 
-def expire_lots(*, limit: int = 1000) -> int:
-    """Move expired lots to the house's account `<unit>.expired`, one transaction per customer; returns how many
-    customers were looked at. What a hold covers stays until the hold is closed. Runs twice without harm.
+def expire_lots(*, seconds: float = 20.0) -> int:
+    """Move expired lots to the house's account `<unit>.expired`, a hundred customers at a time, until none is left or
+    about so many seconds are over: at the end of a year everybody's end at once, and the queue has other work too.
+    Returns of how many customers some went. Whom somebody has locked is left to the next run; what a hold covers stays
+    until the hold is closed. Runs twice without harm.
     """
-    due = (
-        LedgerLot.objects.filter(remaining__gt=0, expires_at__lte=clock.now())
-        .order_by("account_id")
-        .values_list("account_id", flat=True)
-        .distinct()[:limit]
-    )
-    expired = 0
-    for account in LedgerAccount.objects.filter(pk__in=list(due)):
+    until = time.monotonic() + seconds
+    due, expired = accounts_with_expired(), 0
+    for start in range(0, len(due), EXPIRED_TOGETHER):
         with transaction.atomic():
-            _lock(account)
-            expired += bool(_expire_lots_of(account))
+            accounts = LedgerAccount.objects.filter(pk__in=due[start : start + EXPIRED_TOGETHER]).order_by(
+                "pk"
+            )
+            free = accounts.select_for_update(skip_locked=True).values_list("pk", flat=True)
+            expired += len(_expire_lots_of(list(free)))
+        if time.monotonic() >= until:
+            break
     return expired
 
 
@@ -510,30 +515,12 @@ def _refill_lots(original: LedgerTransfer, row: LedgerTransfer, amount: int) -> 
         )
 
 
-def _expire_lots_of(account: LedgerAccount, except_lot_of: LedgerTransfer | None = None) -> int:
-    """Move the account's expired lots to the house, but for what is held; the caller holds the account's lock."""
-    due = LedgerLot.objects.filter(account=account, remaining__gt=0, expires_at__lte=clock.now())
-    if except_lot_of:
-        due = due.exclude(transfer=except_lot_of)
-    lots = list(due.order_by("expires_at", "pk"))
-    if not lots:
-        return 0
-    # A hold was placed on what expires first: that part of the expired lots is still promised.
-    kept = LedgerAccount.objects.values_list("held", flat=True).get(pk=account.pk)
-    house = open_account(kind=f"{unit_of(account.kind)}.expired", owner_id=HOUSE)
-    expired = 0
-    for lot in lots:
-        gone = lot.remaining - min(kept, lot.remaining)
-        kept -= lot.remaining - gone
-        if gone == 0:
-            continue
-        row = _insert(f"expire:lot:{lot.pk}:{lot.uses.count()}", account, house, gone)
-        assert row is not None, "the account's lock makes the number of uses a key"
-        LedgerAccount.objects.filter(pk=account.pk).update(balance=F("balance") - gone)
-        LedgerLot.objects.filter(pk=lot.pk).update(remaining=F("remaining") - gone)
-        lot.uses.create(transfer=row, amount=gone)
-        expired += gone
-    return expired
+def _expire_lots_of(account_ids: Sequence[int], *, except_lot_of: int | None = None) -> Mapping[int, int]:
+    """Move the accounts' expired lots to the house, but for what is held; the caller holds the accounts' locks."""
+    units = expired_units(account_ids)
+    for unit in units:
+        open_account(kind=f"{unit}.expired", owner_id=HOUSE)
+    return move_expired(account_ids, except_lot_of=except_lot_of) if units else {}
 
 
 def _find_hold(cause: str) -> LedgerHold:

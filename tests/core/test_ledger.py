@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -153,13 +154,18 @@ class TestLots:
         assert ledger.balance_of(kind="points.expired", owner_id=0) == 50
         ledger_is_sound()
 
-    def test_expire_by_the_job_once(self) -> None:
+    def test_expire_by_the_job_once(self, django_assert_max_num_queries: Any, monkeypatch: Any) -> None:
         with clock.travel(NEW_YEAR):
             for number in (1, 2, 3):
                 give(50, f"a{number}", to=number, expires_at=NEW_YEAR + timedelta(days=number))
+            give(50, "held", to=9, expires_at=NEW_YEAR + timedelta(days=1))
+            ledger.hold(cause="order:9", account=member(9), amount=50)
         with clock.travel(NEW_YEAR + timedelta(days=2)):
-            assert ledger.expire_lots() == 2
-            assert ledger.expire_lots() == 0
+            monkeypatch.setattr(ledger, "EXPIRED_TOGETHER", 1)
+            assert ledger.expire_lots(seconds=0) == 1
+            assert ledger.expire_lots() == 1, "it goes on where it stopped"
+            with django_assert_max_num_queries(1):
+                assert ledger.expire_lots() == 0, "who has only what is held is not locked again and again"
         assert [balance(1), balance(2), balance(3)] == [0, 0, 50]
         ledger_is_sound()
 
