@@ -14,7 +14,7 @@ from core import clock
 from core.money import fen_from_yuan
 from crm import queries
 from crm.models import ChannelCode, Identity, Member, MemberTag, Segment, Tag
-from crm.queries.accounts import followed_accounts
+from crm.queries.accounts import account_roles, followed_accounts, followed_accounts_of
 from crm.tiers_words import tier_words
 
 MOST_CHOICES = 300
@@ -58,6 +58,22 @@ class FollowingFilter(DropdownFilter):
         if value in ("any", "none"):
             return queryset.filter(Exists(reached)) if value == "any" else queryset.filter(~Exists(reached))
         return queryset
+
+
+class RoleFilter(DropdownFilter):
+    """Followers of any account that is for this: of the matrix's columns, the people."""
+
+    title, parameter_name = _("role of an account that she follows"), "role"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return account_roles()
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
+        if self.value() not in dict(account_roles()):
+            return queryset
+        accounts = followed_accounts_of(self.value() or "")
+        followed = Identity.objects.filter(member=OuterRef("pk"), is_following=True, account__in=accounts)
+        return queryset.filter(Exists(followed))
 
 
 class SourceFilter(DropdownFilter):

@@ -69,6 +69,7 @@ class MemberAdmin(BaseAdmin):
         filters.SegmentFilter,
         filters.TagFilter,
         filters.FollowingFilter,
+        filters.RoleFilter,
         filters.SourceFilter,
         filters.LastOrderFilter,
         filters.SpendFilter,

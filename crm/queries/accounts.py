@@ -21,6 +21,18 @@ def official_accounts() -> list[tuple[int, str]]:
     return [(row.pk, str(row)) for row in rows]
 
 
+def account_roles() -> list[tuple[str, str]]:
+    """(role, name): what an account of the matrix is for."""
+    return [(role, str(name)) for role, name in apps.get_model("wechat", "Account").ROLES]
+
+
+def followed_accounts_of(role: str) -> list[int]:
+    """The active official accounts and corps with this role."""
+    account = apps.get_model("wechat", "Account")
+    rows = account.objects.filter(kind__in=["service", "subscription", "work"], is_active=True, role=role)
+    return list(rows.order_by("pk").values_list("pk", flat=True))
+
+
 @dataclass(frozen=True)
 class MatrixAccount:
     """An active account that members follow, or a mini program, which they use."""

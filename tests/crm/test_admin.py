@@ -136,6 +136,9 @@ def test_the_list_finds_members_and_narrows(
     assert shown(f"?tag={tag('玫瑰').pk}") == PEOPLE
     assert shown("?following=none") == 0
     assert shown(f"?following={brand.pk}") == PEOPLE + 1
+    assert (shown("?role=official"), shown("?role=event")) == (PEOPLE + 1, 0)
+    Account.objects.filter(pk=brand.pk).update(role="event")
+    assert (shown("?role=official"), shown("?role=event")) == (0, PEOPLE + 1)
     assert shown("?source=none") == 1
     assert shown(f"?segment={segment.pk}") == PEOPLE
     assert shown("?last_order=never") == 1
@@ -143,7 +146,9 @@ def test_the_list_finds_members_and_narrows(
     assert shown("?spend=1") == PEOPLE
     assert shown("?spend=0") == 1
     assert shown("?dormant=30") == 0
-    assert shown("?tag=x&source=y&segment=z&last_order=q&spend=9&dormant=-1&following=1a") == PEOPLE + 1
+    assert (
+        shown("?tag=x&source=y&segment=z&last_order=q&spend=9&dormant=-1&following=1a&role=x") == PEOPLE + 1
+    )
 
 
 @pytest.mark.django_db
