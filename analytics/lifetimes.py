@@ -58,7 +58,7 @@ FROM (
                 WHEN GROUPING(guide) = 0 THEN 'guide' ELSE 'product' END AS dimension,
            COALESCE(channel, store, guide, product) AS key, count(*) AS members,
            count(*) FILTER (WHERE orders > 0) AS buyers, sum(orders)::bigint AS orders,
-           sum(kept_fen)::bigint AS kept_fen, count(*) FILTER (WHERE vigour_bps >= 5000) AS alive,
+           sum(kept_fen)::bigint AS kept_fen, count(*) FILTER (WHERE orders > 0 AND vigour_bps >= 5000) AS alive,
            COALESCE(sum(orders_milli), 0)::bigint AS orders_milli, COALESCE(sum(value_fen), 0)::bigint AS value_fen
     FROM lifetime_members GROUP BY GROUPING SETS ((channel), (store), (guide), (product))
 ) counted

@@ -66,6 +66,7 @@ from crm.subjects import spelled_out
 DEEPEST = 5
 DEEPEST_SEGMENTS = 5
 MOST_CONDITIONS = 40
+MOST_GROUPS = 200
 MOST_CONDITIONS_IN_ALL = 400
 
 
@@ -188,7 +189,7 @@ def check_shape(rules: Any) -> dict[str, Any]:
 
 
 class _Count:
-    conditions = 0
+    conditions = groups = 0
 
 
 def _check_node(node: Any, depth: int, count: _Count) -> None:
@@ -196,6 +197,10 @@ def _check_node(node: Any, depth: int, count: _Count) -> None:
         raise WrongRules(_("The rules must be conditions joined by all, any or not."))
     if depth > DEEPEST:
         raise WrongRules(_("The groups are nested too deeply (at most %(most)d).") % {"most": DEEPEST})
+    if "field" not in node:
+        count.groups += 1
+        if count.groups > MOST_GROUPS:
+            raise WrongRules(_("At most %(most)d groups fit in one segment.") % {"most": MOST_GROUPS})
     if set(node) in ({"all"}, {"any"}):
         children = next(iter(node.values()))
         if not isinstance(children, list):

@@ -5,14 +5,14 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import Min, Sum
 from django.utils.translation import gettext as _
 
 from core import clock
 from core.models import LedgerLot
 from crm import points_rules as rules
 from crm.errors import BadPoints
-from crm.models import Earning, Identity, Member, PointsRules, PointsTask, SignIn, Touch
+from crm.models import Earning, Identity, Member, MemberDay, PointsRules, PointsTask, SignIn, Touch
 from crm.models.points import POINTS
 from crm.queries.accounts import official_accounts
 from crm.queries.points import has_profile_points
@@ -63,14 +63,15 @@ def sign_in(*, member_id: int) -> SignIn:
 
 
 def missing_in_profile(member_id: int) -> list[str]:
-    """What her profile still lacks, in words; empty: it is complete. Two statements."""
+    """What her profile still lacks, in words; empty: it is complete. Three statements."""
     member = Member.objects.only("name", "birthday").get(pk=member_id)
+    lunar = MemberDay.objects.filter(member=member_id, kind=MemberDay.BIRTHDAY)
     has_phone = Identity.objects.filter(member_id=member_id, kind=Identity.PHONE).exists()
     return [
         word
         for word, is_there in (
             (_("name"), bool(member.name)),
-            (_("birthday"), member.birthday is not None),
+            (_("birthday"), member.birthday is not None or lunar.exists()),
             (_("phone"), has_phone),
         )
         if not is_there
@@ -130,16 +131,22 @@ def remind_of_expiring_points(*, limit: int = 500) -> int:
     if current is None or not current.remind_days:
         return 0
     first = clock.today()
-    months = sorted({(day.year, day.month) for day in (first, first + timedelta(days=current.remind_days))})
-    return sum(_remind_of(dt.date(year, month, 1), current.remind_days, limit) for year, month in months)
+    days = (first + timedelta(days=ahead) for ahead in range(current.remind_days + 1))
+    return sum(
+        _remind_of(month, current.remind_days, limit)
+        for month in sorted({day.replace(day=1) for day in days})
+    )
 
 
 def _remind_of(month: dt.date, days: int, limit: int) -> int:
-    """A lot that ends with the last day of a month expires at the first midnight of the next."""
+    """A lot that ends with the last day of a month expires at the first midnight of the next. Who has one that ends
+    within `days` is told of all that end in the month: there is no other word of them.
+    """
     origin = f"points-end:{month:%Y-%m}"
     after = (month.replace(day=28) + timedelta(days=4)).replace(day=1)
     begins = max(clock.now(), clock.day_start(month))
-    ends = min(clock.day_start(after), clock.day_start(clock.today() + timedelta(days=days + 1)))
+    ends = clock.day_start(after)
+    soon = min(ends, clock.day_start(clock.today() + timedelta(days=days + 1)))
     sent = 0
     for account_id, _name in official_accounts():
         reachable = (
@@ -151,7 +158,8 @@ def _remind_of(month: dt.date, days: int, limit: int) -> int:
             LedgerLot.objects.filter(remaining__gt=0, expires_at__gt=begins, expires_at__lte=ends)
             .filter(account__kind=POINTS, account__owner_id__in=reachable.values("member_id"))
             .values("account__owner_id")
-            .annotate(points=Sum("remaining"))
+            .annotate(points=Sum("remaining"), first=Min("expires_at"))
+            .filter(first__lte=soon)
             .order_by("account__owner_id")
             .values_list("account__owner_id", "points")
         )

@@ -148,10 +148,13 @@ class _Run:
         if not ids:
             return 0
         hits.filter(member_id__in=ids).delete()
+        # What they did since they were put aside counts.
         if puts:
-            self.changed += add_tags(member_ids=ids, tag_ids=[self.rule.tag_id], origin=self.rule.origin)
+            still = list(_missing(self.rule, ids).values_list("pk", flat=True))
+            self.changed += add_tags(member_ids=still, tag_ids=[self.rule.tag_id], origin=self.rule.origin)
         else:
-            self.changed += _take_off(self.rule, ids)
+            gone = list(_gone(self.rule, ids).values_list("member_id", flat=True))
+            self.changed += _take_off(self.rule, gone)
         return len(ids)
 
 

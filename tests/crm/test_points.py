@@ -19,6 +19,7 @@ from core.ledger import BalanceTooLow, CauseTaken
 from core.models import LedgerLot
 from crm import points_rules as rules
 from crm import queries, services
+from crm.days import YearDay
 from crm.errors import BadPoints
 from crm.models import Earning, Identity, Member, MemberStats, PointsAdjustment, PointsRules, SignIn, Touch
 from crm.services import points
@@ -266,7 +267,7 @@ def test_a_complete_profile_is_rewarded_once(morning: datetime, db: Any) -> None
     member = a_member()
     with pytest.raises(BadPoints, match="生日、电话"):
         services.reward_profile(member_id=member.pk)
-    Member.objects.filter(pk=member.pk).update(birthday=date(1990, 5, 1))
+    services.keep_day(member_id=member.pk, kind="birthday", day=YearDay("lunar", 4, 30))
     Identity.objects.create(
         member=member, kind="phone", value="13800000009", is_verified=False, created_at=morning
     )
@@ -301,7 +302,7 @@ def test_staff_give_and_take_with_a_reason(morning: datetime, db: Any) -> None:
 
 
 def test_who_has_points_that_end_soon_hears_of_it_once_a_month(follower: Any, brand: Any, db: Any) -> None:
-    PointsRules.objects.create(pk=1, remind_days=7)
+    PointsRules.objects.create(pk=1, remind_days=4)
     now = datetime(2026, 3, 26, 2, 0, tzinfo=UTC)
     with clock.travel(now):
         soon, later, silent = follower("o-soon"), follower("o-later"), follower("o-silent")
@@ -310,6 +311,11 @@ def test_who_has_points_that_end_soon_hears_of_it_once_a_month(follower: Any, br
             LedgerLot.objects.filter(account__owner_id=member.pk).update(
                 expires_at=clock.day_start(clock.today() + timedelta(days=days + 1))
             )
+        # Ends in the same month, though later than four days from now: there will be no other word of it.
+        services.earn(member_id=soon.pk, cause="order:more", source="order", points=40)
+        LedgerLot.objects.filter(account__owner_id=soon.pk, remaining=40).update(
+            expires_at=datetime(2026, 4, 1, tzinfo=SHANGHAI)
+        )
         for openid in ("o-soon", "o-later"):
             ReplyWindow.objects.create(
                 account=brand,
@@ -320,7 +326,8 @@ def test_who_has_points_that_end_soon_hears_of_it_once_a_month(follower: Any, br
                 remaining=5,
             )
         assert [services.remind_of_expiring_points() for _ in range(2)] == [1, 0]
-        assert OutboundMessage.objects.get().to == "o-soon"
+        said = OutboundMessage.objects.get()
+        assert (said.to, "100" in str(said.body.content)) == ("o-soon", True)
         assert Touch.objects.get(answer="send").origin == "points-end:2026-03"
 
 

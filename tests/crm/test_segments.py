@@ -149,6 +149,7 @@ def test_a_merged_member_is_in_no_segment(crowd: dict[str, Member]) -> None:
         (condition("consent", "is", []), "同意"),
         (condition("silent_days", "at_least", True), "天数"),
         ({"not": {"not": {"not": {"not": {"not": {"not": {}}}}}}}, "嵌套"),
+        ({"all": [{"not": {"any": []}}] * 20_000}, "分组"),
     ],
 )
 def test_rules_that_cannot_be_read_are_refused_in_clear_words(rules: Any, words: str) -> None:

@@ -172,6 +172,26 @@ def test_a_run_that_died_is_run_again_and_only_a_finished_one_is_booked(
 
 
 @pytest.mark.django_db
+def test_who_buys_while_a_run_is_under_way_is_not_tagged_as_a_sleeper(
+    rule: Callable[..., TagRule], follower: Callable[..., Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    her, other = follower("o-1"), follower("o-2")
+    for member in (her, other):
+        paid(member, 100, days_ago=40)
+    asleep = rule(kind="time", moment="order", days=30, removes=True)
+    put_aside = services_tagrules._put_aside
+
+    def buys(*args: Any) -> None:
+        put_aside(*args)
+        paid(her, 100)
+        services.judge_tag_rules(member_id=her.pk, kinds=services.BY_PURCHASE)
+
+    monkeypatch.setattr(services_tagrules, "_put_aside", buys)
+    services.run_tag_rules()
+    assert carriers(asleep) == {other.pk}
+
+
+@pytest.mark.django_db
 def test_time_rules_follow_the_shops_calendar(
     rule: Callable[..., TagRule], follower: Callable[..., Member]
 ) -> None:
