@@ -114,7 +114,12 @@ class Basket:
     def add(
         self, item: Item, quantity: int, price_fen: int, role: str, step: Step, source: str, title: str
     ) -> None:
-        """Put in a gift or an add-on at its own price, with what it is cheaper as a discount."""
+        """Put in a gift or an add-on at its own price, with what it is cheaper as a discount.
+
+        Given by two rules it becomes one line, so it has one unit price: that of the rule that came first.
+        """
+        same = (one.item for one in self.parts if one.role == role and one.item.sku_id == item.sku_id)
+        item = next(same, item)
         part = Part(item, quantity, item.unit_price_fen * quantity, role=role)
         self.take_from(part, part.net_fen - min(price_fen * quantity, part.net_fen), step, source, title)
         self.parts.append(part)

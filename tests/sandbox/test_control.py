@@ -104,12 +104,13 @@ def test_everything_survives_a_restart_and_almost_everything_a_kill(shop: Shop, 
         sandbox.post("flush_state")
         process.kill()
         process.wait(60)
+        sent = len(shop.at("event"))  # a slow machine has had a repetition before the kill
         process = start_sandbox(port, *more, state=str(state), shop_base=shop.base)
         assert sandbox.get(f"people/{person['id']}")["follows"] == ["brand", "event"]
         shop.answer = (200, b"")
         sandbox.advance(5)
         sandbox.flush()
-        assert len(shop.at("event")) == 2, "what waited is still repeated after the kill"
+        assert len(shop.at("event")) > sent > 0, "what waited is still repeated after the kill"
         new = sandbox.person()
         assert new["id"] not in {one["id"] for one in sandbox.get("people") if one["name"] != "小雨"}
     finally:

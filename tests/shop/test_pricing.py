@@ -288,6 +288,18 @@ def test_amount_off_once_or_for_every_full_threshold_allocated_by_what_the_lines
     assert short.notes[0].values["short_fen"] == 1_200
 
 
+def test_a_gift_of_two_rules_that_disagree_on_its_price_is_one_line_and_never_negative() -> None:
+    gifts = tuple(
+        PromotionRule(n, "赠品", "gift", extras=(Extra(item(9, price_fen), 0),), group="a" if n == 2 else "")
+        for n, price_fen in ((1, 5_000), (2, 0))
+    )
+    for order in (gifts, gifts[::-1]):
+        quote = quoted(item(1, 10_000), promotions=order)
+        prove(quote)
+        given = [line for line in quote.lines if line.kind == "gift"]
+        assert [(line.quantity, line.unit_price_fen, line.total_fen) for line in given] == [(2, 5_000, 0)]
+
+
 def test_within_a_group_the_better_promotion_wins_and_the_other_says_why_not() -> None:
     small = PromotionRule(
         1, "满 100 减 10", "amount_off", threshold_fen=10_000, amount_fen=1_000, group="满减"
