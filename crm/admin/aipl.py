@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from core import clock
 from core.money import fen_from_yuan, yuan
 from crm import queries, services
-from crm.admin.definitions import OUTSIDE, DefinitionAdmin, matrix, move_lines
+from crm.admin.definitions import OUTSIDE, DefinitionAdmin, balance, beside, matrix, move_lines
 from crm.admin.lifecycle import funnel
 from crm.models import AiplDefinition
 from crm.models.aipl import INTERESTS, STEPS
@@ -93,7 +93,8 @@ class AiplAdmin(DefinitionAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         shared, today, rule = self.overview(request), clock.today(), queries.aipl_in_force()
-        moves = queries.aipl_moves(since=shared["since"], until=today)
+        since, until = shared["since"], shared["until"]
+        moves = queries.aipl_moves(since=since, until=until)
         counts = queries.aipl_counts()
         context = {
             **shared,
@@ -102,6 +103,7 @@ class AiplAdmin(DefinitionAdmin):
             "funnel": funnel(counts, moves),
             "everybody": sum(counts.values()),
             "matrix": matrix(moves, STEPS),
+            "balance": balance(STEPS, counts, moves=moves, **beside(queries.aipl_moves, since, until)),
             "step_words": [*STEPS, ("", OUTSIDE)],
             "by_day": queries.aipl_days(since=today - dt.timedelta(days=DAYS_SHOWN - 1), until=today),
             "rule": rule,

@@ -1,7 +1,7 @@
 """State machines of members as pages: what the states mean in versions, who moved between them."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django import forms
@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 from core import clock
 from core.admin import BaseAdmin
 from core.errors import Refusal
+from crm.models import LifeMove
 
 PERIODS = (1, 7, 30)
 OUTSIDE = gettext_lazy("outside")
@@ -52,16 +53,22 @@ class DefinitionAdmin(BaseAdmin):
         return reverse(f"admin:crm_{self.opts.model_name}_changelist")
 
     def overview(self, request: HttpRequest) -> dict[str, Any]:
-        """What each overview shows: the period that was asked for, the newest versions."""
-        asked = request.GET.get("days", "30")
+        """What each overview shows: the period, or the one `day`, that was asked for, the newest versions."""
+        asked, today = request.GET.get("days", "30"), clock.today()
         days = int(asked) if asked in {str(period) for period in PERIODS} else 30
+        day = _past_day(request.GET.get("day", ""), today)
+        since, until = (day, day) if day else (today - dt.timedelta(days=days - 1), today)
         return {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "versions": self.model.objects.select_related("created_by").order_by("-pk")[:VERSIONS_SHOWN],
             "may_define": self.has_add_permission(request),
-            "days": days,
-            "since": clock.today() - dt.timedelta(days=days - 1),
+            "days": None if day else days,
+            "day": day,
+            "day_before": until - dt.timedelta(days=1),
+            "day_after": until + dt.timedelta(days=1) if until < today else None,
+            "since": since,
+            "until": until,
             "periods": PERIODS,
         }
 
@@ -125,6 +132,43 @@ def matrix(moves: Moves, states: Sequence[tuple[str, Any]]) -> list[dict[str, An
         }
         for before, label in [*states, ("", OUTSIDE)]
     ]
+
+
+def _past_day(typed: str, today: dt.date) -> dt.date | None:
+    try:
+        day = dt.date.fromisoformat(typed)
+    except ValueError:
+        return None
+    return min(day, today) if day.year > 2000 else None
+
+
+def balance(
+    states: Sequence[tuple[str, Any]], now: dict[str, int], *, moves: Moves, ruled: Moves, later: Moves
+) -> list[dict[str, Any]]:
+    """A line a state: who stood there at the beginning, came, went, was moved by new definitions (net), stood there at
+    the end. `now` less what moved `later` is the end; the beginning follows.
+    """
+
+    def net(moved: Moves, state: str) -> int:
+        came = sum(count for (_before, after), count in moved.items() if after == state)
+        return came - sum(count for (before, _after), count in moved.items() if before == state)
+
+    lines = []
+    for state, label in states:
+        came = sum(count for (before, after), count in moves.items() if after == state != before)
+        end, by_rules = now[state] - net(later, state), net(ruled, state)
+        went = came - net(moves, state)
+        line = {"label": label, "came": came, "went": went, "ruled": by_rules, "end": end}
+        lines.append({**line, "begin": end - by_rules - came + went})
+    return lines
+
+
+def beside(moves_between: Callable[..., Moves], since: dt.date, until: dt.date) -> dict[str, Moves]:
+    """What `balance` needs besides what members did: the moves by new definitions, and all that came later."""
+    return {
+        "ruled": moves_between(since=since, until=until, causes=[LifeMove.RULES]),
+        "later": moves_between(since=until + dt.timedelta(days=1), causes=[LifeMove.TIME, LifeMove.RULES]),
+    }
 
 
 def move_lines(moves: Moves, states: Sequence[tuple[str, Any]]) -> list[tuple[Any, Any, int]]:

@@ -12,10 +12,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from core import clock
 from core.wakeups import wake
 from crm import queries, services
-from crm.admin.definitions import OUTSIDE, DefinitionAdmin, heat, matrix, move_lines
+from crm.admin.definitions import OUTSIDE, DefinitionAdmin, balance, beside, heat, matrix, move_lines
 from crm.admin.lifecycle_forms import DefinitionForm, initial_of
 from crm.admin.lists import money
 from crm.lifecycle import FEWEST_REPEATERS
@@ -51,19 +50,19 @@ class LifecycleAdmin(DefinitionAdmin):
             "levels": initial_of(definition),
         }
         if fit is not None:
-            context |= self._figures(shared["since"]) | self._model(fit)
+            context |= self._figures(shared["since"], shared["until"]) | self._model(fit)
         return TemplateResponse(request, "crm/admin/lifecycle.html", context)
 
-    def _figures(self, since: dt.date) -> dict[str, Any]:
-        today = clock.today()
+    def _figures(self, since: dt.date, until: dt.date) -> dict[str, Any]:
         counts = queries.stage_counts()
-        moves = queries.stage_moves(since=since, until=today)
+        moves = queries.stage_moves(since=since, until=until)
         squares, totals = queries.rfm_squares(), queries.life_totals()
-        nearness = queries.aipl_moves(since=since, until=today)
+        nearness = queries.aipl_moves(since=since, until=until)
         return {
             "aipl": funnel(queries.aipl_counts(), nearness),
             "stages": stage_cards(counts, moves),
             "matrix": matrix(moves, STAGES),
+            "balance": balance(STAGES, counts, moves=moves, **beside(queries.stage_moves, since, until)),
             "stage_words": [*STAGES, ("", OUTSIDE)],
             "grid": rfm_grid(squares),
             "cells": rfm_cells(squares),

@@ -1,6 +1,7 @@
 """How near members are to the brand: everybody's counts and moves, and what another definition would move."""
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db import connection
@@ -23,9 +24,13 @@ def aipl_counts() -> dict[str, int]:
     return {step: counted.get(step, 0) for step, _label in STEPS}
 
 
-def aipl_moves(*, since: dt.date, until: dt.date) -> dict[tuple[str, str], int]:
-    """(from, to) → how many members moved by what they did or did not do, both days included; "" is outside."""
-    rows = AiplMove.objects.filter(day__gte=since, day__lte=until, cause=LifeMove.TIME)
+def aipl_moves(
+    *, since: dt.date, until: dt.date | None = None, causes: Collection[str] = (LifeMove.TIME,)
+) -> dict[tuple[str, str], int]:
+    """(from, to) → how many members moved, both days included (None: until now), by what they did or did not do, or by
+    `causes`; "" is outside.
+    """
+    rows = AiplMove.objects.filter(day__gte=since, day__lte=until or dt.date.max, cause__in=causes)
     moved = rows.values_list("from_step", "to_step").annotate(Sum("members_count"))
     return {(before, after): count for before, after, count in moved}
 

@@ -1,6 +1,7 @@
 """Where members stand in their life as customers: one member's place, everybody's counts, moves and cells."""
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,9 +158,13 @@ def stage_counts() -> dict[str, int]:
     return {stage: counted.get(stage, 0) for stage, _label in STAGES}
 
 
-def stage_moves(*, since: dt.date, until: dt.date) -> dict[tuple[str, str], int]:
-    """(from, to) → how many members moved by what they did, both days included; "" stands for outside."""
-    rows = LifeMove.objects.filter(day__gte=since, day__lte=until, cause=LifeMove.TIME)
+def stage_moves(
+    *, since: dt.date, until: dt.date | None = None, causes: Collection[str] = (LifeMove.TIME,)
+) -> dict[tuple[str, str], int]:
+    """(from, to) → how many members moved, both days included (None: until now), by what they did or by `causes`; ""
+    stands for outside.
+    """
+    rows = LifeMove.objects.filter(day__gte=since, day__lte=until or dt.date.max, cause__in=causes)
     moved = rows.values_list("from_stage", "to_stage").annotate(Sum("members_count"))
     return {(before, after): count for before, after, count in moved}
 

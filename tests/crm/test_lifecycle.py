@@ -18,10 +18,11 @@ from django.urls import reverse
 from core import clock
 from core.audits import run_check
 from crm import queries, services
+from crm.admin.definitions import balance
 from crm.errors import NotEnoughBuyers, WrongDefinition
 from crm.lifecycle import HORIZON_DAYS
 from crm.models import LifeDefinition, LifeFit, LifeMove, Member, MemberLife
-from crm.models.lifecycle import rfm_cell
+from crm.models.lifecycle import STAGES, rfm_cell
 from tests.shop.test_races import one_holds_while_other_waits
 
 BEGIN = dt.date(2025, 3, 1)
@@ -348,6 +349,16 @@ def test_a_definition_moves_exactly_whom_its_preview_named(town: Any) -> None:
     assert services.define_stages(**levels, **ends) == version, "the same again is no new version"
     day = queries.stage_moves(since=TODAY, until=TODAY)
     assert all(not before for before, _after in day), "what a definition moved is not what members did"
+    # A day that is over: what there was, less and more, is what there is, whatever came later.
+    ruled = queries.stage_moves(since=TODAY, until=TODAY, causes=[LifeMove.RULES])
+    later = {("new", "lost"): 3, ("", "new"): 2}
+    now = queries.stage_counts()
+    told = balance(STAGES, now, moves=day, ruled=ruled, later=later)
+    first = {stage: sum(word == stage for word in before.values()) for stage in now}
+    for line, (stage, count) in zip(told, now.items(), strict=True):
+        assert line["end"] == count - {"new": -1, "lost": 3}.get(stage, 0)
+        assert line["begin"] + line["came"] - line["went"] + line["ruled"] == line["end"]
+        assert (line["came"], line["ruled"]) == (first[stage], count - first[stage])
     for wrong in (
         {**levels, "lost_below_bps": 6_000},
         {**levels, "cooling_below_bps": 10_001},
@@ -384,6 +395,11 @@ def test_the_operator_sees_and_steers_it(
     with django_assert_max_num_queries(14):
         text = client.get(home + "?days=7").content.decode()
     assert "预测" in text
+    yesterday = TODAY - dt.timedelta(days=1)
+    past = client.get(f"{home}?day={yesterday}")
+    assert {line["end"] for line in past.context["balance"]} == {0}, "yesterday nobody stood anywhere"
+    assert f"?day={TODAY}" in past.content.decode()
+    assert client.get(f"{home}?day=0001-01-01").status_code == 200
     life = next(life for life in rows().values() if life.frequency)
     listed = reverse("admin:crm_member_changelist")
     for query, count in (
