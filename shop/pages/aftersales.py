@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from lucide.jinja import lucide
 from markupsafe import Markup
 
-from core import clock
+from core import clock, money
 from core.errors import Refusal
 from shop import aftersales_rules as rules
 from shop import queries, services
@@ -20,6 +20,8 @@ from shop.forms import order_key, whole_number
 from shop.models import AfterSale, Order, Sku
 from shop.pages.frame import members_only, problem, show
 from shop.pages.pictures import of_name
+
+_WITH_MONEY = (rules.REFUND_ONLY, rules.RETURN_REFUND)
 
 
 class Way(NamedTuple):
@@ -131,8 +133,20 @@ def aftersales_apply(request: HttpRequest, number: str) -> HttpResponse:
             return HttpResponseRedirect(reverse("shop:aftersales_state", args=[made.number]))
         except Refusal as refusal:
             refusal_text, status = refusal.message, refusal.status
-    lines = queries.applicable_lines(order)
+    rows = queries.applicable_lines(order)
     chosen = dict(_chosen(request)) if request.method == "POST" else {}
+    terms = services.gift_terms(order, [row.line for row in rows]) if kind in _WITH_MONEY else {}
+    lines = [
+        _offered(row, kind)
+        | {
+            "quantity": chosen.get(row.line.pk) or _likely(row, kind),
+            "is_chosen": row.line.pk in chosen or (len(rows) == 1 and request.method == "GET"),
+            "new_pk": whole_number(sent.get(f"new-{row.line.pk}")) or (row.held[0][0].pk if row.held else 0),
+            "held_pk": whole_number(sent.get(f"held-{row.line.pk}")),
+            "gift_words": _gift_words(row, kind, terms),
+        }
+        for row in rows
+    ]
     return show(
         request,
         "shop/aftersales_form.html",
@@ -143,36 +157,57 @@ def aftersales_apply(request: HttpRequest, number: str) -> HttpResponse:
         kind=kind,
         is_exchange=kind == rules.EXCHANGE,
         is_return=kind in rules.WITH_RETURN,
-        with_money=kind in (rules.REFUND_ONLY, rules.RETURN_REFUND),
+        is_price=kind == rules.PRICE_PROTECTION,
+        none_free=not any(line["free"] for line in lines),
+        with_money=kind in _WITH_MONEY,
         number=number,
+        back=back,
         key=secrets.token_urlsafe(24),
         reasons=reasons(kind),
         reason=sent.get("reason", ""),
         description=sent.get("description", "")[: rules.MAX_DESCRIPTION],
         most_photos=rules.MAX_PHOTOS,
-        lines=[
-            {
-                "pk": row.line.pk,
-                "name": row.line.product_name,
-                "variant": row.line.sku_name if row.is_as_sold else " / ".join(_counted(row)),
-                "image": of_name(row.line.image),
-                "left": row.left,
-                "free": row.left > 0 and not row.is_taken,
-                "is_taken": row.is_taken,
-                "piece_fen": row.piece_fen,
-                "quantity": chosen.get(row.line.pk) or _likely(row, kind),
-                "is_chosen": row.line.pk in chosen or (len(lines) == 1 and request.method == "GET"),
-                "new_pk": whole_number(sent.get(f"new-{row.line.pk}"))
-                or (row.held[0][0].pk if row.held else 0),
-                "held_pk": whole_number(sent.get(f"held-{row.line.pk}")),
-                "held": [
-                    (sku.pk, words) for (sku, _count), words in zip(row.held, _counted(row), strict=True)
-                ],
-                "variants": [(sku.pk, _variant_words(sku, row)) for sku in row.variants],
-            }
-            for row in lines
-        ],
+        lines=lines,
     )
+
+
+def _offered(row: queries.ApplicableLine, kind: str) -> dict[str, Any]:
+    """A line of the form, whatever was typed beside it."""
+    is_price = kind == rules.PRICE_PROTECTION
+    may_be_chosen = row.left > 0 and not row.is_taken
+    return {
+        "pk": row.line.pk,
+        "name": row.line.product_name,
+        "variant": row.line.sku_name if row.is_as_sold else " / ".join(_counted(row)),
+        "image": of_name(row.line.image),
+        "left": row.left,
+        "free": may_be_chosen and (not is_price or row.fallen_fen > 0),
+        "is_taken": row.is_taken,
+        "is_gift": row.line.kind == row.line.GIFT,
+        "piece_fen": row.piece_fen,
+        "kept": row.line.quantity - row.line.refunded_quantity,
+        "kept_fen": row.kept_fen,
+        "now_fen": row.now_fen,
+        "fallen_fen": row.fallen_fen,
+        "is_compared": is_price and may_be_chosen and row.kept_fen > 0,
+        "held": [(sku.pk, words) for (sku, _count), words in zip(row.held, _counted(row), strict=True)],
+        "variants": [(sku.pk, _variant_words(sku, row)) for sku in row.variants],
+    }
+
+
+def _gift_words(row: queries.ApplicableLine, kind: str, terms: dict[int, services.GiftTerms]) -> str:
+    """What becomes of a gift when goods go; "" for what is no gift, or when nothing is sent back."""
+    if row.line.kind != row.line.GIFT or kind not in _WITH_MONEY or row.left <= 0:
+        return ""
+    term = terms.get(row.line.pk)
+    if term is None:
+        return _("Goes back with the last of the goods that you bought.")
+    values = {"yuan": money.yuan(term.threshold_fen).removesuffix(".00"), "count": term.threshold_quantity}
+    if term.threshold_fen and term.threshold_quantity:
+        return _("Given from ¥%(yuan)s and %(count)d pieces. If you keep less, it goes back too.") % values
+    if term.threshold_fen:
+        return _("Given from ¥%(yuan)s. If you keep less, it goes back too.") % values
+    return _("Given from %(count)d pieces. If you keep fewer, it goes back too.") % values
 
 
 def _likely(row: queries.ApplicableLine, kind: str) -> int:

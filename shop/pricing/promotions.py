@@ -180,6 +180,11 @@ def _promise(rule: PromotionRule) -> dict[str, int | str]:
     }
 
 
+def times_reached(rule: PromotionRule, base_fen: int, pieces: int) -> int:
+    """How many times goods of so much and so many pieces reach a rule's thresholds; 0: not at all."""
+    return 0 if _short_of(rule, base_fen, pieces) is not None else _times(rule, base_fen, pieces)
+
+
 def _times(rule: PromotionRule, base: int, pieces: int) -> int:
     if not rule.repeats:
         return 1

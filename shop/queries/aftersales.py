@@ -27,6 +27,9 @@ class ApplicableLine:
     in_stock: frozenset[
         int
     ]  # SKUs of `variants` that can be sent now: by the store that sent the line, or another
+    kept_fen: int  # what the pieces that she keeps cost her, all of them
+    now_fen: int  # what these pieces cost today
+    fallen_fen: int  # what the protection of the price gives back for them; 0: they cost no less today
 
     @property
     def is_as_sold(self) -> bool:
@@ -68,7 +71,27 @@ def applicable_lines(order: Order) -> list[ApplicableLine]:
         prices = {sku.price_fen for sku, _count in hers}
         same = [sku for sku in here if sku.pk in held[line.pk] or (sku.is_active and sku.price_fen in prices)]
         there = somewhere & {sku.pk for sku in same}
-        rows.append(ApplicableLine(line, left, line.pk in taken, piece, same, hers, there))
+        kept = line.quantity - line.refunded_quantity
+        rows.append(
+            ApplicableLine(
+                line,
+                left,
+                line.pk in taken,
+                piece,
+                same,
+                hers,
+                there,
+                kept_fen=line.total_fen - line.refunded_fen,
+                now_fen=line.sku.price_fen * kept,
+                fallen_fen=rules.protection_fen(
+                    total_fen=line.total_fen,
+                    quantity=line.quantity,
+                    refunded_fen=line.refunded_fen,
+                    refunded_quantity=line.refunded_quantity,
+                    price_now_fen=line.sku.price_fen,
+                ),
+            )
+        )
     return rows
 
 

@@ -19,6 +19,7 @@ from shop.services.aftersales import (
     settle_due_aftersales,
     ship_exchange,
 )
+from shop.services.aftersales_gifts import GiftTerms, gift_terms
 from shop.services.attributes import MatrixRow, fill_matrix, save_matrix
 from shop.services.booking import (
     book_slot,
@@ -162,6 +163,7 @@ from shop.services.vouchers_desk import extend_vouchers, redeem_voucher, voucher
 
 __all__ = [
     "AddressInput",
+    "GiftTerms",
     "MatrixRow",
     "Move",
     "OrderGround",
@@ -238,6 +240,7 @@ __all__ = [
     "follow_receipt",
     "follow_undo",
     "free_due_points",
+    "gift_terms",
     "give_back",
     "grant_coupon",
     "grant_coupons",

@@ -11,7 +11,7 @@ from django.apps import apps
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from core import clock
+from core import clock, money
 from core.errors import Refusal
 from core.locks import lock_row
 from shop import aftersales_rules as rules
@@ -26,6 +26,7 @@ from shop.errors import (
 from shop.models import AfterSale, AfterSaleLine, Order, OrderLine, Payment, Refund, Sku, StockMovement
 from shop.queries.aftersales import held_of
 from shop.queries.vouchers import lines_with_unused_vouchers, redeemed_of
+from shop.services.aftersales_gifts import gifts_coming_back
 from shop.services.aftersales_photos import keep_photos, photos_of
 from shop.services.aftersales_steps import move, note_step, refused_of
 from shop.services.messages import tell_buyer
@@ -68,6 +69,7 @@ def apply_for_aftersale(
             return known
         _refuse_what_comes_too_late(order, kind, {line_id for line_id, _quantity in parts})
         lines = _lines_applied_for(order, kind, parts, new_skus or {}, held_skus or {})
+        lines += _gifts_with(order, kind, lines)
         moment = clock.now()
         aftersale = AfterSale.objects.create(
             number=f"{order.number}-{AfterSale.objects.filter(order=order).count() + 1}",
@@ -85,7 +87,7 @@ def apply_for_aftersale(
             line.aftersale = aftersale
         AfterSaleLine.objects.bulk_create(lines)
         keep_photos(aftersale, photos)
-        note_step(aftersale, actor="member", note=aftersale.reason)
+        note_step(aftersale, actor="member", note=_why(aftersale, lines))
         write_log(
             order,
             "aftersale",
@@ -93,6 +95,44 @@ def apply_for_aftersale(
             note=f"{aftersale.number} {aftersale.get_kind_display()}",
         )
         return aftersale
+
+
+def _why(aftersale: AfterSale, lines: Sequence[AfterSaleLine]) -> str:
+    """Her reason; for a price that has fallen, which one and from what: it may change again before it is answered."""
+    if aftersale.kind != rules.PRICE_PROTECTION:
+        return aftersale.reason
+    facts = [
+        _("%(name)s ×%(count)d: paid ¥%(paid)s, now ¥%(now)s")
+        % {
+            "name": f"{row.line.product_name} {row.line.sku_name}".strip(),
+            "count": kept,
+            "paid": money.yuan(row.line.total_fen - row.line.refunded_fen),
+            "now": money.yuan(row.line.sku.price_fen * kept),
+        }
+        for row in lines
+        for kept in [row.line.quantity - row.line.refunded_quantity]
+    ]
+    return "；".join(facts)[:300]
+
+
+def _gifts_with(order: Order, kind: str, lines: Sequence[AfterSaleLine]) -> list[AfterSaleLine]:
+    """What was given along and goes with these: sent back too, or not sent at all. It is worth no money.
+
+    Where something sent is paid back without its return, the fault is ours and the gift stays.
+    """
+    if kind not in (rules.REFUND_ONLY, rules.RETURN_REFUND):
+        return []
+    back = gifts_coming_back(order, {row.line_id: row.quantity for row in lines})
+    if not back:
+        return []
+    unsent = {line.pk for line in held_lines(order)} if order.status == Order.PAID else set()
+    busy = AfterSaleLine.objects.filter(line__in=back, is_open=True).values("line_id")
+    gifts = OrderLine.objects.filter(pk__in=back).exclude(pk__in=busy).exclude(sku__supply=Sku.PIECES)
+    return [
+        AfterSaleLine(line=gift, quantity=back[gift.pk])
+        for gift in gifts.order_by("pk")
+        if kind == rules.RETURN_REFUND or gift.pk in unsent
+    ]
 
 
 def _refuse_what_comes_too_late(order: Order, kind: str, line_ids: set[int]) -> None:

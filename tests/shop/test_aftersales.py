@@ -29,9 +29,21 @@ from shop.errors import (
     NothingToRefund,
     WrongState,
 )
-from shop.models import AfterSale, AfterSalePhoto, Order, OrderDiscount, OrderLine, Payment, Refund, Sku
+from shop.models import (
+    AfterSale,
+    AfterSalePhoto,
+    Order,
+    OrderDiscount,
+    OrderLine,
+    Payment,
+    PromotionExtra,
+    Refund,
+    Sku,
+)
 from tests.shop import builders
+from tests.shop.booking_builders import phone
 from tests.shop.stores import HUBIN, lay, level, store
+from tests.shop.test_promotions import promotion
 
 # A busy machine is not a slow strategy.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -102,6 +114,14 @@ def picture(side: int = 40, form: str = "PNG", mode: str = "RGBA") -> io.BytesIO
 
 def findings() -> set[str]:
     return {finding.check for finding in run_audit()[1]}
+
+
+def words(page: HttpResponse, name: str) -> list[str]:
+    """What the pieces of a page say that bear a name."""
+    found = re.findall(
+        rf'data-test="{name}"[^>]*>(.*?)</p>|data-test="{name}"[^>]*>(.*?)</div>', page.content.decode()
+    )
+    return [re.sub(r"<[^>]+>", "", a or b).strip() for a, b in found]
 
 
 def stock_of(line: OrderLine) -> tuple[int, int]:
@@ -399,7 +419,15 @@ def test_a_price_that_fell_is_made_good_and_the_goods_stay():
     first.sku.price_fen = 9_000
     first.sku.save(update_fields=["price_fen"])
     services.refresh_products()
+    form = phone(order.member).get(
+        reverse("shop:aftersales_apply", args=[order.number]), {"kind": "price_protection"}
+    )
+    assert [words(form, name) for name in ("aftersale-price", "aftersale-fallen")] == [
+        ["3 件：实付 ¥297.00，现价 ¥270.00", "1 件：实付 ¥50.00，现价 ¥50.00"],
+        ["¥27"],
+    ]
     aftersale = applied(order, rules.PRICE_PROTECTION, (first, 3))
+    assert "¥297.00" in aftersale.log.get().note  # what the shop reads, whatever the price is by then
     services.approve_aftersale(aftersale_id=aftersale.pk, by="小运")
     money_is_back()
     first.refresh_from_db()
@@ -412,6 +440,45 @@ def test_a_price_that_fell_is_made_good_and_the_goods_stay():
     order.refresh_from_db()
     assert (order.status, order.refunded_fen) == ("refunded", order.paid_fen)
     assert findings() == set()
+
+
+@pytest.mark.django_db
+def test_a_gift_goes_back_with_the_goods_for_which_it_was_given():
+    dress, scent, given = (builders.sku(price_fen=fen) for fen in (20_000, 10_000, 3_000))
+    rule = promotion("gift", title="满 250 赠香皂", threshold_fen=25_000, exclusion_group="")
+    PromotionExtra.objects.create(promotion=rule, sku=given)
+    promotion(amount_fen=6_000)  # ¥60 off: the gift's condition looks at the prices before it
+    order = builders.order(builders.member(), (dress, 1), (scent, 2))
+    builders.pay(order)
+    services.ship_order(order_id=order.pk, carrier="顺丰速运", tracking_number="SF1")
+    order.refresh_from_db()
+    lines = {line.sku_id: line for line in order.lines.all()}
+    assert (order.total_fen, len(lines)) == (34_000, 3)
+    form = phone(order.member).get(
+        reverse("shop:aftersales_apply", args=[order.number]), {"kind": "return_refund"}
+    )
+    assert words(form, "aftersale-gift") == ["满 ¥250 的赠品。若保留的商品不足此数，需一并退回。"]
+
+    def returned(
+        *parts: tuple[Sku, int], key: str = "", kind: str = rules.RETURN_REFUND
+    ) -> list[tuple[int, int]]:
+        made = applied(
+            order,
+            kind,
+            *[(lines[sku.pk], count) for sku, count in parts],
+            idempotency_key=f"the-return-{key}",
+        )
+        return list(made.lines.order_by("pk").values_list("line__sku_id", "quantity"))
+
+    assert returned((scent, 1), key="enough") == [(scent.pk, 1)]  # ¥300 stay
+    assert returned((dress, 1), key="less") == [(dress.pk, 1), (given.pk, 1)]
+    for aftersale in AfterSale.objects.order_by("pk"):
+        came_back(aftersale)
+    assert [builders.stock_of(sku) for sku in (dress, scent, given)] == [(10, 0), (9, 0), (10, 0)]
+    services.refund_order(order_id=order.pk, reason="退货")
+    money_is_back()
+    order.refresh_from_db()
+    assert (order.refunded_fen, order.status, findings()) == (34_000, "refunded", set())
 
 
 @pytest.mark.django_db
