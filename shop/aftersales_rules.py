@@ -3,6 +3,7 @@
 No Django, no clock, no database. Amounts are integer fen.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -97,6 +98,12 @@ def protection_fen(
     """
     left_fen = total_fen - refunded_fen
     return max(0, min(left_fen - price_now_fen * (quantity - refunded_quantity), left_fen - 1))
+
+
+def parcel_numbers(text: str) -> str:
+    """One number, or several with commas of whatever kind between them, as they are shown: "SF1、SF2"."""
+    parts = re.split("[,，、;；]", "".join(text.split()))
+    return "、".join(dict.fromkeys(part for part in parts if part))
 
 
 def poured(amount_fen: int, rooms: Sequence[int]) -> list[int]:

@@ -91,7 +91,10 @@ class ParcelForm(BaseDialogForm):
         label=_("carrier"), max_length=40, initial="顺丰速运", widget=UnfoldAdminTextInputWidget()
     )
     tracking_number = forms.CharField(
-        label=_("tracking number"), max_length=40, widget=UnfoldAdminTextInputWidget()
+        label=_("tracking number"),
+        max_length=40,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text=_("When several stores send, the number of each, with commas between them."),
     )
 
 
@@ -109,15 +112,19 @@ class RowInline(TabularInline):
 
 class AfterSaleLineInline(RowInline):
     model = AfterSaleLine
-    fields = readonly_fields = ["goods", "quantity", "of", "amount", "new_sku", "new_store"]
+    fields = readonly_fields = ["goods", "quantity", "of", "amount", "new_sku", "sender"]
     amount = yuan_column("amount_fen", _("gives back"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AfterSaleLine]:
         return (
             super()
             .get_queryset(request)
-            .select_related("line__sku", "new_sku__product", "new_store", "held_sku")
+            .select_related("line__sku", "line__store", "new_sku__product", "new_store", "held_sku")
         )
+
+    @admin.display(description=_("sent from"))
+    def sender(self, row: AfterSaleLine) -> str:
+        return str((row.new_store or row.line.store or "–") if row.new_sku_id else "–")
 
     @admin.display(description=_("product"))
     def goods(self, row: AfterSaleLine) -> str:

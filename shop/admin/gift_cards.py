@@ -116,7 +116,7 @@ class GiftCardBatchAdmin(ReadOnlyAdmin):
             return None
         batch = batches[0]
         with said(request):
-            codes = services.export_gift_cards(batch_id=batch.pk, user_id=request.user.pk)
+            cards = services.export_gift_cards(batch_id=batch.pk, user_id=request.user.pk)
             answer = HttpResponse(
                 content_type="text/csv; charset=utf-8",
                 headers={
@@ -126,9 +126,9 @@ class GiftCardBatchAdmin(ReadOnlyAdmin):
             )
             answer.write("\ufeff")
             writer = csv.writer(answer)
-            writer.writerow([_("code"), _("face value"), _("expires at")])
+            writer.writerow([_("code"), _("face value"), _("expires at"), _("state")])
             until = f"{clock.local(batch.expires_at):%Y-%m-%d %H:%M}" if batch.expires_at else ""
-            writer.writerows([code, money.yuan(batch.value_fen), until] for code in codes)
+            writer.writerows([card.code, money.yuan(batch.value_fen), until, card.state] for card in cards)
             return answer
         return None
 

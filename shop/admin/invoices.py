@@ -102,7 +102,7 @@ class InvoiceAdmin(BaseAdmin):
     ]
     amount = yuan_column("amount_fen", _("sum of money"))
     done_by = actor_label
-    actions_detail = ["refuse"]
+    actions_detail = ["refuse", "mark_reversed"]
 
     @display(description=_("invoice title"), header=True, ordering="title")
     def payer(self, invoice: Invoice) -> list[str]:
@@ -168,7 +168,8 @@ class InvoiceAdmin(BaseAdmin):
         label={"requested": "warning", "issued": "success", "refused": "default"},
     )
     def state(self, invoice: Invoice) -> tuple[str, str]:
-        return invoice.status, str(invoice.get_status_display())
+        word = _("reversed") if invoice.is_reversed else invoice.get_status_display()
+        return invoice.status, str(word)
 
     @admin.display(description=_("order"))
     def order_link(self, invoice: Invoice) -> str:
@@ -218,4 +219,37 @@ class InvoiceAdmin(BaseAdmin):
                 user_id=request.user.pk,
             )
             messages.success(request, _("The request is refused."))
+        return self.to_page(object_id)
+
+    def has_reverse_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return bool(
+            request.user.has_perm("shop.change_invoice")
+            and str(object_id).isdecimal()
+            and Invoice.objects.filter(pk=object_id, status=Invoice.ISSUED).exists()
+        )
+
+    @action(
+        description=_("Was reversed"),
+        url_path="reverse",
+        icon="undo",
+        permissions=["reverse"],
+        dialog={
+            "title": _("Was this invoice reversed in the tax system?"),
+            "description": _(
+                "Issue the red invoice there first. The shopper reads your reason and may ask for a new invoice over "
+                "what is left. This cannot be undone."
+            ),
+            "form_class": RefuseInvoiceForm,
+            "form_submit_text": _("It was reversed"),
+        },
+    )
+    def mark_reversed(self, request: HttpRequest, form: RefuseInvoiceForm, object_id: str) -> HttpResponse:
+        with said(request):
+            services.reverse_invoice(
+                invoice_id=int(object_id),
+                reason=form.cleaned_data["reason"],
+                by=who(request),
+                user_id=request.user.pk,
+            )
+            messages.success(request, _("The invoice is marked as reversed."))
         return self.to_page(object_id)

@@ -222,7 +222,11 @@ class PromotionAdmin(BaseAdmin):
                     ("amount_fen", "off_bps"),
                     ("nth", "cap_fen"),
                     ("repeats", "max_times"),
-                ]
+                ],
+                "description": _(
+                    "Gifts: when what the shopper keeps after a return does not reach this any more, the gift goes "
+                    "back with it. Measured at prices before promotions, coupons and points."
+                ),
             },
         ),
         (

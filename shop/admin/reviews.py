@@ -35,7 +35,12 @@ class AnswerForm(BaseDialogForm):
 
 
 class HideForm(BaseDialogForm):
-    reason = forms.CharField(label=_("reason"), max_length=200, widget=UnfoldAdminTextInputWidget())
+    reason = forms.CharField(
+        label=_("reason"),
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text=_("Its author reads it beside her review."),
+    )
 
 
 class PhotoFilter(admin.SimpleListFilter):

@@ -62,3 +62,8 @@ class Invoice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.title} {self.number}".strip()
+
+    @property
+    def is_reversed(self) -> bool:
+        """It had been issued, and was taken back by a red invoice (红冲)."""
+        return self.status == self.REFUSED and self.number != ""

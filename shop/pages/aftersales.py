@@ -174,7 +174,8 @@ def aftersales_apply(request: HttpRequest, number: str) -> HttpResponse:
 def _offered(row: queries.ApplicableLine, kind: str) -> dict[str, Any]:
     """A line of the form, whatever was typed beside it."""
     is_price = kind == rules.PRICE_PROTECTION
-    may_be_chosen = row.left > 0 and not row.is_taken
+    follows = row.line.kind == row.line.GIFT and kind in _WITH_MONEY  # by itself, with the goods
+    may_be_chosen = row.left > 0 and not row.is_taken and not follows
     return {
         "pk": row.line.pk,
         "name": row.line.product_name,
@@ -320,6 +321,7 @@ def _shown(line: Any) -> dict[str, Any]:
         "variant": line.variant,
         "image": of_name(line.line.image),
         "quantity": line.quantity,
+        "is_gift": line.line.kind == line.line.GIFT,
         "amount_fen": line.amount_fen,
         "instead": (line.new_sku.name or _("the same again")) if line.new_sku else "",
     }

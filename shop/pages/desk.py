@@ -18,6 +18,18 @@ from shop.pages.me import shown_address
 from shop.services import address_input
 
 
+def _invoice_label(invoice: Invoice | None) -> str:
+    if invoice is None:
+        return _("Ask for an invoice")
+    if invoice.is_reversed:
+        return _("Invoice: reversed")
+    return {
+        Invoice.REQUESTED: _("Invoice: asked for"),
+        Invoice.ISSUED: _("Invoice: issued"),
+        Invoice.REFUSED: _("Invoice: refused"),
+    }[invoice.status]
+
+
 def order_ways(order: Order) -> dict[str, Any]:
     """What the order's page offers beside paying and receiving: two statements."""
     ways: dict[str, Any] = {"apply": "", "address": "", "invoice": "", "invoice_label": "", "aftersales": []}
@@ -35,11 +47,7 @@ def order_ways(order: Order) -> dict[str, Any]:
         invoice = queries.invoice_of(order.pk)
         if invoice is not None or order.paid_fen > order.refunded_fen:
             ways["invoice"] = reverse("shop:invoices_request", args=[order.number])
-            ways["invoice_label"] = {
-                Invoice.REQUESTED: _("Invoice: asked for"),
-                Invoice.ISSUED: _("Invoice: issued"),
-                Invoice.REFUSED: _("Invoice: refused"),
-            }.get(invoice.status if invoice else "", _("Ask for an invoice"))
+            ways["invoice_label"] = _invoice_label(invoice)
     if services.may_change_address(order):
         ways["address"] = reverse("shop:desk_address", args=[order.number])
     return ways

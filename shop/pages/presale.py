@@ -86,7 +86,9 @@ def shown_order_terms(order: Order) -> dict[str, Any] | None:
     )
     return shown | {
         "stage": stage,
-        "words": _words(stage, shown),
+        "words": _("The deposit is back with you, the way you paid.")
+        if stage == "returned" and queries.is_deposit_back(order)
+        else _words(stage, shown),
         "seconds_left": words.seconds_left(terms.balance_starts_at) if stage == "early" else 0,
         "cancel_words": _cancel_words(order, terms),
     }

@@ -97,12 +97,16 @@ def _ticket(request: HttpRequest, pk: int, *, refusal: str = "", status: int = 2
         ticket = queries.ticket_for(pk, member_id=request.member.pk)  # type: ignore[attr-defined]
     except NoSuchTicket as missing:
         return problem(request, missing, symbol="ticket-x")
-    live = ticket.state in (QueueTicket.WAITING, QueueTicket.CALLED) and ticket.queue.day == clock.today()
+    is_today = ticket.queue.day == clock.today()
+    stands = ticket.state in (QueueTicket.WAITING, QueueTicket.CALLED)
+    live = is_today and (stands or ticket.state == QueueTicket.SKIPPED)  # what was passed may be called again
     context: dict[str, Any] = {
         "ticket": ticket,
         "state": ticket.get_state_display(),
         "place": queries.place_of(ticket),
         "live": live,
+        "may_leave": is_today and stands,
+        "take_anew": reverse("shop:queueing_store", args=[ticket.queue.store.code]),
         "here": reverse("shop:queueing_ticket", args=[pk]),
         "refusal": refusal,
     }

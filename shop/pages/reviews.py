@@ -51,7 +51,10 @@ def reviews(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _state_words(review: Review) -> str:
-    return _("Others can see it") if review.state == Review.SHOWN else review.get_state_display()
+    return {
+        Review.SHOWN: _("Others can see it"),
+        Review.HIDDEN: _("Only you can see it"),
+    }.get(review.state, _("Others see it when we have looked at it"))
 
 
 @require_GET
@@ -74,6 +77,7 @@ def reviews_order(request: HttpRequest, number: str) -> HttpResponse:
                 **_shown(line),
                 "review": review,
                 "state": _state_words(review) if review else "",
+                "reason": review.reason if review and review.state == Review.HIDDEN else "",
                 "photos": [(one.thumbnail.url, one.image.url) for one in review.photos.all()]
                 if review
                 else [],

@@ -104,7 +104,7 @@ from shop.queries.order_money import OrderMoney, aftersale_money, order_money, s
 from shop.queries.orders import OrderPage, find_order, order_counts, order_for, orders_of
 from shop.queries.picture import bought_from, category_choices, own_orders_only, possible_parents
 from shop.queries.points import order_numbers
-from shop.queries.presale import presale_of_order, presale_quoted, presales_of
+from shop.queries.presale import is_deposit_back, presale_of_order, presale_quoted, presales_of
 from shop.queries.pricing import (
     Badge,
     Hint,
@@ -284,6 +284,7 @@ __all__ = [
     "held_for",
     "hints_of",
     "invoice_of",
+    "is_deposit_back",
     "is_usable",
     "latest_parcels",
     "limits_of",

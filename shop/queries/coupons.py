@@ -245,6 +245,9 @@ def condition_of(coupon: Coupon) -> str:
 
 
 def scope_of(coupon: Coupon) -> str:
+    """Which goods count; "" for an exchange of a named SKU, which its condition names."""
+    if coupon.kind == Coupon.EXCHANGE and coupon.gift_sku_id is not None:
+        return ""
     return {
         Coupon.ALL: _("For everything in the shop"),
         Coupon.PRODUCTS: _("For certain products"),

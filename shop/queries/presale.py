@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from shop.models import Order, Presale, PresaleOrder
+from shop.models import Order, Presale, PresaleOrder, Refund
 from shop.pricing.types import Quote
 
 
@@ -22,3 +22,9 @@ def presale_quoted(quote: Quote) -> Presale | None:
 def presale_of_order(order: Order) -> PresaleOrder | None:
     """The frozen terms of an order. One statement; none for an order that is paid at once."""
     return PresaleOrder.objects.filter(order_id=order.pk).first() if order.deposit_fen else None
+
+
+def is_deposit_back(order: Order) -> bool:
+    """Whether all that was to go back of a closed presale has arrived. One statement."""
+    states = set(order.refunds.exclude(status=Refund.CLOSED).values_list("status", flat=True))
+    return states == {Refund.SUCCESS}

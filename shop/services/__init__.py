@@ -104,6 +104,7 @@ from shop.services.invoices import (
     issue_invoice,
     refuse_invoice,
     request_invoice,
+    reverse_invoice,
 )
 from shop.services.logistics import answer_chat, send_order_message, tell_order
 from shop.services.mall import exchange_points, send_exchange, take_back_exchange
@@ -325,6 +326,7 @@ __all__ = [
     "return_exchange_money",
     "return_points",
     "reverse_effects",
+    "reverse_invoice",
     "revoke_coupons",
     "save_address",
     "save_matrix",

@@ -497,14 +497,15 @@ def _pay_back(order: Order, aftersale: AfterSale, *, by: str, user_id: int | Non
 def ship_exchange(
     *, aftersale_id: int, carrier: str, tracking_number: str, by: str, user_id: int | None = None
 ) -> AfterSale:
-    """Send what is given in exchange; it leaves the shelf and the after-sale is over.
+    """Send what is given in exchange; it leaves the shelf and the after-sale is over. What several stores send has a
+    number each, separated by commas.
 
     Locks: order, stock. Idempotent. Publishes: AfterSaleMoved. Raises NoSuchAfterSale, WrongState.
     """
     order, aftersale = _locked(aftersale_id)
     if aftersale.status == rules.EXCHANGED:
         return aftersale
-    carrier, tracking_number = " ".join(carrier.split()), "".join(tracking_number.split())
+    carrier, tracking_number = " ".join(carrier.split()), rules.parcel_numbers(tracking_number)
     if not 0 < len(carrier) <= 40 or not 0 < len(tracking_number) <= 40:
         raise WrongState(_("Please enter the carrier and the tracking number."), code="bad_parcel")
     move(

@@ -9,6 +9,7 @@ import hmac
 import secrets
 import unicodedata
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -26,6 +27,13 @@ ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 CODE_LENGTH = 16
 GUESSES, GUESS_TIME = 5, timedelta(hours=1)
 MOST_CARDS, MOST_FEN = 5_000, 1_000_000
+
+
+class ExportedCard(NamedTuple):
+    """A row of the file; of a card without a code any more only the end of it, as on the card's page."""
+
+    code: str
+    state: str
 
 
 @transaction.atomic
@@ -85,8 +93,9 @@ def make_gift_cards(
 
 
 @transaction.atomic
-def export_gift_cards(*, batch_id: int, user_id: int | None = None) -> list[str]:
-    """The codes of a batch ("ABCD-EFGH-…"), once; afterwards the shop itself does not know them any more.
+def export_gift_cards(*, batch_id: int, user_id: int | None = None) -> list[ExportedCard]:
+    """The cards of a batch with their codes ("ABCD-EFGH-…"), once; afterwards the shop itself does not know them any
+    more. The code of a card that was bound or ended before is gone already: it would be of use to nobody but a thief.
 
     Locks: the batch, by conditional update. Raises WrongState when they were exported before.
     """
@@ -96,9 +105,15 @@ def export_gift_cards(*, batch_id: int, user_id: int | None = None) -> list[str]
     if not taken:
         raise WrongState(_("These codes were exported before. They are shown once only."))
     cards = GiftCard.objects.filter(batch_id=batch_id)
-    codes = [shown_code(code) for code in cards.order_by("pk").values_list("code", flat=True)]
+    exported = [
+        ExportedCard(
+            code=shown_code(card.code) if card.code else f"****-****-****-{card.code_end}",
+            state=str(card.get_state_display()),
+        )
+        for card in cards.order_by("pk")
+    ]
     cards.update(code="")
-    return codes
+    return exported
 
 
 @transaction.atomic

@@ -126,6 +126,25 @@ def follow_order_money(order: Order) -> None:
 
 
 @transaction.atomic
+def reverse_invoice(*, invoice_id: int, reason: str, by: str, user_id: int | None = None) -> Invoice:
+    """The issued invoice was reversed in the tax system (红冲): its title was wrong, or money went back since. It keeps
+    its number and file; the shopper reads why, and may ask anew, over what is left.
+
+    Locks: the invoice, by conditional update. Idempotent. Raises WrongState.
+    """
+    reason = " ".join(reason.split())[:200]
+    if not reason:
+        raise WrongState(_("Please say why: the shopper reads it."), code="no_reason")
+    reversed_now = Invoice.objects.filter(pk=invoice_id, status=Invoice.ISSUED).update(
+        status=Invoice.REFUSED, answer=reason, actor=by, user_id=user_id, answered_at=clock.now()
+    )
+    invoice = Invoice.objects.filter(pk=invoice_id).first()
+    if invoice is None or (not reversed_now and not invoice.is_reversed):
+        raise WrongState(_("Only an invoice that was issued can be reversed."))
+    return invoice
+
+
+@transaction.atomic
 def refuse_invoice(*, invoice_id: int, reason: str, by: str, user_id: int | None = None) -> Invoice:
     """Say no with a reason that the shopper reads; she may ask again. Idempotent. Raises WrongState."""
     refused = Invoice.objects.filter(pk=invoice_id, status=Invoice.REQUESTED).update(

@@ -161,6 +161,16 @@ def call_again(*, ticket_id: int, store_id: int, by: str) -> QueueTicket:
     Locks: the queue's day. Raises NoSuchTicket, QueueRefused.
     """
     ticket = _locked(ticket_id, store_id)
+    newer = QueueTicket.objects.filter(
+        queue_id=ticket.queue_id,
+        member_id=ticket.member_id,
+        member_id__isnull=False,
+        state__in=[QueueTicket.WAITING, QueueTicket.CALLED],
+    ).exclude(pk=ticket.pk)
+    if other := newer.first():
+        raise QueueRefused(
+            _("This member stands in the queue with %(number)s by now.") % {"number": other.label}
+        )
     callable_ones = QueueTicket.objects.filter(
         pk=ticket.pk, state__in=[QueueTicket.CALLED, QueueTicket.SKIPPED]
     )

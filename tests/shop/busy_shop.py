@@ -158,7 +158,7 @@ def _tenders(buyer: Any) -> None:
     """Stored value and a gift card: held for one order, spent for another, given back in part."""
     services.make_gift_cards(name="中秋礼品卡", value_fen=3_000, count=2, idempotency_key="busy-batch")
     batch = apps.get_model("shop", "GiftCardBatch").objects.get(idempotency_key="busy-batch")
-    code = services.export_gift_cards(batch_id=batch.pk)[0]
+    code = services.export_gift_cards(batch_id=batch.pk)[0].code
     card = services.bind_gift_card(member_id=buyer.pk, code=code)
     account = builders.pay_account()
     payer = Payer(account_id=account.pk, account_key=account.key, openid="o-test")

@@ -27,6 +27,7 @@ from shop.models import (
 )
 from shop.pricing.types import Choices, Discount, QuotedLine
 from shop.rules import split_line
+from tests.shop import booking_builders as make
 from tests.shop import builders, instruments
 
 pytestmark = pytest.mark.django_db
@@ -237,5 +238,7 @@ def test_the_operator_makes_gives_and_takes_back(admin_client: Client, shopper: 
     admin_client.post("/admin/shop/coupongrant/", {"action": "revoke", "_selected_action": [held.pk]})
     held.refresh_from_db()
     assert held.state == "revoked"
+    over = make.phone(shopper).get("/coupons/?tab=expired").content.decode()
+    assert "已被商家收回" in over
     for page in (change, "/admin/shop/coupongrant/", f"/admin/shop/coupongrant/{held.pk}/change/"):
         assert admin_client.get(page).status_code == 200

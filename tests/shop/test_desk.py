@@ -240,6 +240,22 @@ def test_an_invoice_is_asked_for_corrected_issued_and_fetched(phone, shopper, op
     assert operator.get(reverse("admin:shop_invoice_file", args=[invoice.pk])).status_code == 200
     with pytest.raises(WrongState):
         services.refuse_invoice(invoice_id=invoice.pk, reason="晚了", by="小运")
+    services.refund_lines(order_id=order.pk, parts=[(order.lines.first().pk, 1)], reason="破损", by="小运")
+    money_is_back()
+    assert 'data-test="invoice-outdated"' in phone.get(page).content.decode()
+    dialog = reverse("admin:shop_invoice_mark_reversed", args=[invoice.pk])
+    operator.post(dialog, {"_form_submitted": "on", "reason": "退款后红冲"})
+    after = phone.get(page).content.decode()
+    assert "发票 25312000000001 已红冲：退款后红冲 您可以重新申请。" in after
+    assert "发票：已红冲" in phone.get(reverse("shop:order", args=[order.number])).content.decode()
+    phone.post(page, {"kind": "person", "title": "池小香"})
+    order.refresh_from_db()
+    assert Invoice.objects.get(status="requested").amount_fen == order.paid_fen - order.refunded_fen
+    with pytest.raises(WrongState):
+        services.reverse_invoice(
+            invoice_id=Invoice.objects.get(status="requested").pk, reason="早了", by="小运"
+        )
+    assert 'data-test="invoice-waits"' in phone.get(page).content.decode()
     other = Invoice.objects.create(
         order=paid_order()[0], kind="person", title="甲乙", amount_fen=1, requested_at=clock.now()
     )

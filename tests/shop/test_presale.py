@@ -17,6 +17,7 @@ from shop import queries, services
 from shop.errors import PaymentNotPossible, PresaleRefused, WrongState
 from shop.models import Offer, Order, OrderLog, Payment, Presale, PresaleOrder, Refund, Sku
 from shop.pages import frame
+from shop.pages.presale import shown_order_terms
 from shop.pricing.types import Choices
 from shop.services import presale as reminding
 from shop.services.payments import Wish, arrange_payment
@@ -149,6 +150,10 @@ def test_a_balance_that_is_not_paid_closes_the_order(shopper: Any, wechat_window
         assert list(Refund.objects.values_list("payment_id", "kind")) == (
             [] if keeps else [(deposit.pk, "deposit")]
         )
+        for refund in Refund.objects.all():
+            assert shown_order_terms(order)["words"] == "定金将原路退回。"
+            back(refund)
+            assert shown_order_terms(order)["words"] == "定金已原路退回。"
         assert run_audit()[1] == []
         builders.confirm(late)  # its money comes after all
         for refund in Refund.objects.all():

@@ -114,13 +114,22 @@ def test_skipped_numbers_are_called_again_and_served_ones_are_not(place: Any) ->
     services.skip_number(ticket_id=ticket.pk, store_id=store_id, by="小周")
     again = services.call_again(ticket_id=ticket.pk, store_id=store_id, by="小周")
     assert (again.state, again.calls) == ("called", 2)
+    services.skip_number(ticket_id=ticket.pk, store_id=store_id, by="小周")
+    page = make.phone(again.member).get(f"/tickets/{ticket.pk}/").content.decode()
+    assert "您的号码已过号" in page  # and the page goes on asking: it may be called again
+    assert "hx-get" in page
+    newer = walk_in(place, again.member)
+    with pytest.raises(QueueRefused, match="A002"):  # nobody stands in a queue twice
+        services.call_again(ticket_id=ticket.pk, store_id=store_id, by="小周")
+    services.leave_queue(ticket_id=newer.pk, member_id=again.member.pk)
+    services.call_again(ticket_id=ticket.pk, store_id=store_id, by="小周")
     services.finish_number(ticket_id=ticket.pk, store_id=store_id, by="小周")
     services.finish_number(ticket_id=ticket.pk, store_id=store_id, by="小周")
     with pytest.raises(QueueRefused):
         services.call_again(ticket_id=ticket.pk, store_id=store_id, by="小周")
     with pytest.raises(NoSuchTicket):
         services.call_again(ticket_id=ticket.pk, store_id=make.store().pk, by="别人")
-    assert QueueTicket.objects.get().state == "served"
+    assert QueueTicket.objects.get(pk=ticket.pk).state == "served"
 
 
 def test_a_member_hears_once_when_two_are_before_her_and_when_she_is_called(place: Any) -> None:

@@ -178,6 +178,10 @@ def test_a_buyer_reviews_through_the_pages_and_others_read_it(settings: Any, tmp
     assert ReviewPhoto.objects.count() == 2
     product_page = stranger.get(f"/p/{line.sku.product_id}/").content.decode()
     assert "&lt;b&gt;好闻" in product_page
+    services.decide_review(review_id=Review.objects.get().pk, shown=False, by="小运", reason="有电话号码")
+    own = phone.get(f"/orders/{order}/review/").content.decode()
+    assert "仅自己可见" in own
+    assert "未展示原因：有电话号码" in own
 
 
 # --- Questions -----------------------------------------------------------------------------------------------------
