@@ -163,8 +163,7 @@ def call_again(*, ticket_id: int, store_id: int, by: str) -> QueueTicket:
     ticket = _locked(ticket_id, store_id)
     newer = QueueTicket.objects.filter(
         queue_id=ticket.queue_id,
-        member_id=ticket.member_id,
-        member_id__isnull=False,
+        member_id=ticket.member_id or 0,
         state__in=[QueueTicket.WAITING, QueueTicket.CALLED],
     ).exclude(pk=ticket.pk)
     if other := newer.first():
@@ -191,7 +190,7 @@ def _call(ticket: QueueTicket, callable_ones: QuerySet[QueueTicket], *, by: str)
     store = ticket.queue.store
     if ticket.member_id and ticket.calls <= MOST_CALL_MESSAGES:
         tell_member(
-            member_id=ticket.member_id,
+            member_id=ticket.member_id or 0,
             origin=f"queue-call-{ticket.calls}",
             origin_id=ticket.pk,
             title=_("It is your turn: %(number)s") % {"number": ticket.label},
@@ -268,7 +267,7 @@ def _tell_who_is_near(queue: QueueDay) -> None:
         ticket.notified_at = clock.now()
         ticket.save(update_fields=["notified_at"])
         tell_member(
-            member_id=ticket.member_id,
+            member_id=ticket.member_id or 0,
             origin="queue-near",
             origin_id=ticket.pk,
             title=_("Nearly your turn: %(number)s") % {"number": ticket.label},
