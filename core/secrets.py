@@ -10,6 +10,8 @@ from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.db import models
 
+from core.logs import PHONE
+
 
 @lru_cache(maxsize=4)
 def _cipher(keys: tuple[str, ...]) -> MultiFernet:
@@ -52,3 +54,8 @@ class SecretField(models.TextField):
 def masked_phone(phone: str) -> str:
     """13812345678 → 138****5678; whatever it is, at most seven digits stay."""
     return f"{phone[:3]}****{phone[-4:]}" if len(phone) >= 8 else "****"
+
+
+def hidden_phones(text: str) -> str:
+    """The text without the middle of the mobile numbers in it: "pos:13812345678" → "pos:138****5678"."""
+    return PHONE.sub(r"\1****\2", text)

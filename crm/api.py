@@ -29,7 +29,7 @@ class IdentitySerializer(serializers.ModelSerializer[Identity]):
 
     def shown_value(self, identity: Identity) -> str:
         """Whole phone numbers only for keys with the scope members:phone."""
-        if identity.kind != Identity.PHONE:
+        if identity.hidden == identity.value:
             return identity.value
         return services.phone_for(self.context["request"], identity.value)
 

@@ -8,6 +8,7 @@ from django.db.models import Count
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from core.secrets import hidden_phones
 from core.sheets import csv_text
 from crm import imports_rules, imports_writing
 from crm.models import MemberImport, MemberImportLine
@@ -46,7 +47,7 @@ def as_file(run: MemberImport) -> "File[Any]":
     batch: list[list[Any]] = []
     fields = ("number", "verdict", "reason", "external_id")
     for number, verdict, reason, external_id in lines.values_list(*fields).iterator(BATCH):
-        batch.append([number, verdicts[verdict], reason, labels[reason], external_id])
+        batch.append([number, verdicts[verdict], reason, labels[reason], hidden_phones(external_id)])
         if len(batch) == BATCH:
             target.write(csv_text(batch).encode())
             batch = []

@@ -25,7 +25,6 @@ from django.views.decorators.http import require_GET, require_POST
 from core import clock
 from core.errors import Refusal
 from core.money import yuan
-from core.secrets import masked_phone
 from crm import picture, services
 from crm import queries as crm_queries
 from crm.admin.picture import Named
@@ -270,9 +269,9 @@ def _show(request: HttpRequest, account: Account, external_userid: str, member: 
 
 def short_identity(identity: Identity) -> str:
     """Phones are masked here for everybody: whole ones are shown, and recorded, on the full page only."""
+    value = identity.hidden
     if identity.kind == Identity.PHONE:
-        return masked_phone(identity.value)
-    value = identity.value
+        return value
     return value if len(value) <= 14 else f"{value[:4]}…{value[-4:]}"
 
 

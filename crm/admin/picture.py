@@ -14,7 +14,6 @@ from django.utils.translation import gettext as _
 
 from core import clock
 from core.errors import Refusal
-from core.secrets import masked_phone
 from crm import picture, queries, services
 from crm.admin.days import told
 from crm.admin.lifecycle_filters import life_cards
@@ -35,9 +34,7 @@ PERIODS = (7, 30, 90, 365)
 
 def shown_value(identity: Identity, request: HttpRequest) -> str:
     """An identity as this user may see it: a whole phone number only when she asks for it, and then it is noted."""
-    if identity.kind == Identity.PHONE and not _asks_for_phones(request):
-        return masked_phone(identity.value)
-    return identity.value
+    return identity.value if _asks_for_phones(request) else identity.hidden
 
 
 def _asks_for_phones(request: HttpRequest) -> bool:
@@ -85,7 +82,7 @@ def asked_day(text: str | None) -> dt.date | None:
 
 def _note_look(request: HttpRequest, member: Member, identities: Sequence[Identity]) -> None:
     """Whole phone numbers are shown to this user: who saw them is kept."""
-    phones = sum(one.kind == Identity.PHONE for one in identities)
+    phones = sum(one.hidden != one.value for one in identities)
     if phones and _asks_for_phones(request):
         services.record_phone_look(
             user=request.user,

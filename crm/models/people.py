@@ -6,6 +6,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from core.secrets import hidden_phones, masked_phone
+
 
 @pghistory.track()
 class Store(models.Model):
@@ -260,6 +262,13 @@ class Identity(models.Model):
     # The platform is asked for unionid and name after the commit; a sweeper finds what no wake-up reached.
     lookup_due_at = models.DateTimeField(_("look-up due at"), null=True, blank=True)
     lookup_attempts = models.PositiveSmallIntegerField(_("look-ups tried"), default=0)
+
+    @property
+    def hidden(self) -> str:
+        """The value without the middle of a phone number; a till may call its members by their numbers."""
+        if self.kind == Identity.PHONE:
+            return masked_phone(self.value)
+        return hidden_phones(self.value) if self.kind == Identity.IMPORT else self.value
 
     class Meta:
         verbose_name = _("identity")

@@ -104,9 +104,10 @@ def _profile(kept: Member, merged: Member) -> list[PreviewLine]:
 
 def _addresses(kept: Member, merged: Member, identities: list[Identity]) -> list[PreviewLine]:
     def shown(identity: Identity) -> str:
+        value = identity.hidden
         if identity.kind == Identity.PHONE:
-            return masked_phone(identity.value)
-        return identity.value if len(identity.value) <= 14 else f"{identity.value[:12]}…"
+            return value
+        return value if len(value) <= 14 else f"{value[:12]}…"
 
     lines = []
     for kind, label in Identity.KINDS:

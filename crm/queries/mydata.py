@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.secrets import masked_phone
 from crm.models import Consent, DataRequest, Identity, MemberDay, MemberTag
 
 
@@ -23,7 +22,7 @@ def own_identities(member_id: int) -> list[OwnIdentity]:
         OwnIdentity(
             label=str(row.get_kind_display()),
             account=str(row.account) if row.account else "",
-            value=masked_phone(row.value)
+            value=row.hidden
             if row.kind == Identity.PHONE
             else f"{row.value[:4]}…{row.value[-4:]}"
             if len(row.value) > 10

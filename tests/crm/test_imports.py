@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import threading
 from datetime import date
 from pathlib import Path
@@ -43,7 +44,7 @@ A1,陈晓,+86 138 0000 0001,1990-05-01,2021-03-04 10:00:00,老客、香水,是,�
 A2.0,林🌲,,,2020/1/2 08:30,香水,否,
 A3,"O'Neil, \\tab",13800000001,,,,,
 A1,又一个,,,,,,
-A4,坏电话,12,,,,,
+13800000004,坏电话,12,,,,,
 A5,坏生日,,2990-01-01,,,,
 A6,未来,,,2090-01-01,,,
 A7,坏同意,,,,,也许,
@@ -258,6 +259,10 @@ def test_an_operator_brings_a_file_in(
     looked = client.post(address, {**given, "look": "1"}).content.decode()
     assert "陈晓" in looked
     assert "手机号不是有效" in looked
+    assert "138****0001" in looked
+    assert not re.search(r"1380000000[14]|0000 0001", looked), (
+        "who brings files in may not be who sees phones"
+    )
     assert Tag.objects.count() == 1  # nothing is written before the start
     for _click in range(2):
         client.post(address, {**given, "start": "1"})
@@ -267,6 +272,7 @@ def test_an_operator_brings_a_file_in(
     assert "前面已有相同会员号" in done
     report = b"".join(client.get(reverse("admin:crm_memberimport_report", args=[run.pk])).streaming_content)
     assert report.startswith(b"\xef\xbb\xbf")
+    assert (b"138****0004" in report, b"13800000004" in report) == (True, False)
     with django_assert_max_num_queries(10):
         assert "till.csv" in client.get(reverse("admin:crm_memberimport_changelist")).content.decode()
     other = Client()

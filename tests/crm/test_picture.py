@@ -12,7 +12,18 @@ from django.urls import reverse
 from core import clock, ledger
 from core.audits import run_check
 from crm import services
-from crm.models import ChannelCode, Member, MemberField, MemberTag, Staff, Store, TagRule, Touch
+from crm.models import (
+    ChannelCode,
+    Identity,
+    Member,
+    MemberField,
+    MemberTag,
+    PhoneLook,
+    Staff,
+    Store,
+    TagRule,
+    Touch,
+)
 from tests.crm.conftest import MORNING
 from wechat.models import Account
 
@@ -85,9 +96,15 @@ def page(client: Client, member: Member, query: str = "") -> str:
 def test_everything_that_is_known_of_her_is_on_one_page_within_fifteen_statements(
     boss: Client, her: Member, django_assert_max_num_queries: Any
 ) -> None:
+    # A till that calls its members by their phones.
+    Identity.objects.create(member=her, kind="import", value="ou:13800000001", created_at=clock.now())
     page(boss, her)
     with django_assert_max_num_queries(MOST_QUERIES):
         text = page(boss, her)
+    assert "13800000001" not in text
+    assert PhoneLook.objects.count() == 0
+    assert "ou:13800000001" in page(boss, her, "?phones=1")
+    assert PhoneLook.objects.get().count == 2
     for words in (
         "小满", "138****0001", "wm-1", "lina", "880", "20260304000001", "三公里福利群", "肤质", "干性",
         "由规则“高消费”打上", "扫“收银台”打上", "由 店长 打上", "本周", "已发送",

@@ -40,6 +40,9 @@ def test_members_are_read_with_the_scope_and_phones_only_with_theirs(
         == "客4"
     )
     one = f"/api/v1/members/{members[0].pk}/"
+    Identity.objects.create(
+        member=members[0], kind="import", value="pos:13800000001", created_at=members[0].created_at
+    )
     assert "13800000001" not in client.get(one, **key("members:read")).content.decode()
     whole = client.get(one, **key("members:read", "members:phone")).json()
     assert "13800000001" in [identity["value"] for identity in whole["identities"]]
