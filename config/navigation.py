@@ -1,9 +1,11 @@
 """The admin's sidebar, grouped as operators think."""
 
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils.translation import gettext_lazy as _
 
 # group, then (label, icon, admin url name, permission); a page that does not exist (yet) is left out.
@@ -217,23 +219,31 @@ OPEN = (_("Data"), _("Members"), _("Orders"))
 """What every operator works with all day; the other groups open by a click, or when their page is shown."""
 
 
+@cache
+def _links(_prefix: str) -> dict[str, str]:
+    """Where the pages that exist are: addresses stay while a process lives, below the prefix that it serves."""
+    found = {}
+    for _title, entries in GROUPS:
+        for _label, _icon, name, _permission in entries:
+            page = name if ":" in name else f"admin:{name if name in PAGES else f'{name}_changelist'}"
+            with suppress(NoReverseMatch):
+                found[name] = reverse(page)
+    return found
+
+
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """unfold's navigation for this user: only pages that exist and that she may see."""
+    links = _links(get_script_prefix())
     groups = []
     for title, entries in GROUPS:
-        items = []
-        for label, icon, name, permission in entries:
-            try:
-                link = reverse(
-                    name if ":" in name else f"admin:{name if name in PAGES else f'{name}_changelist'}"
-                )
-            except NoReverseMatch:
-                continue
-            if permission and not request.user.has_perm(permission):
-                continue
-            items.append({"title": label, "icon": icon, "link": link})
+        items = [
+            # Plain text: unfold copies all of it for each page, which takes long for lazy ones.
+            {"title": str(label), "icon": icon, "link": links[name]}
+            for label, icon, name, permission in entries
+            if name in links and (not permission or request.user.has_perm(permission))
+        ]
         if items:
             groups.append(
-                {"title": title, "separator": True, "collapsible": title not in OPEN, "items": items}
+                {"title": str(title), "separator": True, "collapsible": title not in OPEN, "items": items}
             )
     return groups

@@ -1,5 +1,6 @@
 """The system's own pages: in Chinese, cheap to open, and with the buttons that repair things."""
 
+import re
 from typing import Any
 
 import pytest
@@ -174,6 +175,21 @@ def test_logins_and_roles_open_in_chinese(office: Client) -> None:
     assert "运营" in text(office.get(reverse("admin:auth_group_changelist")))
     assert "用户" in text(office.get(reverse("admin:auth_user_changelist")))
     assert "欢迎回到" in text(Client().get(reverse("admin:login")))
+
+
+def test_the_menu_leads_to_what_she_may_see_and_marks_where_she_is(client: Client) -> None:
+    user = User.objects.create_user("xiaoli", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_job"))
+    client.force_login(user)
+    jobs_page = reverse("admin:core_job_changelist")
+    page = text(client.get(jobs_page))
+    shown = re.findall(r'<a href="([^"]*)" class="flex h-\[38px\]([^"]*)"', page)
+    assert [(place, " active" in look) for place, look in shown] == [
+        ("/admin/", False),
+        (jobs_page, True),
+        ("/admin/audit/", False),
+    ]
+    assert "<span>后台任务</span>" in page
 
 
 def test_every_page_of_the_system_is_chinese(office: Client) -> None:
