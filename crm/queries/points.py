@@ -17,6 +17,8 @@ from crm.models.points import FROZEN, GROWTH, POINTS
 from crm.queries.tiers import tier_points_bps
 
 SOON = timedelta(days=31)
+A_YEAR = timedelta(days=300)
+"""Shorter than between two birthdays: a lunar one moves by weeks, and a month counts as a whole."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,22 @@ def earner(member_id: int, at: datetime) -> Earner:
     current = PointsRules.objects.filter(pk=1).first()
     birthday_bps = rules.WHOLE
     if current is not None and current.birthday_bps != rules.WHOLE and _is_hers(member, current, at):
-        birthday_bps = current.birthday_bps
+        birthday_bps = rules.WHOLE if _had_another(member.pk, current, at) else current.birthday_bps
     return Earner(tier_points_bps(member.tier), birthday_bps)
+
+
+def _had_another(member_id: int, current: PointsRules, at: datetime) -> bool:
+    """She may write her birthday herself: one of a year counts. Has an order of hers counted as on another day (or in
+    another month) since the last one?
+    """
+    day = clock.local(at).date()
+    first = day.replace(day=1) if current.birthday_when == PointsRules.MONTH else day
+    orders = Earning.objects.filter(member=member_id, kind=POINTS, source=Earning.ORDER)
+    return orders.filter(
+        earned_at__gte=clock.day_start(day - A_YEAR),
+        earned_at__lt=clock.day_start(first),
+        basis__birthday_bps__gt=rules.WHOLE,
+    ).exists()
 
 
 def _is_hers(member: Member, current: PointsRules, at: datetime) -> bool:

@@ -24,10 +24,12 @@ from crm.services.following import OPEN, note_contact_removed
 from crm.services.lookups import store_contact
 from crm.services.syncs import AT_ONCE, Brought, know_seen, note_seen, queue_sync, run_sync
 from wechat import services as wechat
-from wechat.errors import PlatformError
+from wechat.errors import PlatformError, RateLimited
 
 FOLLOWERS_JOB, CONTACTS_JOB = "crm.sync_followers", "crm.sync_contacts"
 NEW_AT_ONCE = 500
+REFUSALS = 5
+"""So often in a row the platform may say that it is asked too often."""
 
 log = structlog.get_logger(__name__)
 
@@ -199,6 +201,7 @@ def _contacts(progress: jobs.Progress, brought: Brought) -> None:
     of_lists = brought.failed
     brought.adds(kept)
     number = people.filter(value__lte=(after := str(kept.get("after", "")))).count()
+    refusals = 0
     for external_userid in _after(people, after):
         number += 1
         try:
@@ -206,8 +209,12 @@ def _contacts(progress: jobs.Progress, brought: Brought) -> None:
             contact = wechat.work_contact(account_id=account_id, external_userid=external_userid)
             store_contact(account_id=account_id, contact=contact, began_at=began)
             brought.fetched += 1
+            refusals = 0
         except PlatformError as error:
             brought.fails(_short(external_userid), error)
+            refusals = refusals + 1 if isinstance(error, RateLimited) else 0
+            if refusals >= REFUSALS:  # the next ten thousand would only make it worse
+                raise
         except Refusal as refusal:
             log.warning("contact not stored", account=account_id, code=refusal.code)
             brought.fails(_short(external_userid), refusal)

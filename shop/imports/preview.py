@@ -7,6 +7,7 @@ from pathlib import Path
 from django.utils.translation import gettext as _
 
 from core.money import yuan
+from core.secrets import hidden_phones
 from core.sheets import open_rows
 from shop.imports import rules
 from shop.imports.mapping import Mapping
@@ -24,6 +25,7 @@ KINDS = {
 @dataclass(frozen=True)
 class PreviewLine:
     line: rules.Line
+    customer: str  # a number that is a phone stands without its middle
     price: str  # in the currency's main unit
     verdict: str  # what it is, or why it would be refused
     is_refused: bool
@@ -37,6 +39,7 @@ def preview(path: Path, mapping: Mapping) -> list[PreviewLine]:
     return [
         PreviewLine(
             line,
+            hidden_phones(line.customer),
             yuan(line.price),
             reason_label(line.reason) if line.reason else KINDS[line.kind](),
             bool(line.reason),

@@ -15,7 +15,7 @@ from core.audits import run_check
 from crm import queries, services
 from crm.days import YearDay, device_of, kept_between, kept_on, next_on, region_of, there_is
 from crm.errors import WrongProfile
-from crm.models import Member, MemberDay, MemberStats, MemberTraits, PointsRules
+from crm.models import Earning, Member, MemberDay, MemberStats, MemberTraits, PointsRules
 from tests.crm.test_mydata import until_somebody_waits
 from tests.crm.test_people import race
 
@@ -126,6 +126,16 @@ def test_a_lunar_birthday_multiplies_points(people: dict[str, Member]) -> None:
     assert queries.earner(people["阴"].pk, NOON - dt.timedelta(days=20)).birthday_bps == 20_000
     assert queries.earner(people["阴"].pk, NOON + dt.timedelta(days=20)).birthday_bps == 10_000
     assert queries.earner(people["阳"].pk, NOON).birthday_bps == 20_000
+    # She writes another birthday each month: one a year counts.
+    Earning.objects.create(
+        member=people["阳"], kind="points", cause="order:1", source="order", given=1, earned_at=NOON,
+        basis={"birthday_bps": 20_000},
+    )  # fmt: skip
+    assert queries.earner(people["阳"].pk, NOON).birthday_bps == 20_000, "the same month"
+    later, year = NOON + dt.timedelta(days=40), NOON + dt.timedelta(days=365)
+    assert queries.earner(people["阳"].pk, year).birthday_bps == 20_000
+    Member.objects.filter(pk=people["阳"].pk).update(birthday=later.date())
+    assert queries.earner(people["阳"].pk, later).birthday_bps == 10_000
 
 
 def test_parcels_say_where_and_visits_with_what(people: dict[str, Member]) -> None:

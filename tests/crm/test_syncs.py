@@ -241,6 +241,20 @@ def test_a_reading_whose_worker_died_goes_on_where_it_was(
     assert (run.status, run.expected, run.fetched, run.failed) == ("partial", 2, 1, 1)
     assert "45009" in run.cause
 
+    # Asked too often: who goes on asking is refused for longer.
+    def refuses(**_asked: Any) -> wechat.WorkContact:
+        raise RateLimited("45009", "too many calls")
+
+    monkeypatch.setattr(wechat, "work_contacts", lambda *, account_id, userid: [f"wm-{n}" for n in range(9)])
+    monkeypatch.setattr(wechat, "work_contact", refuses)
+    stopped = read("contacts", brand)
+    assert (stopped.status, stopped.expected, stopped.failed, "45009" in stopped.cause) == (
+        "failed",
+        9,
+        5,
+        True,
+    )
+
 
 def test_a_cursor_that_comes_again_ends_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = {"data": {"openid": ["o-1"]}, "next_openid": "o-1", "group_chat_list": [], "next_cursor": "c"}
