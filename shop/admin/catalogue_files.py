@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,7 @@ from shop.queries.rest import own_store_of
 
 LARGEST_UPLOAD = 50 * 1024 * 1024
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 COLOURS = {
     "looking": "info",
     "looked": "warning",
@@ -167,5 +169,8 @@ def _csv_lines(rows: Iterator[list[str]]) -> Iterator[str]:
 
 
 def _harmless(cell: str) -> str:
-    """A text that a spreadsheet would run as a formula is kept a text."""
+    """A text that a spreadsheet would run as a formula is kept a text; what no sheet may hold (a line break of a word
+    processor, pasted into a name) is left out.
+    """
+    cell = _CONTROL.sub("", cell)
     return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t") else cell

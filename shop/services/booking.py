@@ -33,9 +33,27 @@ WITH plan AS (
     ON CONFLICT (service_id, store_id, starts_at) DO UPDATE SET
         is_planned = true,
         ends_at = CASE WHEN s.taken > 0 THEN s.ends_at ELSE excluded.ends_at END,
-        capacity = CASE WHEN s.is_capacity_own THEN s.capacity ELSE greatest(s.taken, excluded.capacity) END
+        capacity = CASE WHEN s.is_capacity_own THEN s.capacity
+                        WHEN s.taken > 0 AND s.ends_at <> excluded.ends_at THEN s.taken
+                        ELSE greatest(s.taken, excluded.capacity) END
 )
 SELECT count(*) FROM plan
+"""
+
+
+# What was booked under other hours or another length keeps its time, and whoever serves it is not free for others then.
+OVERLAPS = """
+UPDATE shop_bookingslot s SET capacity = greatest(s.taken, s.capacity - held.places)
+FROM (
+    SELECT s.id, sum(o.taken) AS places
+    FROM shop_bookingslot s JOIN shop_bookingslot o ON o.service_id = s.service_id AND o.store_id = s.store_id
+        AND o.id <> s.id AND o.starts_at < s.ends_at AND o.ends_at > s.starts_at
+    WHERE s.service_id = %(service)s AND s.starts_at > %(now)s AND s.is_planned AND NOT s.is_capacity_own
+      AND o.ends_at > %(now)s AND o.taken > 0
+      AND (NOT o.is_planned OR o.ends_at <> o.starts_at + make_interval(mins => %(minutes)s))
+    GROUP BY s.id
+) held
+WHERE held.id = s.id
 """
 
 
@@ -44,7 +62,9 @@ def plan_slots(*, service_id: int) -> int:
     """Make the service's slots of the days ahead what its hours say; returns how many there are to be.
 
     Slots that the hours no longer contain cannot be booked any more; those nobody ever booked vanish. Bookings stay.
-    Capacity follows the service unless it was set by hand, and never falls below what is taken.
+    Capacity follows the service unless it was set by hand, less what is booked in slots of earlier plans at the same
+    time, and never falls below what is taken. A booked slot keeps its length, and takes no more bookings with an old
+    one.
     Locks: advisory on the service, slots. Idempotent.
     """
     advisory_lock("shop.slots", service_id)
@@ -65,6 +85,7 @@ def plan_slots(*, service_id: int) -> int:
                 "now": moment,
             },
         )
+        cursor.execute(OVERLAPS, {"service": service_id, "now": moment, "minutes": service.minutes})
         cursor.execute(
             """
             DELETE FROM shop_bookingslot s WHERE service_id = %s AND starts_at > %s AND NOT is_planned AND taken = 0

@@ -52,6 +52,7 @@ class Judge:
             self.categories[name] = pk  # a root's name is its whole path
         self.brands = dict(Brand.objects.values_list("name", "pk"))
         self._seen: set[str] = set()
+        self._without_stock: set[int] = set()  # products of the batch whose SKUs lie in no store
         self._said: dict[tuple[str, str], dict[str, Any]] = {}  # product → what its rows say of it
         self._coming: set[tuple[str, str]] = set()  # products that earlier rows make
 
@@ -68,6 +69,9 @@ class Judge:
         codes += [wish.values["product_code"] for wish in batch if "product_code" in wish.values]
         names = [v["product_name"] for v in fresh if "product_name" in v and "product_code" not in v]
         by_code, by_name = queries.products_of_file(codes, names)
+        there = {*by_code.values(), *(pk for ids in by_name.values() for pk in ids)}
+        others = Product.objects.filter(pk__in=there).exclude(kind=Product.GOODS)
+        self._without_stock = set(others.values_list("pk", flat=True)) if fresh and there else set()
         sellable = queries.sellable_skus([one["product_id"] for one in known.values()])
         verdicts = []
         for wish in batch:
@@ -130,6 +134,11 @@ class Judge:
             )
         if values.get("status") == Product.ON_SALE and values.get("is_active") is False:
             return Verdict(wish, REFUSED, _("A product needs a SKU for sale to be on sale."))
+        if found in self._without_stock and any(
+            level for name, level in values.items() if name == "on_hand" or name.startswith("stock@")
+        ):
+            problem = _("Virtual goods, services and bundles have no stock of their own.")
+            return Verdict(wish, REFUSED, problem)
         is_coming = found is None or key in self._coming
         problem = self._contradiction(key, {**values, "owner": "new" if is_coming else str(found)})
         if problem:

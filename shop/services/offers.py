@@ -14,12 +14,13 @@ from core.sweeps import sweep
 from crm import queries as crm_queries
 from crm import services as crm_services
 from shop.errors import NoSuchOffer, OfferGone
-from shop.models import Offer, OfferTally, OfferWaiting
+from shop.models import Offer, OfferTally, OfferWaiting, Product
 from wechat import queries as wechat_queries
 from wechat import services as wechat_services
 
 HEAD_START = timedelta(minutes=30)
 MOST_ASKED = 500  # of one queue in one go
+_CAN_BE_ORDERED = {"is_active": True, "sku__is_active": True, "sku__product__status": Product.ON_SALE}
 
 
 @transaction.atomic
@@ -62,9 +63,10 @@ def stop_waiting(*, offer_id: int, member_id: int) -> bool:
 def tell_waiting(*, offer_id: int, places: int) -> int:
     """Pieces came free: tell the first who wait, as many as there are pieces; returns how many were told.
 
-    Who may not be written to now (touch policy, no channel) keeps her place with the reason in `outcome`, and the
-    next in line is told. Who has as many as one person may is taken off the list. Locks: the queue (advisory, not the
-    offer: its buyers need not wait), so that two returns at once tell two people. Idempotent on: (waiting, its round).
+    Nobody is told while the product is off the shelf. Who may not be written to now (touch policy, no channel) keeps
+    her place with the reason in `outcome`, and the next in line is told. Who has as many as one person may is taken
+    off the list. Locks: the queue (advisory, not the offer: its buyers need not wait), so that two returns at once
+    tell two people. Idempotent on: (waiting, its round).
     """
     advisory_lock("offer waiting", offer_id)
     return _tell_next(offer_id, places)
@@ -83,8 +85,8 @@ def _tell_of_lying(offer_id: int) -> int:
 
 def _tell_next(offer_id: int, places: int) -> int:
     moment = clock.now()
-    offer = Offer.objects.filter(pk=offer_id).first()
-    if offer is None or not offer.is_active or offer.ends_at <= moment:
+    offer = Offer.objects.filter(pk=offer_id, **_CAN_BE_ORDERED).first()
+    if offer is None or offer.ends_at <= moment:
         return 0
     told = 0
     free = min(places, offer.left)
@@ -115,7 +117,7 @@ def tell_waiting_again() -> int:
     moment = clock.now()
     waits = OfferWaiting.objects.filter(offer_id=OuterRef("pk"), told_at__isnull=True)
     lying = Offer.objects.filter(
-        Exists(waits), is_active=True, starts_at__lte=moment, ends_at__gt=moment, taken__lt=F("quota")
+        Exists(waits), **_CAN_BE_ORDERED, starts_at__lte=moment, ends_at__gt=moment, taken__lt=F("quota")
     )
     return sweep(
         list(lying.order_by("pk").values_list("pk", flat=True)),

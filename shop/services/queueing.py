@@ -64,7 +64,8 @@ def check_in(
     """She is there for her booking and gets a number. Herself (`member_id`) from two hours before until the slot is
     over; by the staff of its store (`store_id`) at any time of that day.
 
-    Locks: booking, the queue's day. Idempotent: her number is returned. Raises NoSuchBooking, TooLate.
+    Locks: booking, the queue's day. Idempotent: her number is returned. Raises NoSuchBooking, TooLate, QueueRefused
+    (she stands there for another booking: one number stands for one booking).
     """
     bookings = Booking.objects.filter(code=code.strip().upper()[:12])
     if member_id is not None:
@@ -110,7 +111,12 @@ def _give_number(
             queue=queue, member_id=member_id, state__in=[QueueTicket.WAITING, QueueTicket.CALLED]
         ).first()
         if standing is not None:
-            if booking is not None and standing.booking_id is None:  # she walked in first and checks in now
+            if booking is not None and standing.booking_id is not None:
+                raise QueueRefused(
+                    _("Number %(number)s waits for another booking: check in again when it was served.")
+                    % {"number": standing.label}
+                )
+            if booking is not None:  # she walked in first and checks in now
                 standing.booking, standing.is_booked = booking, True
                 standing.save(update_fields=["booking", "is_booked"])
             return standing

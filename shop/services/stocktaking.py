@@ -9,7 +9,7 @@ from core import clock
 from core.errors import NotFound
 from shop.errors import BadQuantity, StockRefused, WrongState
 from shop.models import Stock, StockMovement, Stocktake, StocktakeLine
-from shop.services.stock import Move, move_stock
+from shop.services.stock import Move, move_stock, refuse_without_stock
 
 MOST_COUNTED = 10_000_000
 
@@ -27,10 +27,11 @@ def count_skus(*, stocktake_id: int, counts: Iterable[tuple[int, int]], by: str 
     """Note (sku id, pieces counted); a SKU counted before is counted anew. Returns how many SKUs.
 
     What the book says at this moment is kept beside the count. Locks: the stock-taking.
-    Raises WrongState (booked or cancelled), BadQuantity.
+    Raises WrongState (booked or cancelled), BadQuantity, StockRefused (what lies in no store).
     """
     stocktake = _open(stocktake_id)
     wanted = dict(counts)
+    refuse_without_stock(wanted)
     if any(not 0 <= count <= MOST_COUNTED for count in wanted.values()):
         raise BadQuantity(_("A count lies between 0 and 10,000,000."))
     book = dict(

@@ -10,7 +10,7 @@ from core.errors import NotFound
 from shop import rules
 from shop.errors import BadQuantity, StockRefused, WrongState
 from shop.models import Stock, StockMovement, Transfer, TransferLine
-from shop.services.stock import Move, move_stock
+from shop.services.stock import Move, move_stock, refuse_without_stock
 
 MOST_MOVED = 1_000_000
 
@@ -19,12 +19,16 @@ MOST_MOVED = 1_000_000
 def create_transfer(
     *, sender_id: int, receiver_id: int, lines: Iterable[tuple[int, int]], note: str = "", by: str = ""
 ) -> Transfer:
-    """Put (sku id, pieces) together for another store; nothing moves yet. Raises BadQuantity."""
+    """Put (sku id, pieces) together for another store; nothing moves yet.
+
+    Raises BadQuantity, StockRefused (what lies in no store).
+    """
     wanted = rules.merged_lines(lines)
     if sender_id == receiver_id:
         raise BadQuantity(_("Choose two different stores."), code="same_store")
     if not wanted or any(not 1 <= pieces <= MOST_MOVED for _sku, pieces in wanted):
         raise BadQuantity(_("Say for each SKU how many pieces go, at least one."))
+    refuse_without_stock(sku_id for sku_id, _pieces in wanted)
     transfer = Transfer.objects.create(
         sender_id=sender_id,
         receiver_id=receiver_id,

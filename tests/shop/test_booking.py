@@ -75,6 +75,24 @@ def test_slots_follow_the_rules_and_bookings_survive_every_change() -> None:
     assert booking.state == "booked"
 
 
+def test_who_is_served_by_an_older_plan_is_not_free_for_others() -> None:
+    with clock.travel(make.MONDAY):
+        service = make.service(make.store(), capacity=2)
+        booking = services.book_slot(member_id=builders.member().pk, slot_id=make.slot(service).pk)
+        service.minutes = 45
+        service.save()
+        for _again in range(2):
+            services.plan_slots(service_id=service.pk)
+        ends, second = (service.slots.order_by("starts_at")[place] for place in (0, 1))
+        assert (clock.local(ends.ends_at).hour, ends.capacity, second.capacity) == (11, 1, 1)
+        services.book_slot(member_id=builders.member().pk, slot_id=second.pk)
+        with pytest.raises(SlotFull):
+            services.book_slot(member_id=builders.member().pk, slot_id=second.pk)
+        services.cancel_booking(booking_id=booking.pk)
+        services.plan_slots(service_id=service.pk)
+        assert service.slots.filter(is_planned=True).exclude(capacity=2).count() == 0
+
+
 # --- Never overbooked ----------------------------------------------------------------------------------------------
 @pytest.mark.django_db(transaction=True)
 def test_twelve_members_at_once_get_exactly_the_three_places() -> None:

@@ -16,7 +16,7 @@ from crm.services import prepare_months_ahead
 from crm.services.arrivals import follow
 from shop import services
 from shop.errors import PriceChanged
-from shop.models import CouponGrant, Offer, OfferTally, OfferWaiting, Order, OrderDiscount
+from shop.models import CouponGrant, Offer, OfferTally, OfferWaiting, Order, OrderDiscount, Product
 from shop.pricing.types import Choices
 from tests.shop import builders, instruments
 
@@ -186,6 +186,9 @@ def test_who_cannot_be_written_to_keeps_her_place_and_the_next_is_told(
     answers = {first.pk: "touch_policy", second.pk: "sent", third.pk: "sent"}
     monkeypatch.setattr("shop.services.offers._tell", lambda _offer, waiting: answers[waiting.member_id])
 
+    Product.objects.update(status=Product.OFF)  # nobody could order it now
+    assert services.tell_waiting(offer_id=flash.pk, places=1) == services.tell_waiting_again() == 0
+    Product.objects.update(status=Product.ON_SALE)
     assert services.tell_waiting(offer_id=flash.pk, places=1) == 1
     told = OfferWaiting.objects.filter(told_at__isnull=False)
     assert [one.member_id for one in told] == [second.pk]

@@ -15,7 +15,7 @@ from crm.services import prepare_months_ahead
 from shop import services
 from shop.errors import BadQuantity, PickupRefused, SoldOut, StockRefused, WrongState
 from shop.models import CartLine, Fulfilment, Order, Stock, StockMovement
-from tests.shop import builders
+from tests.shop import builders, goods
 from tests.shop.stores import HUBIN, XINTIANDI, lay, level, placed, store
 
 pytestmark = pytest.mark.django_db
@@ -225,6 +225,16 @@ class TestTransfers:
             services.create_transfer(sender_id=home, receiver_id=store(HUBIN).pk, lines=[(dress.pk, pieces)])
         with pytest.raises(BadQuantity):
             services.create_transfer(sender_id=home, receiver_id=home, lines=[(dress.pk, 1)])
+
+
+def test_what_lies_in_no_store_is_neither_counted_nor_moved():
+    voucher, home = goods.service(), services.warehouse_id()
+    round_ = services.open_stocktake(store_id=home)
+    with pytest.raises(StockRefused):
+        services.count_skus(stocktake_id=round_.pk, counts=[(voucher.pk, 5)])
+    with pytest.raises(StockRefused):
+        services.create_transfer(sender_id=home, receiver_id=store(HUBIN).pk, lines=[(voucher.pk, 1)])
+    assert not round_.lines.exists()
 
 
 def test_a_guide_orders_a_missing_size_from_elsewhere():

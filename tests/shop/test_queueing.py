@@ -10,8 +10,9 @@ import pytest
 from core import clock
 from crm.services import prepare_months_ahead
 from shop import queries, services
+from shop.booking_audits import check_ins_have_their_number
 from shop.errors import NoSuchBooking, NoSuchService, NoSuchTicket, QueueRefused, TooLate
-from shop.models import QueueDay, QueueTicket
+from shop.models import BookableService, QueueDay, QueueTicket
 from tests.shop import booking_builders as make
 from tests.shop import builders
 from tests.shop.test_races import at_once
@@ -90,6 +91,21 @@ def test_check_in_has_its_time_and_place(place: Any) -> None:
         services.check_in(code=code, store_id=make.store("别的店").pk, by="别人")
     assert not QueueTicket.objects.exists()
     assert services.check_in(code=code, store_id=place["store_id"], by="小周").is_booked
+
+
+def test_one_number_stands_for_one_booking(place: Any) -> None:
+    service, member = BookableService.objects.get(), builders.member()
+    BookableService.objects.update(max_open=2)
+    codes = [
+        services.book_slot(member_id=member.pk, slot_id=make.slot(service, hour).pk).code for hour in (14, 15)
+    ]
+    mine = services.check_in(code=codes[0], store_id=place["store_id"], by="小周")
+    with pytest.raises(QueueRefused, match=mine.label):
+        services.check_in(code=codes[1], store_id=place["store_id"], by="小周")
+    services.call_next(**place, by="小周")
+    services.finish_number(ticket_id=mine.pk, store_id=place["store_id"], by="小周")
+    assert services.check_in(code=codes[1], store_id=place["store_id"], by="小周").number == 2
+    assert list(check_ins_have_their_number()) == []
 
 
 def test_walk_ins_come_in_opening_hours_to_services_that_take_them(place: Any) -> None:
