@@ -94,7 +94,7 @@ def ship_order(
 
     The order is shipped when everything has left; a further parcel of what has left only adds its number.
     Locks: order, stock. Idempotent on: (order, carrier, tracking number). Publishes: OrderShipped, once.
-    Raises WrongState, NoSuchOrder.
+    Raises WrongState (also for a parcel that another store's goods left in), NoSuchOrder.
     """
     order = lock_row(Order.objects.filter(pk=order_id))
     if order is None:
@@ -102,6 +102,11 @@ def ship_order(
     company, carrier, tracking_number = known_parcel(carrier, tracking_number)
     known = order.shipments.filter(carrier=carrier, tracking_number=tracking_number).first()
     if known is not None:
+        waiting = order.fulfilments.filter(kind=Fulfilment.SHIP, state__in=Fulfilment.OPEN)
+        if waiting.filter(Q() if store_id is None else Q(store_id=store_id)).exists():
+            raise WrongState(
+                _("Order %(number)s has this parcel already.") % {"number": order.number}, code="has_parcel"
+            )
         return known
     parts = _parts_to_ship(order, store_id)
     moment = clock.now()

@@ -55,6 +55,12 @@ def test_an_order_from_two_stores_is_shipped_when_both_parcels_left():
     order.refresh_from_db()
     assert (order.status, level(scarf, lake), builders.stock_of(dress)) == ("paid", (0, 0), (2, 2))
     assert findings() == set()
+    for rest in (
+        services.warehouse_id(),
+        None,
+    ):  # a slip of the pen: nothing has left, and nobody is told it had
+        with pytest.raises(WrongState):
+            services.ship_order(order_id=order.pk, store_id=rest, carrier="顺丰速运", tracking_number="SF1")
     services.ship_order(order_id=order.pk, carrier="中通快递", tracking_number="ZT1")  # what is left
     order.refresh_from_db()
     assert (order.status, builders.stock_of(dress)) == ("shipped", (0, 0))
