@@ -1,5 +1,12 @@
 """The base of every refusal: a message that a person can act on, and the HTTP status that doors answer with."""
 
+from contextvars import ContextVar
+
+raised: ContextVar[list[str] | None] = ContextVar("raised", default=None)
+"""Codes of this request's refusals, for its line in the log: most pages say a refusal themselves and answer 200 or 302.
+None outside of a request."""
+MOST_NOTED = 20
+
 
 class Refusal(Exception):
     """Something that may not be done, said in the person's language. Nothing was written.
@@ -14,6 +21,9 @@ class Refusal(Exception):
         super().__init__(str(message) if message is not None else self.code)
         if code:
             self.code = code
+        codes = raised.get()
+        if codes is not None and self.code not in codes and len(codes) < MOST_NOTED:
+            codes.append(self.code)
 
     @property
     def message(self) -> str:

@@ -25,19 +25,34 @@ def members_keeping(kind: str, *, since: dt.date, until: dt.date) -> QuerySet[Me
 
     A birthday is the lunar one where she has one, else the one with its year.
     """
-    kept = kept_between(since, until)
+    now, solar = _days_between(since, until)
     hers = MemberDay.objects.filter(kind=kind)
+    members = Q(pk__in=hers.filter(now).values("member"))
+    if kind == MemberDay.BIRTHDAY:
+        members |= solar & ~Q(Exists(hers.filter(member=OuterRef("pk"))))
+    return Member.objects.known().filter(members).values_list("pk", flat=True)
+
+
+def keeps_a_day(kind: str, *, since: dt.date, until: dt.date) -> Q:
+    """The same of each of a few members, looked up one by one: for a queryset that is narrow already."""
+    now, solar = _days_between(since, until)
+    hers = MemberDay.objects.filter(kind=kind, member=OuterRef("pk"))
+    members = Q(Exists(hers.filter(now)))
+    if kind == MemberDay.BIRTHDAY:
+        members |= solar & ~Q(Exists(hers))
+    return members
+
+
+def _days_between(since: dt.date, until: dt.date) -> tuple[Q, Q]:
+    """Conditions on a MemberDay, and on a member's birthday with its year."""
+    kept = kept_between(since, until)
     now = Q(pk__in=[])
     for calendar, is_leap in ((SOLAR, False), (LUNAR, False), (LUNAR, True)):
         group = [one for one in kept if (one.calendar, one.is_leap) == (calendar, is_leap)]
         if group:
             now |= _is_any(group, "month", "day", calendar=calendar, is_leap=is_leap)
-    members = Q(pk__in=hers.filter(now).values("member"))
-    if kind == MemberDay.BIRTHDAY:
-        solar = [one for one in kept if one.calendar == SOLAR]
-        lunar = Exists(hers.filter(member=OuterRef("pk")))
-        members |= _is_any(solar, "birthday__month", "birthday__day") & ~Q(lunar)
-    return Member.objects.known().filter(members).values_list("pk", flat=True)
+    solar = [one for one in kept if one.calendar == SOLAR]
+    return now, _is_any(solar, "birthday__month", "birthday__day")
 
 
 def days_of(member_id: int) -> list[MemberDay]:

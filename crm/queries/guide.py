@@ -5,13 +5,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import (
+    BigIntegerField,
+    BooleanField,
+    Count,
+    Exists,
+    F,
+    Func,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+)
 
 from core import clock
 from crm.days import SOLAR, YearDay, next_on
 from crm.models import Contact, Identity, Member, MemberDay, MemberTag, MergeProposal, Segment, Staff
 from crm.models.lifecycle import STAGES
-from crm.queries.days import members_keeping
+from crm.queries.days import keeps_a_day
 from crm.queries.picture import OPEN
 
 MOST_LISTED = 50
@@ -24,18 +36,32 @@ LISTS = ("all", "cooling", "dormant", "birthdays")
 
 def members_of(guide: Staff, *, whole_store: bool = False) -> QuerySet[Member]:
     """Whom she has in WeCom or brought by a code of hers; with `whole_store` those of all colleagues of her store."""
+    # Arrays, read first: Postgres cannot know how few these are, and joined it reads every member of the brand.
+    ids = Func(
+        *(ArraySubquery(members) for members in _hers(guide, whole_store=whole_store)),
+        template="ANY(%(expressions)s)",
+        arg_joiner=" || ",
+        output_field=BigIntegerField(),
+    )
+    is_hers = Func(F("pk"), ids, template="%(expressions)s", arg_joiner=" = ", output_field=BooleanField())
+    return Member.objects.known().filter(is_hers)
+
+
+def _hers(guide: Staff, *, whole_store: bool) -> tuple[QuerySet[Any], QuerySet[Any]]:
+    """Ids of members: by contacts, and by codes."""
     colleagues = Staff.objects.filter(pk=guide.pk)
     if whole_store and guide.store_id is not None:
         colleagues = Staff.objects.filter(store=guide.store_id, is_active=True)
     contacts = Contact.objects.filter(OPEN, userid__in=colleagues.values("work_userid"))
     brought = Member.objects.filter(source__staff__in=colleagues.values("pk"))
-    hers = contacts.values_list("identity__member_id").union(brought.values_list("pk"))
-    return Member.objects.known().filter(pk__in=hers)
+    return contacts.values("identity__member_id"), brought.values("pk")
 
 
 def member_of(guide: Staff, member_id: int) -> Member | None:
     """One of her own or of her store's members, with her figures; None: not hers to see. One statement."""
-    return members_of(guide, whole_store=True).select_related("stats").filter(pk=member_id).first()
+    contacts, brought = _hers(guide, whole_store=True)
+    is_hers = Q(Exists(contacts.filter(identity__member=member_id))) | Q(Exists(brought.filter(pk=member_id)))
+    return Member.objects.known().select_related("stats").filter(is_hers, pk=member_id).first()
 
 
 @dataclass(frozen=True)
@@ -52,15 +78,15 @@ def counts_of(members: QuerySet[Member]) -> Counts:
     """One statement."""
     counted = members.order_by().aggregate(
         all=Count("pk"),
-        birthdays=Count("pk", filter=Q(pk__in=_having_birthday())),
+        birthdays=Count("pk", filter=_has_birthday()),
         **{stage: Count("pk", filter=Q(life__stage=stage)) for stage in FADING},
     )
     return Counts(**counted)
 
 
-def _having_birthday() -> QuerySet[Member, int]:
+def _has_birthday() -> Q:
     today = clock.today()
-    return members_keeping(MemberDay.BIRTHDAY, since=today, until=today + SOON)
+    return keeps_a_day(MemberDay.BIRTHDAY, since=today, until=today + SOON)
 
 
 @dataclass(frozen=True)
@@ -101,7 +127,7 @@ def listed(members: QuerySet[Member], *, which: str = "all", term: str = "", bef
         best = rows.filter(life__stage=which).order_by(F("life__value_fen").desc(nulls_last=True), "-pk")
         return Listed([_row(member) for member in best[:MOST_LISTED]], "")
     elif which == "birthdays":
-        shown = [_row(member) for member in rows.filter(pk__in=_having_birthday())[:MOST_BIRTHDAYS]]
+        shown = [_row(member) for member in rows.filter(_has_birthday())[:MOST_BIRTHDAYS]]
         return Listed(sorted(shown, key=lambda row: (row.birthday_on or dt.date.max, row.pk)), "")
     if before.isascii() and before.isdigit() and len(before) < 19:
         rows = rows.filter(pk__lt=int(before))

@@ -102,9 +102,14 @@ def test_a_forged_form_is_refused_on_its_field(client: Client, admin_user: User)
         assert "该选择不在可用的选项中" in str(form.errors["coupon"])
 
 
-def test_a_refusal_that_a_page_does_not_expect_is_said(client: Client, admin_user: User) -> None:
+def test_a_refusal_that_a_page_does_not_expect_is_said(
+    client: Client, admin_user: User, caplog: pytest.LogCaptureFixture
+) -> None:
     client.force_login(admin_user)
     answer = client.get("/admin/wechat/account/987654321/test-connection/", follow=True)
+    (line,) = [record.msg for record in caplog.records if record.name == "request"]
+    assert (line["event"], line["status"], line["codes"]) == ("refused", 302, ["no_such_account"])
+    assert len(line["request_id"]) == 32
     assert answer.redirect_chain == [("/admin/wechat/account/", 302)]
     assert "内容不存在" in answer.content.decode()
     assert client.get("/admin/search/?s=a&page=zzz").status_code == 404

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from crm import services
@@ -132,7 +134,10 @@ def test_the_list_finds_members_and_narrows(
 
     assert shown("?q=独一") == 1
     assert shown("?q=o-3") == 1
-    assert shown("?q=138-0000-0001") == PEOPLE
+    assert (shown(f"?q=%23{town[0].pk}"), shown("?q=%23999999"), shown("?q=%23%C2%B2")) == (1, 0, 0)
+    with CaptureQueriesContext(connection) as asked:
+        assert shown("?q=138-0000-0001") == PEOPLE
+    assert "UPPER" not in "".join(one["sql"] for one in asked), "a phone is no name: nobody reads all members"
     assert shown(f"?tag={tag('玫瑰').pk}") == PEOPLE
     assert shown("?following=none") == 0
     assert shown(f"?following={brand.pk}") == PEOPLE + 1
