@@ -73,6 +73,16 @@ def openids_of(
     return rows.values_list("member_id", "value")
 
 
+def import_numbers_of(member_id: int) -> dict[str, list[str]]:
+    """Her numbers in other systems, by source."""
+    numbers: dict[str, list[str]] = {}
+    rows = Identity.objects.filter(member=member_id, kind=Identity.IMPORT).order_by("pk")
+    for value in rows.values_list("value", flat=True):
+        source, _colon, number = value.partition(":")
+        numbers.setdefault(source, []).append(number)
+    return numbers
+
+
 def members_by_identity(*, kind: str, account_id: int | None, values: Iterable[str]) -> dict[str, int]:
     """Identity value → member id, for the values that are known (and, phones, verified)."""
     wanted = [value for value in values if value]

@@ -7,7 +7,7 @@ from crm.services.bitmaps import fold_bitmaps, rebuild_bitmaps
 from crm.services.codes import make_missing_qr_codes, make_qr_code, new_scene, send_due_welcomes
 from crm.services.consent import CONSENT_TEXT, give_consent, note_answer, withdraw_consent
 from crm.services.days import drop_day, fold_devices, keep_day, note_region
-from crm.services.erased import take_off_erased_tags
+from crm.services.erased import erased_numbers_among, take_off_erased_tags
 from crm.services.fields import set_fields
 from crm.services.following import note_contact, note_contact_removed, note_follow, note_unfollow
 from crm.services.guide import note_birthday
@@ -81,6 +81,7 @@ from crm.services.points_tasks import (
 from crm.services.retention import (
     Clock,
     clock_of_files,
+    drop_files_of,
     keep_for,
     keep_retention,
     overdue_counts,
@@ -194,6 +195,7 @@ __all__ = [
     "delete_segment",
     "dismiss_proposal",
     "drop_day",
+    "drop_files_of",
     "drop_phone",
     "due_earnings",
     "earn",
@@ -203,6 +205,7 @@ __all__ = [
     "enqueue_member_import",
     "erase_due",
     "erase_member",
+    "erased_numbers_among",
     "even_out_points",
     "find_merge_proposals",
     "fold_bitmaps",

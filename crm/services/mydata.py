@@ -35,6 +35,8 @@ from crm.models import (
     Member,
     MemberDay,
     MemberFieldValue,
+    MemberImport,
+    MemberImportLine,
     MemberStats,
     MemberTag,
     MemberTier,
@@ -47,6 +49,7 @@ from crm.models import (
     RfmMember,
 )
 from crm.queries.consent import consent_answers
+from crm.queries.members import import_numbers_of
 from crm.queries.mydata_taken import kept_about
 from crm.services.aipl import forget_aipl
 from crm.services.consent import withdraw_consent
@@ -57,6 +60,7 @@ from crm.services.living import held_member
 from crm.services.merging import seal_merges_of
 from crm.services.points import FROZEN, GROWTH, forfeit_earnings
 from crm.services.points_tasks import advance_tasks
+from crm.services.retention import drop_files_of
 from wechat import services as wechat
 
 log = structlog.get_logger(__name__)
@@ -319,9 +323,19 @@ def _erase_addresses(member: Member) -> dict[str, int]:
     queued = wechat.forget_people(people=channels)
     remember_erased(addresses=channels)
     remember_erased_numbers(values=numbers.values_list("value", flat=True))
+    _forget_files(member.pk)
     count = identities.count()
     identities.delete()
     return {"messages": queued, "identities": count}
+
+
+def _forget_files(member_id: int) -> None:
+    """What files of members said of her: her number in the lines that did not become a member, and the files of that
+    source themselves, which have done their work.
+    """
+    for source, numbers in import_numbers_of(member_id).items():
+        MemberImportLine.objects.filter(run__source=source, external_id__in=numbers).update(external_id="")
+        drop_files_of(MemberImport.objects.filter(source=source))
 
 
 def _erase_history(member: Member) -> dict[str, int]:

@@ -1,9 +1,10 @@
 """How long things are kept: each room says what it can forget, an operator sets the months, a nightly task forgets."""
 
 import calendar
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 from django.apps import apps
 from django.db import transaction
@@ -164,19 +165,33 @@ def clock_of_files(name: str, label: str | Promise, model: type[ImportedFile]) -
     """The clock of files that were brought in: the file and its report go, what became of the rows stays."""
 
     def old(before: datetime) -> QuerySet[ImportedFile]:
-        at_work = Q(job__status__in=[Job.QUEUED, Job.RUNNING])
-        rows: QuerySet[ImportedFile] = model._default_manager.filter(created_at__lt=before)
-        return rows.exclude(Q(file="", report="") | at_work).order_by("pk")
+        return _with_files(model._default_manager.filter(created_at__lt=before)).order_by("pk")
 
     def remove(before: datetime, most: int) -> int:
-        runs = list(old(before)[:most])
-        files = [file for run in runs for file in (run.file, run.report) if file]
-        count = model._default_manager.filter(pk__in=[run.pk for run in runs]).update(file="", report="")
-        transaction.on_commit(lambda: _drop(files), robust=True)
-        return count
+        return _drop_files(list(old(before)[:most]))
 
     means = _("The uploaded file and its report are deleted; the counts of the import stay.")
     return Clock(name, label, means, lambda before: old(before).count(), remove)
+
+
+def drop_files_of(runs: QuerySet[Any]) -> int:
+    """Delete the files and reports of these runs (core.uploads.ImportedFile) after commit, but of those at work; counts
+    stay. Part of the caller's transaction.
+    """
+    return _drop_files(list(_with_files(runs)))
+
+
+def _with_files(runs: QuerySet[Any]) -> QuerySet[Any]:
+    at_work = Q(job__status__in=[Job.QUEUED, Job.RUNNING])
+    return runs.exclude(Q(file="", report="") | at_work)
+
+
+def _drop_files(runs: Sequence[ImportedFile]) -> int:
+    files = [file for run in runs for file in (run.file, run.report) if file]
+    for run in runs:
+        type(run)._default_manager.filter(pk=run.pk).update(file="", report="")
+    transaction.on_commit(lambda: _drop(files), robust=True)
+    return len(runs)
 
 
 def _drop(files: list[FieldFile]) -> None:

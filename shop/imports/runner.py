@@ -12,6 +12,7 @@ from core import clock, importing, jobs
 from core.models import Job
 from core.sheets import count_rows, open_rows
 from core.statistics import refresh_statistics
+from crm import services as crm_services
 from shop import services
 from shop.imports import report, writing
 from shop.imports.mapping import Mapping, detect, from_json
@@ -171,6 +172,9 @@ def _close(run: ImportRun, meter: importing.Meter) -> dict[str, Any]:
     """Count, write the report, and note both on the run; the same figures whether it is the first run or a later
     one, but for what moved from imported to skipped.
     """
+    customers = ImportLine.objects.filter(run=run).exclude(customer="").values_list("customer", flat=True)
+    gone = crm_services.erased_numbers_among(run.source, customers.distinct())
+    ImportLine.objects.filter(run=run, customer__in=gone).update(customer="")
     counts = dict(
         ImportLine.objects.filter(run=run)
         .values_list("verdict")

@@ -15,6 +15,7 @@ from core import ledger
 from core.ledger import HOUSE, unit_of
 from core.models import LedgerAccount
 from core.money import yuan
+from crm import queries as crm_queries
 from crm import services as crm_services
 from shop import aftersales_rules
 from shop.models import (
@@ -27,6 +28,7 @@ from shop.models import (
     DirectPayment,
     Favourite,
     FunnelStep,
+    ImportLine,
     ImportRun,
     Invoice,
     MallExchange,
@@ -111,12 +113,24 @@ def erase_orders(member_id: int) -> int:
     _drop_after_commit([photo.file for photo in photos])
     photos.delete()
     _forget_payers(Payment.objects.filter(order__member=member_id))
+    _forget_import_lines(member_id)
     return make_nameless(Order.objects.filter(member=member_id))
 
 
 def _forget_payers(payments: QuerySet[Any]) -> None:
     """WeChat's own number of the payment stays: the books need it, and nobody else can look it up."""
     payments.exclude(Q(status=Payment.OPEN) | Q(openid="")).update(openid=PAYER_ERASED)
+
+
+def _forget_import_lines(member_id: int) -> None:
+    """Lines of brought-in files stay with their goods, amounts and dates; whose they were is forgotten, and the files
+    in which she stands go.
+    """
+    for source, numbers in crm_queries.import_numbers_of(member_id).items():
+        lines = ImportLine.objects.filter(source=source, customer__in=numbers)
+        found = dict(lines.values_list("pk", "run_id"))
+        ImportLine.objects.filter(pk__in=found).update(customer="")
+        crm_services.drop_files_of(ImportRun.objects.filter(pk__in=set(found.values())))
 
 
 def _drop_after_commit(files: list[Any]) -> None:

@@ -19,6 +19,7 @@ from core.audits import run_audit
 from core.models import EventDelivery, Job
 from crm import services as crm_services
 from crm.models import Activity, Identity, Member, MemberLife, MemberStats
+from crm.services.erased import remember_erased_numbers
 from shop.imports import mapping, rules, runner
 from shop.models import ImportLine, ImportRun, Order, OrderLine, Product, Sku, StockMovement
 from tests.crm import sample_by_hand
@@ -187,6 +188,10 @@ def test_a_second_run_changes_nothing_and_says_the_same(history: Path) -> None:
     assert second["skipped"] == first["imported"]
     for name in ("rows", "refused", "members", "products", "orders"):
         assert second[name] == first[name], name
+    remember_erased_numbers(values=[f"{ImportRun.objects.latest('pk').source}:13047"])
+    bring_in(history)
+    lines = ImportLine.objects.filter(run=ImportRun.objects.latest("pk"))
+    assert set(lines.values_list("customer", flat=True)) == {"17850", ""}, "who was erased is not noted again"
 
 
 def test_a_longer_export_of_the_same_shop_brings_only_what_is_new(history: Path, tmp_path: Path) -> None:
