@@ -24,6 +24,7 @@ from unfold.widgets import (
 
 from core import clock
 from core.admin import BaseAdmin, ReadOnlyAdmin, TabularInline
+from core.admin.asking import asks_first
 from shop import queries, services
 from shop.admin.fields import actor_label, said, who
 from shop.models import (
@@ -420,6 +421,7 @@ class BookingAdmin(ReadOnlyAdmin):
         return self.to_page(object_id)
 
     @admin.action(description=_("Mark as did not come"), permissions=["settle"])
+    @asks_first(_("They count as not come, and their members see it. This cannot be undone."))
     def mark_not_come(self, request: HttpRequest, queryset: QuerySet[Booking]) -> None:
         over = queryset.filter(slot__starts_at__lt=clock.now(), state=Booking.BOOKED)
         count = sum(

@@ -20,6 +20,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from core import clock
 from core.admin import BaseAdmin, ReadOnlyAdmin
+from core.admin.asking import asks_first
 from crm import queries as crm_queries
 from shop import queries, services
 from shop.admin.fields import TenthsField, YuanField, said
@@ -289,6 +290,7 @@ class CouponGrantAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm("shop.change_coupongrant"))
 
     @admin.action(description=_("Take back what is not used"), permissions=["revoke"])
+    @asks_first(_("Their holders can no longer use them. Used ones stay. This cannot be undone."))
     def revoke(self, request: HttpRequest, queryset: QuerySet[CouponGrant]) -> None:
         count = services.revoke_coupons(grant_ids=queryset.values_list("pk", flat=True))
         messages.success(

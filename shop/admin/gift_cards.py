@@ -22,6 +22,7 @@ from unfold.widgets import (
 
 from core import clock, money
 from core.admin import ReadOnlyAdmin
+from core.admin.asking import asks_first
 from shop import services
 from shop.admin.fields import YuanField, said, yuan_column
 from shop.models import GiftCard, GiftCardBatch
@@ -109,6 +110,13 @@ class GiftCardBatchAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm("shop.export_giftcardbatch"))
 
     @admin.action(description=_("Export the codes (once only)"), permissions=["export"])
+    @asks_first(
+        _(
+            "The file is made once; afterwards nobody can read these codes here, so keep it safe. Of cards that were "
+            "bound or ended before, only the last four characters are left."
+        ),
+        stays=True,
+    )
     def export_codes(self, request: HttpRequest, queryset: QuerySet[GiftCardBatch]) -> HttpResponse | None:
         batches = list(queryset[:2])
         if len(batches) != 1:
@@ -136,6 +144,9 @@ class GiftCardBatchAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm("shop.change_giftcardbatch"))
 
     @admin.action(description=_("End the cards that nobody has bound"), permissions=["void"])
+    @asks_first(
+        _("Nobody can bind these cards any more, also not those that were sold. This cannot be undone.")
+    )
     def void_cards(self, request: HttpRequest, queryset: QuerySet[GiftCardBatch]) -> None:
         count = sum(services.void_gift_cards(batch_id=pk) for pk in queryset.values_list("pk", flat=True))
         messages.success(

@@ -16,6 +16,7 @@ from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from core.admin import BaseAdmin, ReadOnlyAdmin
+from core.admin.asking import asks_first
 from core.errors import Refusal
 from shop import services
 from shop.admin.fields import said
@@ -198,6 +199,7 @@ class VirtualCodeAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm("shop.delete_virtualcode"))
 
     @admin.action(description=_("Take free codes out of the pool"), permissions=["drop"])
+    @asks_first(_("They are no longer sold. Codes that were given stay. This cannot be undone."))
     def drop(self, request: HttpRequest, queryset: QuerySet[VirtualCode]) -> None:
         with said(request):
             count = services.drop_codes(code_ids=list(queryset.values_list("pk", flat=True)))

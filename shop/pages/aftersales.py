@@ -132,6 +132,8 @@ def aftersales_apply(request: HttpRequest, number: str) -> HttpResponse:
             return HttpResponseRedirect(reverse("shop:aftersales_state", args=[made.number]))
         except Refusal as refusal:
             refusal_text, status = refusal.message, refusal.status
+            if request.FILES:  # a browser does not keep them
+                refusal_text = " ".join([refusal_text, _("Please choose your photos again.")])
     rows = queries.applicable_lines(order)
     chosen = dict(_chosen(request)) if request.method == "POST" else {}
     terms = services.gift_terms(order, [row.line for row in rows]) if kind in WITH_MONEY else {}

@@ -124,6 +124,8 @@ def reviews_write(request: HttpRequest, pk: int) -> HttpResponse:
             )
         except Refusal as refused:
             refusal, status = refused.message, refused.status
+            if request.FILES:  # a browser does not keep them
+                refusal = " ".join([refusal, _("Please choose your photos again.")])
         else:
             return HttpResponseRedirect(back)
     return show(

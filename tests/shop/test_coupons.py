@@ -235,7 +235,11 @@ def test_the_operator_makes_gives_and_takes_back(admin_client: Client, shopper: 
     assert {job.params["key"] for job in Job.objects.filter(kind="grant_coupons")} == {
         f"give:{held.coupon_id}:{'a' * 32}"
     }
-    admin_client.post("/admin/shop/coupongrant/", {"action": "revoke", "_selected_action": [held.pk]})
+    revoke: dict[str, Any] = {"action": "revoke", "_selected_action": [held.pk]}
+    asked = admin_client.post("/admin/shop/coupongrant/", revoke).content.decode()
+    held.refresh_from_db()
+    assert ("已选择 1 条记录" in asked, held.state) == (True, "held")  # it asks first
+    admin_client.post("/admin/shop/coupongrant/", {**revoke, "confirmed": "1"})
     held.refresh_from_db()
     assert held.state == "revoked"
     over = make.phone(shopper).get("/coupons/?tab=expired").content.decode()

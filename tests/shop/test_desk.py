@@ -246,7 +246,7 @@ def test_an_invoice_is_asked_for_corrected_issued_and_fetched(phone, shopper, op
     dialog = reverse("admin:shop_invoice_mark_reversed", args=[invoice.pk])
     operator.post(dialog, {"_form_submitted": "on", "reason": "退款后红冲"})
     after = phone.get(page).content.decode()
-    assert "发票 25312000000001 已红冲：退款后红冲 您可以重新申请。" in after
+    assert "发票 25312000000001 已红冲：退款后红冲<br>您可以重新申请。" in after
     assert "发票：已红冲" in phone.get(reverse("shop:order", args=[order.number])).content.decode()
     phone.post(page, {"kind": "person", "title": "池小香"})
     order.refresh_from_db()

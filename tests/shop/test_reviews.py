@@ -159,6 +159,7 @@ def test_a_buyer_reviews_through_the_pages_and_others_read_it(settings: Any, tmp
     assert phone.get(form).status_code == 200
     refused = phone.post(form, {"stars": "5", "photos": SimpleUploadedFile("x.jpg", b"no photo")})
     assert refused.status_code == 400
+    assert "请重新选择照片" in refused.content.decode()
     assert not Review.objects.exists()
     phone.post(
         form, {"stars": "5", "text": "<b>好闻</b>", "photos": [photo_file(), photo_file((90, 90), "PNG")]}

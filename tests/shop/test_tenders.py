@@ -430,6 +430,10 @@ def test_operators_credit_and_make_cards_with_permission_only(client, shopper):
     assert client.post(reverse("admin:shop_giftcardbatch_add"), batch).status_code == 302
     made = GiftCardBatch.objects.get()
     export = {"action": "export_codes", "_selected_action": [made.pk]}
+    asked = client.post(reverse("admin:shop_giftcardbatch_changelist"), export).content.decode()
+    assert "已选择 1 条记录" in asked  # once only: it asks first
+    assert not GiftCardBatch.objects.exclude(exported_at=None).exists()
+    export["confirmed"] = "1"
     text = client.post(reverse("admin:shop_giftcardbatch_changelist"), export).content.decode()
     assert text.count("-") >= 9
     assert client.post(reverse("admin:shop_giftcardbatch_changelist"), export).status_code == 302
