@@ -157,3 +157,25 @@ def reversals_stay_within() -> Iterator[Finding]:
     ):
         problem = _("%(amount)d transferred, %(back)d taken back") % {"amount": amount, "back": back}
         yield Finding("core.ledger.reversals", str(cause), problem)
+
+
+@audit_check("core.ledger.references", gettext_lazy("Ledger rows refer to rows that are there"))
+def rows_have_what_they_refer_to() -> Iterator[Finding]:
+    """ADR 22: the database looks when rows are written or deleted, but locks nothing that they refer to."""
+    for table, row in rows(
+        """
+        SELECT 'transfer', t.id FROM core_ledgertransfer t
+        LEFT JOIN core_ledgeraccount debit ON debit.id = t.debit_id
+        LEFT JOIN core_ledgeraccount credit ON credit.id = t.credit_id
+        LEFT JOIN core_ledgertransfer original ON original.id = t.reverses_id
+        WHERE debit.id IS NULL OR credit.id IS NULL OR (t.reverses_id IS NOT NULL AND original.id IS NULL)
+        UNION ALL
+        SELECT 'lot', l.id FROM core_ledgerlot l LEFT JOIN core_ledgertransfer t ON t.id = l.transfer_id
+        WHERE t.credit_id IS DISTINCT FROM l.account_id
+        UNION ALL
+        SELECT 'lot use', u.id FROM core_ledgerlotuse u
+        LEFT JOIN core_ledgerlot l ON l.id = u.lot_id LEFT JOIN core_ledgertransfer t ON t.id = u.transfer_id
+        WHERE l.id IS NULL OR t.id IS NULL
+        """
+    ):
+        yield Finding("core.ledger.references", f"{table} {row}", _("refers to what is not there"))

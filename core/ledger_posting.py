@@ -1,6 +1,6 @@
 """Plain transfers in one statement, those of concurrent callers together. `core.ledger.transfer` is the way in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -51,14 +51,33 @@ def _write(postings: Sequence[Posting]) -> list[Posted | None]:
 
 def _call(postings: Sequence[Posting]) -> list[Posted] | None:
     moment = clock.now()
-    causes, debits, credits, amounts, expiries = (list(column) for column in zip(*postings, strict=True))
+    columns = [_as_array(column) for column in zip(*postings, strict=True)]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT core_ledger_post(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s)",
-            [causes, debits, credits, amounts, expiries, moment],
+            [*columns, moment],
         )
         ids: list[int] | None = cursor.fetchone()[0]
     return None if ids is None else [Posted(transfer_id, moment) for transfer_id in ids]
+
+
+def _as_array(values: Iterable[str | int | datetime | None]) -> str:
+    """The text of a Postgres array. An ARRAY[…] of as many constants is parsed and planned one by one: 0.1 ms for 20
+    postings.
+    """
+    return "{" + ",".join(_as_element(value) for value in values) + "}"
+
+
+def _as_element(value: str | int | datetime | None) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case int():
+            return str(value)
+        case datetime():
+            return f'"{value.isoformat()}"'
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 _posting: Batcher[Posting, Posted | None] = Batcher(_write, linger=0.003)

@@ -149,14 +149,20 @@ class LedgerTransfer(models.Model):
     """One amount from one account to another, once. Append-only: a mistake is put right by a reverse transfer."""
 
     cause = models.CharField(_("cause"), max_length=120)
-    debit = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="debits", verbose_name=_("from"))
-    credit = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="credits", verbose_name=_("to"))
+    # ADR 22: checked by the trigger `transfers_have_their_accounts`
+    debit = models.ForeignKey(
+        LedgerAccount, models.PROTECT, db_constraint=False, related_name="debits", verbose_name=_("from")
+    )
+    credit = models.ForeignKey(
+        LedgerAccount, models.PROTECT, db_constraint=False, related_name="credits", verbose_name=_("to")
+    )
     amount = models.BigIntegerField(_("amount"))
     reverses = models.ForeignKey(
         "self",
         models.PROTECT,
         null=True,
         blank=True,
+        db_constraint=False,
         related_name="reversals",
         db_index=False,
         verbose_name=_("reverses"),
@@ -226,10 +232,19 @@ class LedgerLot(models.Model):
 
     # Looked for by account are the open ones, which have an index.
     account = models.ForeignKey(
-        LedgerAccount, models.PROTECT, related_name="lots", db_index=False, verbose_name=_("account")
+        LedgerAccount,
+        models.PROTECT,
+        db_constraint=False,  # ADR 22: checked by the trigger `lots_are_credits`
+        related_name="lots",
+        db_index=False,
+        verbose_name=_("account"),
     )
     transfer = models.OneToOneField(
-        LedgerTransfer, models.PROTECT, related_name="lot", verbose_name=_("credited by")
+        LedgerTransfer,
+        models.PROTECT,
+        db_constraint=False,  # likewise
+        related_name="lot",
+        verbose_name=_("credited by"),
     )
     amount = models.BigIntegerField(_("amount"))
     remaining = models.BigIntegerField(_("remaining"))
@@ -261,9 +276,16 @@ class LedgerLotUse(models.Model):
     A reverse transfer that puts back has a negative amount here.
     """
 
-    lot = models.ForeignKey(LedgerLot, models.PROTECT, related_name="uses", verbose_name=_("lot"))
+    # ADR 22: checked by the trigger `uses_have_their_lot`
+    lot = models.ForeignKey(
+        LedgerLot, models.PROTECT, db_constraint=False, related_name="uses", verbose_name=_("lot")
+    )
     transfer = models.ForeignKey(
-        LedgerTransfer, models.PROTECT, related_name="lot_uses", verbose_name=_("spent by")
+        LedgerTransfer,
+        models.PROTECT,
+        db_constraint=False,
+        related_name="lot_uses",
+        verbose_name=_("spent by"),
     )
     amount = models.BigIntegerField(_("amount"))
 

@@ -338,6 +338,51 @@ CASES = [
         "core.ledger.reversals",
         "UPDATE core_ledgertransfer SET amount = amount + 1000000 WHERE reverses_id IS NOT NULL",
     ),
+    *of(
+        "core.ledger.references",
+        (
+            "INSERT INTO core_ledgertransfer (cause, debit_id, credit_id, amount, posted_at)"
+            " VALUES ('?', -1, -2, 1, now())",
+            "transfers_have_their_accounts",
+        ),
+        (
+            "INSERT INTO core_ledgertransfer (cause, debit_id, credit_id, amount, posted_at, reverses_id)"
+            " SELECT '?', credit_id, debit_id, amount, posted_at, -1 FROM core_ledgertransfer LIMIT 1",
+            "transfers_have_their_accounts",
+        ),
+        (
+            "INSERT INTO core_ledgerlot (account_id, transfer_id, amount, remaining)"
+            " SELECT max(account_id), max(transfer_id) + 1, 1, 1 FROM core_ledgerlot",
+            "lots_are_credits",
+        ),
+        (
+            "INSERT INTO core_ledgerlotuse (lot_id, transfer_id, amount)"
+            " SELECT max(lot_id), -1, 1 FROM core_ledgerlotuse",
+            "uses_have_their_lot",
+        ),
+        (
+            "INSERT INTO core_ledgerlotuse (lot_id, transfer_id, amount)"
+            " SELECT -1, max(transfer_id), 1 FROM core_ledgerlotuse",
+            "uses_have_their_lot",
+        ),
+        (
+            "UPDATE core_ledgertransfer SET credit_id = -1 WHERE reverses_id IS NOT NULL",
+            "ledgertransfer_keeps_its_place",
+        ),
+        ("UPDATE core_ledgerlot SET account_id = -1", "ledgerlot_keeps_its_place"),
+        ("UPDATE core_ledgerlotuse SET lot_id = -1", "ledgerlotuse_keeps_its_place"),
+        ("UPDATE core_ledgeraccount SET id = -id", "ledgeraccount_keeps_its_place"),
+        ("DELETE FROM core_ledgeraccount", "account_goes_without_transfers"),
+        (
+            "DELETE FROM core_ledgertransfer WHERE id IN (SELECT transfer_id FROM core_ledgerlot)",
+            "transfer_goes_without_rows",
+        ),
+        (
+            "DELETE FROM core_ledgertransfer WHERE id IN (SELECT reverses_id FROM core_ledgertransfer)",
+            "transfer_goes_without_rows",
+        ),
+        ("DELETE FROM core_ledgerlot", "lot_goes_without_uses"),
+    ),
     # --- Members and messages
     *of("crm.stats", "UPDATE crm_memberstats SET paid_fen = paid_fen + 1"),
     *of("crm.identities", "UPDATE crm_identity SET is_following = NOT is_following"),
