@@ -135,7 +135,8 @@ def loosen_memberships(*, member_ids: Sequence[int]) -> None:
 @transaction.atomic
 def settle_memberships(*, member_id: int) -> None:
     """Of terms of one tier that run or come, the later begins when the earlier ends, with all the days that are left of
-    it, this one too: the sum of what is left never shrinks. What is over stays where it was.
+    it, this one too: the sum of what is left never shrinks. What is over stays where it was. One that was bought behind
+    terms that are another's again begins where her own end, or now: nobody pays for a gap.
 
     Call under the member's lock. Idempotent.
     """
@@ -157,6 +158,9 @@ def _put_in_line(terms: list[Membership], moment: datetime) -> None:
             days = (clock.local(row.ends_at).date() - left_from).days
             row.begins_at = line[-1].ends_at
             row.ends_at = _end_of(row.begins_at, days)
+        elif row.begins_at > (place := max(line[-1].ends_at, moment) if line else moment):
+            days = _whole_days(row.begins_at, row.ends_at)
+            row.begins_at, row.ends_at = place, _end_of(place, days)
         line.append(row)
     for row in over:
         row.ran_beside = any(
@@ -167,6 +171,5 @@ def _put_in_line(terms: list[Membership], moment: datetime) -> None:
     for row in line:
         row.ran_beside = False
     Membership.objects.bulk_update([row for row in over if row.ran_beside], ["ran_beside"])
-    # Outwards only, the last one first: none is put where another still stands.
-    for row in sorted(line, key=lambda one: one.begins_at, reverse=True):
+    for row in line:  # none is put where another still stands: all are loosened
         row.save(update_fields=["begins_at", "ends_at", "ran_beside"])

@@ -116,6 +116,25 @@ def test_pages_run_without_a_fault_and_fits_a_phone(page: Any, boss: User) -> No
     assert wide == []
 
 
+def test_a_dialogs_button_pressed_before_the_scripts_came_opens_it(page: Any) -> None:
+    """Held back are those that a browser runs last: until then htmx knows no button either."""
+    from tests.shop import instruments
+
+    address = reverse("admin:shop_coupon_change", args=[instruments.coupon().pk])
+    held: list[Any] = []
+    came = False
+    page.route("**/alpine/*.js", lambda route: route.continue_() if came else held.append(route))
+    page.goto(address, wait_until="commit")
+    page.locator("a[hx-get]").first.dispatch_event("click")
+    assert len(held) > 3
+    came = True
+    for route in held:
+        route.continue_()
+    page.locator("#modal-content #dialog").wait_for()
+    assert page.url.endswith(address)
+    assert page.complaints == []
+
+
 def test_a_segment_is_built_counted_and_saved_in_the_browser(page: Any, boss: User) -> None:
     """Nest, remove, mistype: what is missing is named at its condition, and what is saved is what was shown."""
     from crm import services

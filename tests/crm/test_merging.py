@@ -230,8 +230,15 @@ def test_terms_of_one_tier_follow_each_other_and_go_back(
     with pytest.raises(IntegrityError), transaction.atomic():
         Membership.objects.filter(pk=later.pk).update(begins_at=running.ends_at - DAY)
     assert past.ends_at < morning
+    bought = grant(kept, "f", 30, timedelta())
+    assert bought.begins_at == running.ends_at + 36 * DAY
     services.undo_merge(merge_id=done.pk)
-    assert terms() == before
+    assert [row for row in terms() if row[0] != "f"] == before
+    bought.refresh_from_db()
+    assert (bought.member_id, bought.begins_at) == (kept.pk, running.ends_at), (
+        "no gap where the other's stood"
+    )
+    assert bought.ends_at == running.ends_at + 30 * DAY
 
 
 def pair_of(brand: Account, event_account: Account) -> tuple[Member, Member]:
