@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal
 
-_AMOUNT = re.compile(r"-?\d{1,12}(\.\d{1,2})?")
+_AMOUNT = re.compile(r"-?(\d{1,12}|\d{1,3}(,\d{3}){1,3})(\.\d{1,2})?")
 
 
 def yuan(fen: int) -> str:
@@ -13,11 +13,13 @@ def yuan(fen: int) -> str:
 
 
 def fen_from_yuan(text: str) -> int:
-    """ "12.3" → 1230. ValueError when it is not an amount with at most two decimals."""
-    cleaned = text.strip().replace(",", "").removeprefix("¥")
+    """ "12.3" → 1230, "1,299.5" → 129950. ValueError when it is not an amount with at most two decimals; "12,50" is
+    none: elsewhere it is twelve and a half, and nobody means 1250.
+    """
+    cleaned = text.strip().removeprefix("¥")
     if not _AMOUNT.fullmatch(cleaned):
         raise ValueError(f"not an amount: {text!r}")
-    return int(Decimal(cleaned) * 100)
+    return int(Decimal(cleaned.replace(",", "")) * 100)
 
 
 def share_bps(fen: int, rate_bps: int) -> int:

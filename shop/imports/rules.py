@@ -1,6 +1,7 @@
 """Judging one line of a foreign file: what it is, or why it cannot be brought in. No database, no clock."""
 
 import hashlib
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ STOCK_CORRECTION = "stock_correction"
 SERVICE = "service"
 SERVICE_BACK = "service_back"
 
+_GROUPED = re.compile(r"-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?")
 LARGEST_QUANTITY = 1_000_000
 LARGEST_PRICE = 10**12
 
@@ -129,12 +131,17 @@ class Judge:
         return (SHIPPING, "") if folded in self.shipping_codes else (GOODS, "")
 
 
+def _ungrouped(text: str) -> str:
+    """ "1,299.50" → "1299.50"; nothing of "12,50", in which the comma is no thousand."""
+    return text.replace(",", "") if "," not in text or _GROUPED.fullmatch(text) else ""
+
+
 def whole_number(text: str) -> int | None:
     """ "6", "-1", "1,200", "6.0" → int; None when it is not one."""
     try:
         return int(text)
     except ValueError:
-        cleaned = without_point(text.replace(",", ""))
+        cleaned = without_point(_ungrouped(text))
     try:
         return int(cleaned)
     except ValueError:
@@ -143,7 +150,7 @@ def whole_number(text: str) -> int | None:
 
 def smallest_unit(text: str) -> int | None:
     """ "3.39" → 339, exactly; None when it is no amount or has a part of the smallest unit."""
-    cleaned = text.replace(",", "").lstrip("¥$£€ ")
+    cleaned = _ungrouped(text.lstrip("¥$£€ "))
     sign = -1 if cleaned.startswith("-") else 1
     whole, _point, part = cleaned.removeprefix("-").partition(".")
     part = part.rstrip("0")

@@ -40,7 +40,7 @@ def reconcile(*, limit: int = 5) -> int:
             pk=bill.pk, attempts=bill.attempts, next_attempt_at=bill.next_attempt_at
         ).update(attempts=min(bill.attempts + 1, 30_000), next_attempt_at=moment + ASK_AGAIN)
         if claimed:
-            compared += _work(bill)
+            compared += _tried(bill)
     return compared
 
 
@@ -70,6 +70,16 @@ def open_bill(*, account_id: int, day: date) -> tuple[Bill, bool]:
     return Bill.objects.get_or_create(
         account_id=account_id, day=day, defaults={"next_attempt_at": max(ready_at, clock.now())}
     )
+
+
+def _tried(bill: Bill) -> bool:
+    """What nobody foresaw of one bill is no reason to leave the others."""
+    try:
+        return _work(bill)
+    except Exception as error:
+        log.exception("bill not compared", bill=bill.pk, day=str(bill.day))
+        Bill.objects.filter(pk=bill.pk).update(last_error=type(error).__name__)
+        return False
 
 
 def _work(bill: Bill) -> bool:

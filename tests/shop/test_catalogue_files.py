@@ -323,7 +323,8 @@ def test_headers_and_cells_are_read_as_people_write_them():
     wish = catalogue_files.read(2, ["A-1", "￥1,299.5", "300", "x"], places)
     assert wish.values == {"price_fen": 129_950, "weight_grams": 300}
     assert catalogue_files.read(2, ["A-1"], places).values == {}
-    assert catalogue_files.read(2, ["A-1", "12.345"], places).problem
+    for amount in ("12.345", "12,50", "1,2345", "1.5e2"):
+        assert catalogue_files.read(2, ["A-1", amount], places).problem
 
 
 def test_the_sku_table_makes_what_is_missing_and_saves_prices_together(admin_client):

@@ -272,6 +272,13 @@ def test_a_workbook_with_its_own_columns_comes_in_by_a_mapping(tmp_path: Path) -
     assert (result["imported"], result["refused"]) == (1, 1)
     order = Order.objects.get()
     assert (order.external_id, order.total_fen, order.currency) == ("1001", 2_500, "EUR")
+    # A comma that is no thousand is not passed over: 2,55 are not 255.
+    assert [rules.smallest_unit(text) for text in ("2,55", "€1,299.50", "-1,000")] == [
+        None,
+        129_950,
+        -100_000,
+    ]
+    assert [rules.whole_number(text) for text in ("1,5", "1,200", "6.0")] == [None, 1_200, 6]
     assert Identity.objects.get(kind="import").value == "shop:77"
 
 

@@ -12,6 +12,7 @@ from shop import services
 from shop.bills import BEIJING, Line, UnreadableBill, read_bill
 from shop.errors import BadAmount, WrongState
 from shop.models import Bill, Order, Payment, Refund
+from shop.services import reconciliation
 from shop.services.reconciliation import keep_lines, open_bills
 from tests.shop import builders
 
@@ -122,7 +123,7 @@ def test_every_kind_of_difference_is_found_once_and_explained_by_a_person():
     assert bill.differences.get(number=missing.out_trade_no).actor == "system"
 
 
-def test_bills_are_due_the_next_morning_one_for_each_day():
+def test_bills_are_due_the_next_morning_one_for_each_day(monkeypatch):
     account = builders.pay_account()
     assert [open_bills(), open_bills()] == [1, 0]
     first = Bill.objects.get()
@@ -130,6 +131,12 @@ def test_bills_are_due_the_next_morning_one_for_each_day():
     assert (ready.date() - first.day, ready.hour) == (timedelta(days=1), 10)
     with clock.travel(timedelta(days=3)):
         assert open_bills() == 3
+        # One that nobody can read stands in no other's way.
+        texts = {first.day: "x"}
+        monkeypatch.setattr(reconciliation, "read_bill", lambda text: [int(text)])
+        monkeypatch.setattr(reconciliation.wechat_services, "trade_bill", lambda day, **_more: texts.get(day))
+        assert services.reconcile() >= 1
+        assert Bill.objects.filter(last_error="ValueError", status="waiting").get() == first
     for day in (clock.today() + timedelta(days=1), clock.today() - timedelta(days=91), date(1970, 1, 1)):
         with pytest.raises(BadAmount):
             services.open_bill(account_id=account.pk, day=day)
