@@ -192,6 +192,7 @@ def test_parameters_at_the_end_of_the_search_are_said_to_be_so(tmp_path: Path, c
         ("frequency,recency,T\n1,2,3\n1,x,3\n", "3"),
         ("frequency,recency,T\n-1,2,3\n", "2"),
         ("frequency,recency,T\n1.5,2,3\n", "2"),
+        ("frequency,recency,T\n1_0,2,3\n1,2,3\n1,2,3\n", "2"),
         ("frequency,recency,T\n1,4,3\n", "2"),
         ("frequency,recency,T\n0,1,3\n", "2"),
         ("frequency,recency,T\n1,nan,3\n", "2"),

@@ -124,7 +124,7 @@ def read_summary(lines: Iterator[str] | Any) -> Iterator[tuple[int, float, float
 
 def _number(cell: str, name: str) -> float:
     try:
-        value = float(cell)
+        value = float(cell if "_" not in cell else "")  # Python reads 1_0 as ten
     except ValueError:
         raise ValueError(_("%(name)s is no number: %(cell)s") % {"name": name, "cell": cell[:40]}) from None
     if not math.isfinite(value) or value < 0:
