@@ -92,8 +92,13 @@ def condition_of(rule: TagRule, member_ids: list[int] | None = None) -> Q:
                 default=F("amount_fen"),
                 output_field=BigIntegerField(),
             )
+            paid = _facts([Activity.PAID], since, member_ids)
+            hers = paid.filter(member=OuterRef("member"), subject=OuterRef("subject"))
             moved = (
                 _facts([Activity.PAID, Activity.REFUNDED], since, member_ids)
+                .filter(
+                    Q(kind=Activity.PAID) | Q(Exists(hers))
+                )  # a refund of what was paid before is none of it
                 .values("member")
                 .annotate(fen=Sum(back))
             )

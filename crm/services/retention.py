@@ -22,6 +22,7 @@ from crm.models import (
     Member,
     MemberFieldValue,
     MemberImport,
+    MemberImportLine,
     PhoneLook,
     RetentionRule,
     Touch,
@@ -161,14 +162,20 @@ def _forget_edits(before: datetime, most: int) -> int:
     return gone
 
 
-def clock_of_files(name: str, label: str | Promise, model: type[ImportedFile]) -> Clock:
-    """The clock of files that were brought in: the file and its report go, what became of the rows stays."""
+def clock_of_files(
+    name: str, label: str | Promise, model: type[ImportedFile], forget: Callable[[list[int]], object] = len
+) -> Clock:
+    """The clock of files that were brought in: the file and its report go, what became of the rows stays. `forget`
+    takes from the rows of these runs what they still say of people.
+    """
 
     def old(before: datetime) -> QuerySet[ImportedFile]:
         return _with_files(model._default_manager.filter(created_at__lt=before)).order_by("pk")
 
     def remove(before: datetime, most: int) -> int:
-        return _drop_files(list(old(before)[:most]))
+        runs = list(old(before)[:most])
+        forget([run.pk for run in runs])
+        return _drop_files(runs)
 
     means = _("The uploaded file and its report are deleted; the counts of the import stay.")
     return Clock(name, label, means, lambda before: old(before).count(), remove)
@@ -262,4 +269,11 @@ put_clock(
         wechat.forget_recipients,
     )
 )
-put_clock(clock_of_files("member_files", _("files of members that were brought in"), MemberImport))
+put_clock(
+    clock_of_files(
+        "member_files",
+        _("files of members that were brought in"),
+        MemberImport,
+        lambda runs: MemberImportLine.objects.filter(run__in=runs).update(external_id=""),
+    )
+)

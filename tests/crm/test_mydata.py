@@ -527,6 +527,9 @@ def test_retention_also_takes_edits_notices_recipients_and_files(
     run = MemberImport.objects.create(
         source="pos", created_at=morning, file=ContentFile("name,phone", name="members.csv")
     )
+    MemberImportLine.objects.create(
+        run=run, number=1, verdict="skipped", reason="already_there", external_id="A1"
+    )
     edits = history_of(Member)
     edits.update(pgh_created_at=morning)  # the database's own clock wrote it
     names = ["edits", "notices", "recipients", "member_files"]
@@ -546,6 +549,7 @@ def test_retention_also_takes_edits_notices_recipients_and_files(
     stored = run.file.name
     run.refresh_from_db()
     assert (run.file.name, run.file.storage.exists(stored)) == ("", False)
+    assert MemberImportLine.objects.get().external_id == ""
 
 
 def history_of(model: Any) -> Any:

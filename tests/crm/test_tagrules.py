@@ -62,6 +62,16 @@ def test_spend_counts_what_was_kept_in_the_window_and_the_tag_goes_when_it_is_no
     assert not MemberTag.objects.filter(member=rich).exists()
     facts = Activity.objects.filter(member=rich, kind="tagged").order_by("pk")
     assert [fact.data["change"] for fact in facts] == ["added", "removed"]
+    back = follower("o-back")
+    services.record_activity(
+        member_id=back.pk, kind="paid", at=MORNING - timedelta(days=40), amount_fen=900_00, subject="order:1"
+    )
+    services.record_activity(member_id=back.pk, kind="paid", at=MORNING, amount_fen=600_00, subject="order:2")
+    services.record_activity(
+        member_id=back.pk, kind="refunded", at=MORNING, amount_fen=900_00, subject="order:1"
+    )
+    recent = rule(name="近 30 天实付", days=30)
+    assert services.tag_rule_preview(recent)[0] == 1, "what was paid before the window is not taken off it"
 
 
 @pytest.mark.django_db
