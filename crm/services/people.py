@@ -107,7 +107,7 @@ def _member_for(
         advisory_lock("identity", kind, account_id, value)
         if unionid:
             advisory_lock("identity", Identity.UNIONID, unionid)
-        member = _known(kind, account_id, value, unionid) or _recognise(
+        member = _recognise(
             kind, account_id, value, unionid, name, avatar_url, via, at or clock.now(), by_herself
         )
     _fill_blanks(member, name, avatar_url)
@@ -143,7 +143,9 @@ def _recognise(
     at: datetime,
     by_herself: bool,
 ) -> Member:
-    """Under the locks: attach what is missing to whom we know, or bear a member."""
+    """Under the locks, asking again: whom somebody else has made known meanwhile, with what is missing attached; or
+    a member is born.
+    """
     by_address = _owner(kind, account_id, value)
     if (
         by_address is None

@@ -47,11 +47,31 @@ def operator(client: Client, db: Any) -> Client:
     return client
 
 
+Settling = Callable[[int], list[Member]]
+
+
 @pytest.fixture
-def town(
+def settle(
     follower: Callable[..., Member], brand: Account, tag: Callable[[str], Any], morning: datetime
-) -> list[Member]:
+) -> Settling:
+    return lambda people: _settled(people, follower, brand, tag, morning)
+
+
+@pytest.fixture
+def town(settle: Settling) -> list[Member]:
     """Members with tags, orders, touches, consents and a long history."""
+    return settle(PEOPLE)
+
+
+@pytest.fixture
+def street(settle: Settling) -> list[Member]:
+    """A few members like those of the town."""
+    return settle(5)
+
+
+def _settled(
+    people: int, follower: Callable[..., Member], brand: Account, tag: Callable[[str], Any], morning: datetime
+) -> list[Member]:
     store = Store.objects.create(code="jingan", name="静安店")
     code = ChannelCode.objects.create(
         name="收银台",
@@ -61,7 +81,7 @@ def town(
         created_at=morning,
         qr_url="http://weixin.qq.com/q/x",
     )
-    members = [follower(f"o-{number}", name=f"客人{number}") for number in range(PEOPLE)]
+    members = [follower(f"o-{number}", name=f"客人{number}") for number in range(people)]
     ids = [member.pk for member in members]
     services.add_tags(member_ids=ids, tag_ids=[tag("玫瑰").pk, tag("木质").pk], origin="staff:1")
     Member.objects.filter(pk__in=ids).update(source=code)
@@ -157,30 +177,30 @@ def test_the_list_finds_members_and_narrows(
 
 
 @pytest.mark.django_db
-def test_phones_are_masked_for_who_may_not_see_them(operator: Client, town: list[Member]) -> None:
-    text = page(operator, "crm_member_change", town[0].pk)
+def test_phones_are_masked_for_who_may_not_see_them(operator: Client, street: list[Member]) -> None:
+    text = page(operator, "crm_member_change", street[0].pk)
     assert "13800000001" not in text
     assert "138****0001" in text
 
 
 @pytest.mark.django_db
-def test_phones_are_whole_for_who_may(boss: Client, town: list[Member]) -> None:
-    assert "13800000001" not in page(boss, "crm_member_change", town[0].pk)
-    assert "13800000001" in page(boss, "crm_member_change", town[0].pk, query="?phones=1")
+def test_phones_are_whole_for_who_may(boss: Client, street: list[Member]) -> None:
+    assert "13800000001" not in page(boss, "crm_member_change", street[0].pk)
+    assert "13800000001" in page(boss, "crm_member_change", street[0].pk, query="?phones=1")
 
 
 @pytest.mark.django_db
-def test_a_members_page_tells_her_story_page_by_page(boss: Client, town: list[Member]) -> None:
-    text = page(boss, "crm_member_change", town[0].pk)
+def test_a_members_page_tells_her_story_page_by_page(boss: Client, street: list[Member]) -> None:
+    text = page(boss, "crm_member_change", street[0].pk)
     for words in (
-        "林" if town[0].name.startswith("林") else town[0].name,
+        "林" if street[0].name.startswith("林") else street[0].name,
         "玫瑰",
         "¥3.00",
         "broadcast",
         "o-0",
     ):
         assert words in text or words == "broadcast"
-    only = page(boss, "crm_member_change", town[0].pk, query="?kind=touched")
+    only = page(boss, "crm_member_change", street[0].pk, query="?kind=touched")
     assert only.count("<time>") == 1
 
 
@@ -197,10 +217,10 @@ def test_a_tombstones_page_leads_to_the_living_member(
 
 @pytest.mark.django_db
 def test_tags_are_put_on_many_after_a_confirmation(
-    boss: Client, town: list[Member], tag: Callable[[str], Any]
+    boss: Client, street: list[Member], tag: Callable[[str], Any]
 ) -> None:
     musk = tag("麝香")
-    chosen = {"action": "tag_them", "_selected_action": [member.pk for member in town[:5]]}
+    chosen = {"action": "tag_them", "_selected_action": [member.pk for member in street[:5]]}
     asked = boss.post(reverse("admin:crm_member_changelist"), chosen)
     assert "麝香" in asked.content.decode()
     assert not MemberTag.objects.filter(tag=musk).exists(), "nothing happens before the confirmation"
@@ -211,10 +231,10 @@ def test_tags_are_put_on_many_after_a_confirmation(
         {**chosen, "action": "untag_them", "confirmed": "1", "tags": [musk.pk]},
     )
     assert not MemberTag.objects.filter(tag=musk).exists()
-    one = reverse("admin:crm_member_tags", args=[town[0].pk])
+    one = reverse("admin:crm_member_tags", args=[street[0].pk])
     boss.post(one, {"add": musk.pk})
     boss.post(one, {"remove": tag("玫瑰").pk})
-    assert {carried.tag.name for carried in town[0].member_tags.all()} == {"木质", "麝香"}
+    assert {carried.tag.name for carried in street[0].member_tags.all()} == {"木质", "麝香"}
 
 
 @pytest.mark.django_db
