@@ -195,6 +195,7 @@ def aftersales(request: HttpRequest) -> HttpResponse:
                 "applied_at": one.applied_at,
                 "lines": [_shown(line) for line in one.lines.all()],
                 "amount_fen": one.amount_fen,
+                "is_lost": one.status in (rules.REFUSED, rules.CLOSED),
             }
             for one in found
         ],
@@ -295,6 +296,7 @@ def _state(request: HttpRequest, number: str, *, refusal: str = "", status: int 
         steps=names,
         reached=reached,
         lines=[_shown(line) for line in found.lines.all()],
+        is_lost=found.status in (rules.REFUSED, rules.CLOSED),
         back=money.back,
         points_back=money.points_back,
         photos=[

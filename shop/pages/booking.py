@@ -216,6 +216,10 @@ def booking_card(request: HttpRequest, code: str) -> HttpResponse:
     return _card(request, code)
 
 
+def _was_cancelled_by_store(booking: Booking) -> bool:
+    return booking.state == Booking.CANCELLED and booking.actor not in ("", "member", "system")
+
+
 def _card(request: HttpRequest, code: str, *, refusal: str = "", status: int = 200) -> HttpResponse:
     """One booking: code and QR for the counter, check-in when she is there, cancelling while it is possible."""
     try:
@@ -234,7 +238,7 @@ def _card(request: HttpRequest, code: str, *, refusal: str = "", status: int = 2
         tab="me",
         refusal=refusal,
         booking=found,
-        state=found.get_state_display(),
+        state=_("Cancelled by the store") if _was_cancelled_by_store(found) else found.get_state_display(),
         when=_when(found.slot),
         service=found.slot.service,
         store=found.slot.store,

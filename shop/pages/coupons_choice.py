@@ -52,7 +52,10 @@ def choice_panel(quote: Quote, choices: Choices, *, member_id: int, here: str) -
         (usable if is_usable else unusable).append(row)
     saved = sum(
         one.amount_fen
-        for one in [*(one for line in quote.lines for one in line.discounts), *quote.shipping_discounts]
+        for one in [
+            *(one for line in quote.lines if line.kind != "gift" for one in line.discounts),
+            *quote.shipping_discounts,
+        ]
         if one.step == "coupon"
     )
     return {

@@ -483,6 +483,14 @@ def test_a_gift_goes_back_with_the_goods_for_which_it_was_given():
     order.refresh_from_db()
     assert (order.refunded_fen, order.status, findings()) == (34_000, "refunded", set())
 
+    unsent = builders.order(builders.member(), (dress, 1), (scent, 1))
+    builders.pay(unsent)
+    unsent.refresh_from_db()
+    stopped = applied(unsent, rules.REFUND_ONLY, (unsent.lines.get(sku=dress), 1))
+    services.approve_aftersale(aftersale_id=stopped.pk, by="小运")
+    money_is_back()
+    assert (builders.stock_of(given), builders.stock_of(scent)[1], findings()) == ((10, 0), 1, set())
+
 
 @pytest.mark.django_db
 def test_unanswered_and_forgotten_applications_go_on_by_themselves():
@@ -514,6 +522,8 @@ def test_the_shop_refuses_and_the_shopper_takes_back_and_others_see_nothing():
     with pytest.raises(WrongState):
         services.refuse_aftersale(aftersale_id=refused.pk, reason=" ", by="小运")
     services.refuse_aftersale(aftersale_id=refused.pk, reason="已穿着", by="小运")
+    for page in ("/aftersales/", f"/aftersales/{refused.number}/"):  # no money came back
+        assert "申请金额" in phone(order.member).get(page).content.decode()
     with pytest.raises(WrongState):
         services.approve_aftersale(aftersale_id=refused.pk, by="小运")
     mine = applied(order, rules.RETURN_REFUND, (second, 1), idempotency_key="another-key-here")

@@ -142,6 +142,7 @@ def test_cancelling_has_a_deadline_that_the_staff_does_not_have() -> None:
         assert "已过可取消时间" in page
         assert "小时可取消" not in page
         services.cancel_booking(booking_id=booking.pk, by="小周", reason="设备故障")
+        assert "门店已取消" in make.phone(member).get(f"/bookings/{booking.code}/").content.decode()
     slot.refresh_from_db()
     assert slot.taken == 0
     again = services.book_slot(member_id=member.pk, slot_id=slot.pk)

@@ -103,6 +103,8 @@ def test_what_is_over_or_gone_is_refused_and_nothing_is_written(shopper: Any) ->
     with pytest.raises(NoSuchCoupon):
         services.claim_coupon(code="🎁" * 20, member_id=shopper.pk, token="x" * 10_000)
     assert CouponGrant.objects.count() == 0
+    page = make.phone(shopper).get(f"/coupons/{gone.code}/").content.decode()
+    assert 'data-test="coupon-goods"' not in page
 
 
 def test_validity_is_a_window_or_days_after_receipt_whichever_ends_first(shopper: Any) -> None:

@@ -108,6 +108,10 @@ def test_another_members_coupon_is_refused_on_the_page(visitor: Client, shopper:
     for nonsense in ("-1", "9" * 30, "🎁", "x" * 10_000):
         assert visitor.get("/checkout/", {"line": f"{dress.pk}:1", "coupon": nonsense}).status_code == 200
     assert (Order.objects.count(), CouponGrant.objects.get().state) == (0, "held")
+    given = instruments.coupon(kind="gift", amount_fen=0, gift_sku=builders.sku(price_fen=2_900))
+    services.grant_coupon(coupon_id=given.pk, member_id=shopper.pk, key="test:gift")
+    page = visitor.get(f"/checkout/?line={dress.pk}:1").content.decode()
+    assert "已选 1 张" in page  # and not that it takes off what the gift would cost
 
 
 def test_an_order_with_everything_on_costs_at_most_twelve_round_trips(
