@@ -10,6 +10,7 @@ from campaigns.queries import reach
 from campaigns.services import content, links
 from campaigns.services.broadcasts import finish_broadcast, start_due
 from core import clock
+from core.sweeps import sweep
 from crm import queries as crm_queries
 from crm import services as crm_services
 from wechat import services as wechat_services
@@ -33,7 +34,12 @@ def sweep_broadcasts() -> int:
     """What no wake-up did: start what is due, go on with what is sending, finish what is through."""
     start_due()
     sending = list(Broadcast.objects.filter(status=Broadcast.SENDING).values_list("pk", flat=True))
-    return sum(release_broadcast(broadcast_id=broadcast_id, chunks=100) for broadcast_id in sending)
+    return sweep(
+        sending,
+        lambda broadcast_id: release_broadcast(broadcast_id=broadcast_id, chunks=100),
+        fault="broadcast not released",
+        put_off=lambda _pk: None,  # its rows wait for the next round, after those of the others
+    )
 
 
 @transaction.atomic

@@ -14,6 +14,7 @@ from campaigns.queries import reach
 from campaigns.services import content, links
 from core import clock
 from core.locks import lock_row, try_advisory_lock
+from core.sweeps import sweep
 from crm import queries as crm_queries
 from crm import services as crm_services
 from wechat import services as wechat_services
@@ -23,13 +24,20 @@ BATCH = 500
 
 def run_win_back() -> int:
     """One round of all active rules; returns how many messages were handed over. May run twice at once."""
+    active = WinBackRule.objects.filter(is_active=True).order_by("pk").values_list("pk", flat=True)
+    return sweep(
+        list(active),
+        _run_rule,
+        fault="win-back rule failed",
+        put_off=lambda _pk: None,  # its spells wait for the next round, after those of the others
+    )
+
+
+def _run_rule(rule_id: int) -> int:
+    find_spells(rule_id=rule_id)
     sent = 0
-    for rule_id in list(
-        WinBackRule.objects.filter(is_active=True).order_by("pk").values_list("pk", flat=True)
-    ):
-        find_spells(rule_id=rule_id)
-        while (decided := decide_spells(rule_id=rule_id))[0]:
-            sent += decided[1]
+    while (decided := decide_spells(rule_id=rule_id))[0]:
+        sent += decided[1]
     return sent
 
 

@@ -11,11 +11,14 @@ from django.utils.translation import ngettext
 from core import clock
 from core.events import publish
 from core.locks import advisory_lock
+from core.sweeps import sweep
 from shop import booking_rules as rules
 from shop.errors import NoSuchBooking, NoSuchService, NotBookable, SlotFull, TooLate
 from shop.events import BookingCancelled, BookingMade
 from shop.models import BookableService, Booking, BookingReminder, BookingSlot
 from shop.services.booking_messages import tell_member
+
+REMIND_AGAIN = timedelta(minutes=10)  # when it failed
 
 PLAN = """
 WITH plan AS (
@@ -116,7 +119,12 @@ def _planned(service: BookableService, moment: datetime) -> list[tuple[int, date
 def plan_all_slots() -> int:
     """Every service's slots, as days pass; returns how many there are to be. One transaction per service."""
     ids = list(BookableService.objects.order_by("pk").values_list("pk", flat=True))
-    return sum(plan_slots(service_id=service_id) for service_id in ids)
+    return sweep(
+        ids,
+        lambda service_id: plan_slots(service_id=service_id),
+        fault="slots not planned",
+        put_off=lambda _pk: None,  # planned in the next round, after the others as well
+    )
 
 
 @transaction.atomic
@@ -261,7 +269,12 @@ def mark_no_shows(*, limit: int = 500) -> int:
 def send_booking_reminders(*, limit: int = 200) -> int:
     """Tell members of bookings that are near; returns how many reminders were settled. One transaction each."""
     due = BookingReminder.objects.filter(done_at__isnull=True, due_at__lte=clock.now()).order_by("due_at")
-    return sum(_settle_reminder(pk) for pk in list(due.values_list("pk", flat=True)[:limit]))
+    return sweep(
+        list(due.values_list("pk", flat=True)[:limit]),
+        _settle_reminder,
+        fault="reminder of a booking failed",
+        put_off=lambda pk: BookingReminder.objects.filter(pk=pk).update(due_at=clock.now() + REMIND_AGAIN),
+    )
 
 
 @transaction.atomic

@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 
 from core import clock
 from core.locks import advisory_lock
+from core.sweeps import sweep
 from crm import queries as crm_queries
 from shop import queries
 from shop.errors import Enough, NoSuchProduct
@@ -93,7 +94,12 @@ def send_stock_notices(*, limit: int = 200) -> int:
     waiting.filter(pk__in=[pk for pk, *what in rows if tuple(what) not in back]).update(
         due_at=moment + LOOK_AGAIN
     )
-    return sum(_tell(pk) for pk, *what in rows if tuple(what) in back)
+    return sweep(
+        [pk for pk, *what in rows if tuple(what) in back],
+        _tell,
+        fault="telling of what is back in stock failed",
+        put_off=lambda pk: waiting.filter(pk=pk).update(due_at=moment + LOOK_AGAIN),
+    )
 
 
 @transaction.atomic

@@ -50,6 +50,17 @@ class TestFinding:
         with clock.travel(house.NIGHT):
             assert services.preview(rule) == {"silent": 2, "open": 2, "now": 0, "later": 1}
 
+    def test_a_rule_that_fails_stands_in_no_others_way(self, monkeypatch):
+        silent, find = house.buyer("沉睡", days_ago=90), win_back.find_spells
+        broken, rule = house.rule(), house.rule(name="另一条", silent_days=80)
+
+        def failing(*, rule_id):
+            return 1 // 0 if rule_id == broken.pk else find(rule_id=rule_id)
+
+        monkeypatch.setattr(win_back, "find_spells", failing)
+        assert services.run_win_back() == 1
+        assert [message.to for message in messages(rule)] == [f"openid-{silent.pk}"]
+
     def test_a_rule_that_is_off_does_nothing(self, django_assert_num_queries):
         house.buyer("沉睡", days_ago=90)
         rule = house.rule(is_active=False)

@@ -13,6 +13,7 @@ from crm.services import merge_members, prepare_months_ahead
 from shop import booking_rules, services
 from shop.errors import NoSuchBooking, NotBookable, SlotFull, TooLate
 from shop.models import Booking, BookingReminder, BookingSlot, ServiceDay
+from shop.services import booking as booking_service
 from tests.shop import booking_builders as make
 from tests.shop import builders
 from tests.shop.test_races import at_once
@@ -189,6 +190,27 @@ def test_nobody_is_reminded_of_a_cancelled_booking_or_without_an_open_window() -
         assert services.send_booking_reminders() == 1
     assert make.sent("booking-day") == 0
     assert BookingReminder.objects.filter(outcome="no_window").count() == 1
+
+
+def test_a_reminder_that_fails_stands_in_no_others_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make.service(make.store(), capacity=2)
+    slot, tell = make.slot(service, 14, days=2), booking_service.tell_member
+    broken, _other = (
+        services.book_slot(member_id=make.reachable().pk, slot_id=slot.pk) for _number in range(2)
+    )
+
+    def failing(*, origin_id: int, **rest: Any) -> str:
+        if origin_id == broken.pk:
+            raise RuntimeError("a fault of ours")
+        return tell(origin_id=origin_id, **rest)
+
+    monkeypatch.setattr(booking_service, "tell_member", failing)
+    at = make.MONDAY + timedelta(days=1, hours=6)
+    with clock.travel(at):
+        assert [services.send_booking_reminders() for _turn in range(2)] == [1, 0]
+    monkeypatch.undo()
+    with clock.travel(at + timedelta(minutes=11)):
+        assert services.send_booking_reminders() == 1
 
 
 def test_who_did_not_come_is_marked_half_an_hour_after_the_slot() -> None:
