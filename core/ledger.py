@@ -12,6 +12,7 @@ from datetime import datetime
 
 from django.db import connection, transaction
 from django.db.models import F, Q, Sum
+from django.db.models.base import ModelState
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
@@ -56,9 +57,6 @@ class ReversesTooMuch(Conflict):
     code = "reverses_too_much"
 
 
-_COLUMNS = ("id", "cause", "debit_id", "credit_id", "amount", "reverses_id", "posted_at")
-
-
 @dataclass(frozen=True)
 class StatementLine:
     """One movement of an account: `amount` is signed, `balance` is what it left behind."""
@@ -87,17 +85,20 @@ class Transfer:
         return Posting(self.cause, self.debit.pk, self.credit.pk, self.amount, expires_at)
 
     def row(self, posted: Posted) -> LedgerTransfer:
-        values = (
-            posted.transfer_id,
-            self.cause,
-            self.debit.pk,
-            self.credit.pk,
-            self.amount,
-            None,
-            posted.posted_at,
+        """As `from_db` gives it, without the signals of a model, to which nobody listens here: a fifth of its time."""
+        row = LedgerTransfer.__new__(LedgerTransfer)
+        row.__dict__.update(
+            id=posted.transfer_id,
+            cause=self.cause,
+            debit_id=self.debit.pk,
+            credit_id=self.credit.pk,
+            amount=self.amount,
+            reverses_id=None,
+            posted_at=posted.posted_at,
         )
-        row = LedgerTransfer.from_db("default", _COLUMNS, values)  # a third of what keywords would cost
-        row._state.fields_cache.update(debit=self.debit, credit=self.credit)
+        row._state = ModelState()
+        row._state.adding, row._state.db = False, "default"
+        row._state.fields_cache = {"debit": self.debit, "credit": self.credit}
         return row
 
 

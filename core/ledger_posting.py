@@ -51,7 +51,8 @@ def _write(postings: Sequence[Posting]) -> list[Posted | None]:
 
 def _call(postings: Sequence[Posting]) -> list[Posted] | None:
     moment = clock.now()
-    columns = [_as_array(column) for column in zip(*postings, strict=True)]
+    causes, debits, credits, amounts, expiries = zip(*postings, strict=True)
+    columns = [_texts(causes), _numbers(debits), _numbers(credits), _numbers(amounts), _moments(expiries)]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT core_ledger_post(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s)",
@@ -61,23 +62,18 @@ def _call(postings: Sequence[Posting]) -> list[Posted] | None:
     return None if ids is None else [Posted(transfer_id, moment) for transfer_id in ids]
 
 
-def _as_array(values: Iterable[str | int | datetime | None]) -> str:
-    """The text of a Postgres array. An ARRAY[…] of as many constants is parsed and planned one by one: 0.1 ms for 20
-    postings.
-    """
-    return "{" + ",".join(_as_element(value) for value in values) + "}"
+# Arrays in the text form of Postgres: an ARRAY[…] of as many constants is parsed and planned one by one.
+def _numbers(values: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
 
 
-def _as_element(value: str | int | datetime | None) -> str:
-    match value:
-        case None:
-            return "NULL"
-        case int():
-            return str(value)
-        case datetime():
-            return f'"{value.isoformat()}"'
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+def _texts(values: Iterable[str]) -> str:
+    quoted = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
+    return '{"' + '","'.join(quoted) + '"}'
+
+
+def _moments(values: Iterable[datetime | None]) -> str:
+    return "{" + ",".join(["NULL" if value is None else f'"{value.isoformat()}"' for value in values]) + "}"
 
 
 _posting: Batcher[Posting, Posted | None] = Batcher(_write, linger=0.003)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.forms import model_to_dict
 
 from core import audits, clock, ledger
 from core.models import LedgerAccount, LedgerLot, LedgerTransfer
@@ -61,8 +62,9 @@ class TestTransfer:
         ledger_is_sound()
 
     def test_happens_once_per_cause(self) -> None:
-        first = give(100, "order:1:points")
-        assert give(100, "order:1:points").pk == first.pk
+        odd = 'order:{"1", NULL}\\:points'
+        first = give(100, odd)
+        assert give(100, odd).pk == first.pk == LedgerTransfer.objects.get(cause=odd).pk
         assert balance() == 100
 
     def test_refuses_a_cause_that_stands_for_something_else(self) -> None:
@@ -93,17 +95,23 @@ class TestTransfer:
         def moves(*amounts: int) -> list[ledger.Transfer]:
             """Given when positive, spent when negative; the cause is the place."""
             return [
-                ledger.Transfer(f"many:{place}", house(), member(), amount)
+                ledger.Transfer(f"many:{place}", house(), member(), amount, tomorrow)
                 if amount > 0
                 else ledger.Transfer(f"many:{place}", member(), house("points.spent"), -amount)
                 for place, amount in enumerate(amounts)
             ]
 
+        tomorrow = clock.now() + timedelta(days=1)
         give(30, "before")
         wanted = moves(50, -20, 40, -10)
         with django_assert_num_queries(1):
             rows = ledger.transfer_many(transfers=wanted)
         assert (balance(), [row.cause for row in rows]) == (90, [f"many:{place}" for place in range(4)])
+        assert remaining() == [0, 50, 40], "spent is what was there before"
+        assert [model_to_dict(row) for row in rows] == [
+            model_to_dict(row)
+            for row in LedgerTransfer.objects.filter(cause__startswith="many:").order_by("pk")
+        ]
         again = ledger.transfer_many(transfers=moves(50, -20, 40, -10, -90))
         assert [row.pk for row in again[:4]] == [row.pk for row in rows]
         assert balance() == 0
