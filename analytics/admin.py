@@ -53,6 +53,7 @@ class LifetimeAdmin(ReadOnlyAdmin):
             "asked": asked,
             "page": page,
             "lines": [_line(row) for row in page],
+            "total": _line(queries.lifetimes_in_all(rows)) if top else None,
             "chart": _chart(top) if top else "",
             "chart_options": side_by_side(),
             "counted": queries.lifetimes_counted(),

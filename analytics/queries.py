@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import date, timedelta
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 from django.utils.translation import gettext, gettext_lazy
 
 from analytics import services
@@ -171,12 +171,24 @@ LIFETIME_SORTS = [
 ]
 
 
+LIFETIME_FIGURES = (
+    *("members", "buyers", "orders", "kept_fen", "alive"),
+    *("expected_orders_milli", "expected_fen"),
+)
+
+
 def lifetimes(*, dimension: str, sort: str, store_id: int | None = None) -> QuerySet[LifetimeRow]:
     """One table, the largest first; who is bound to a store sees its row, and no others' guides or channels."""
     rows = LifetimeRow.objects.filter(dimension=dimension).order_by(f"-{sort}", "key")
     if store_id is None:
         return rows
     return rows.filter(key=f"store:{store_id}") if dimension == LifetimeRow.STORE else rows.none()
+
+
+def lifetimes_in_all(rows: QuerySet[LifetimeRow]) -> LifetimeRow:
+    """The rows of one table together, as a row that is not kept. One statement."""
+    sums = rows.order_by().aggregate(**{name: Sum(name, default=0) for name in LIFETIME_FIGURES})
+    return LifetimeRow(label=gettext("in all"), **sums)
 
 
 def lifetimes_counted() -> LifetimeCount | None:

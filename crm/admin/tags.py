@@ -3,8 +3,10 @@
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
+from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -13,11 +15,28 @@ from unfold.decorators import display
 
 from core.admin import BaseAdmin, TabularInline
 from crm import services
-from crm.models import MemberTag, Tag, TagGroup
+from crm.models import MemberTag, OfficialTag, Tag, TagGroup, WorkTag
+
+
+def is_kept_by_platforms(tag_id: int) -> bool:
+    """Shared with WeCom or an official account: deleted here only, the next reading would bring it back."""
+    return any(links._default_manager.filter(tag=tag_id).exists() for links in (WorkTag, OfficialTag))
+
+
+class TagFormset(BaseInlineFormSet):
+    def clean(self) -> None:
+        super().clean()
+        for form in self.deleted_forms:
+            if form.instance.pk and is_kept_by_platforms(form.instance.pk):
+                words = _(
+                    "“%(name)s” is shared with WeCom or an official account. Stop sharing it, or delete it there first."
+                )
+                raise ValidationError(words % {"name": form.instance.name})
 
 
 class TagInline(TabularInline):
     model = Tag
+    formset = TagFormset
     fields = ["name", "sort", "is_shared"]
     extra = 1
 
@@ -76,7 +95,9 @@ class TagAdmin(BaseAdmin):
         return format_html('<a class="crm-link" href="{}">{}</a>', address, tag._members)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A tag that somebody carries is taken off first: deleting would silently change segments."""
-        if obj is not None and MemberTag.objects.filter(tag=obj).exists():
+        """A tag that somebody carries is taken off first: deleting would silently change segments. One that is shared
+        is deleted where it is shared.
+        """
+        if obj is not None and (MemberTag.objects.filter(tag=obj).exists() or is_kept_by_platforms(obj.pk)):
             return False
         return super().has_delete_permission(request, obj)

@@ -131,8 +131,11 @@ def test_the_operator_sees_sorts_and_takes_it_out_on_record(
     assert "life-empty" in client.get(home).content.decode()
     lifetimes.count_lifetimes()
     with django_assert_max_num_queries(9):
-        text = client.get(f"{home}?by=store&sort=kept_fen").content.decode()
+        shown = client.get(f"{home}?by=store&sort=kept_fen")
+    text = shown.content.decode()
     assert text.index("北店") < text.index("=南店")
+    whole = shown.context["total"]["row"]
+    assert (whole.members, whole.buyers, whole.orders, whole.kept_fen) == (3, 1, 2, 900)
     assert client.get(f"{home}?by=💥&sort=id;drop&page=-9").status_code == 200
     assert client.get(export)["Location"] == home
     file = b"".join(client.post(export, {"by": "store"}).streaming_content).decode()  # type: ignore[attr-defined]

@@ -25,6 +25,7 @@ from crm.models import (
     Store,
     Touch,
     TouchPolicy,
+    WorkTag,
 )
 from wechat.models import Account
 
@@ -217,7 +218,7 @@ def test_a_tombstones_page_leads_to_the_living_member(
 
 @pytest.mark.django_db
 def test_tags_are_put_on_many_after_a_confirmation(
-    boss: Client, street: list[Member], tag: Callable[[str], Any]
+    boss: Client, street: list[Member], tag: Callable[[str], Any], corp: Account
 ) -> None:
     musk = tag("麝香")
     chosen = {"action": "tag_them", "_selected_action": [member.pk for member in street[:5]]}
@@ -231,6 +232,19 @@ def test_tags_are_put_on_many_after_a_confirmation(
         {**chosen, "action": "untag_them", "confirmed": "1", "tags": [musk.pk]},
     )
     assert not MemberTag.objects.filter(tag=musk).exists()
+    # What a platform shares would come back with its next reading: it is deleted there.
+    link = WorkTag.objects.create(account=corp, tag=musk, work_id="t1")
+    delete = reverse("admin:crm_tag_delete", args=[musk.pk])
+    assert boss.post(delete, {"post": "yes"}).status_code == 403
+    group = reverse("admin:crm_taggroup_change", args=[musk.group_id])
+    rows = {
+        "name": musk.group.name, "sort": "0", "tags-TOTAL_FORMS": "1", "tags-INITIAL_FORMS": "1",
+        "tags-0-id": musk.pk, "tags-0-group": musk.group_id, "tags-0-name": musk.name, "tags-0-sort": "0",
+        "tags-0-DELETE": "on",
+    }  # fmt: skip
+    assert "企业微信或公众号" in boss.post(group, rows).content.decode()
+    assert WorkTag.objects.filter(pk=link.pk).exists()
+    link.delete()
     one = reverse("admin:crm_member_tags", args=[street[0].pk])
     boss.post(one, {"add": musk.pk})
     boss.post(one, {"remove": tag("玫瑰").pk})
