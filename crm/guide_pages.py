@@ -79,6 +79,7 @@ def guide(request: HttpRequest, guide: Staff) -> HttpResponse:
         members,
         which=which if which in queries.LISTS else "all",
         term=term,
+        contacts=queries.contacts_of(guide, whole_store=whole_store),
         before=request.GET.get("before", ""),
     )
     here = {"store": "1"} if whole_store else {}

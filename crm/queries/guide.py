@@ -47,13 +47,24 @@ def members_of(guide: Staff, *, whole_store: bool = False) -> QuerySet[Member]:
     return Member.objects.known().filter(is_hers)
 
 
+def contacts_of(guide: Staff, *, whole_store: bool = False) -> QuerySet[Contact]:
+    """Whom she, or with `whole_store` any colleague of her store, has in WeCom."""
+    colleagues = _colleagues(guide, whole_store=whole_store)
+    return Contact.objects.filter(OPEN, userid__in=colleagues.values("work_userid"))
+
+
+def _colleagues(guide: Staff, *, whole_store: bool) -> QuerySet[Staff]:
+    if whole_store and guide.store_id is not None:
+        return Staff.objects.filter(store=guide.store_id, is_active=True)
+    return Staff.objects.filter(pk=guide.pk)
+
+
 def _hers(guide: Staff, *, whole_store: bool) -> tuple[QuerySet[Any], QuerySet[Any]]:
     """Ids of members: by contacts, and by codes."""
-    colleagues = Staff.objects.filter(pk=guide.pk)
-    if whole_store and guide.store_id is not None:
-        colleagues = Staff.objects.filter(store=guide.store_id, is_active=True)
-    contacts = Contact.objects.filter(OPEN, userid__in=colleagues.values("work_userid"))
-    brought = Member.objects.filter(source__staff__in=colleagues.values("pk"))
+    contacts = contacts_of(guide, whole_store=whole_store)
+    brought = Member.objects.filter(
+        source__staff__in=_colleagues(guide, whole_store=whole_store).values("pk")
+    )
     return contacts.values("identity__member_id"), brought.values("pk")
 
 
@@ -112,8 +123,15 @@ class Listed:
     next_key: str  # "" at the end
 
 
-def listed(members: QuerySet[Member], *, which: str = "all", term: str = "", before: str = "") -> Listed:
-    """One of the LISTS, or those whom `term` finds. Three statements.
+def listed(
+    members: QuerySet[Member],
+    *,
+    which: str = "all",
+    term: str = "",
+    contacts: QuerySet[Contact] | None = None,
+    before: str = "",
+) -> Listed:
+    """One of the LISTS, or those whom `term` finds, in the remarks of `contacts` too. Three statements.
 
     All and found ones the newest first, paged by key; fading ones the most promising first; birthdays as they come.
     """
@@ -122,7 +140,7 @@ def listed(members: QuerySet[Member], *, which: str = "all", term: str = "", bef
         Prefetch("days", MemberDay.objects.filter(kind=MemberDay.BIRTHDAY)),
     )
     if term:
-        rows = rows.filter(_found_by(term))
+        rows = rows.filter(_found_by(term, Contact.objects.none() if contacts is None else contacts))
     elif which in FADING:
         best = rows.filter(life__stage=which).order_by(F("life__value_fen").desc(nulls_last=True), "-pk")
         return Listed([_row(member) for member in best[:MOST_LISTED]], "")
@@ -137,16 +155,17 @@ def listed(members: QuerySet[Member], *, which: str = "all", term: str = "", bef
     return Listed([_row(member) for member in found], str(found[-1].pk) if more else "")
 
 
-def _found_by(term: str) -> Q:
-    """By name, by the remark that a guide wrote, by a whole phone number or its last four digits."""
+def _found_by(term: str, contacts: QuerySet[Contact]) -> Q:
+    """By name, by a remark in these contacts, by a whole phone number or its last four digits."""
     hers = Identity.objects.filter(member=OuterRef("pk"))
-    noted = Contact.objects.filter(identity__member=OuterRef("pk"), remark__icontains=term)
-    found = Q(name__icontains=term) | Q(Exists(noted))
+    noted = contacts.filter(remark__icontains=term)
+    found = Q(name__icontains=term) | Q(pk__in=noted.values("identity__member"))
     digits = "".join(letter for letter in term if letter.isascii() and letter.isdigit())
     if len(digits) == 4 and digits == term:
         found |= Q(Exists(hers.filter(kind=Identity.PHONE, value__endswith=digits)))
     elif len(digits) >= 6:
-        found |= Q(Exists(hers.filter(kind=Identity.PHONE, value__in=[digits, digits.removeprefix("86")])))
+        owners = Identity.objects.filter(kind=Identity.PHONE, value__in=[digits, digits.removeprefix("86")])
+        found |= Q(pk__in=owners.values("member"))
     return found
 
 
