@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from core import clock
 from core.events import publish
 from core.locks import lock_row
+from core.sweeps import sweep
 from shop import aftersales_rules, rules
 from shop.errors import NoSuchOrder, WrongState
 from shop.events import OrderReceived, OrderShipped, PickupReady
@@ -20,6 +21,7 @@ from shop.services.orders import held_lines, moves_of
 from shop.services.stock import move_stock
 
 CODE_TRIES = 20
+LOOK_AGAIN = timedelta(hours=1)  # at what could not be received
 
 
 @transaction.atomic
@@ -268,11 +270,17 @@ def receive_due_orders(*, limit: int = 200) -> int:
     due = Order.objects.filter(
         status=Order.SHIPPED, due_at__lte=clock.now(), refund_requested_at__isnull=True
     )
-    count = 0
-    for order_id in list(due.order_by("due_at").values_list("pk", flat=True)[:limit]):
-        try:
-            receive_order(order_id=order_id, actor="system")
-            count += 1
-        except WrongState:  # the shopper or an operator was faster
-            continue
-    return count
+    return sweep(
+        list(due.order_by("due_at").values_list("pk", flat=True)[:limit]),
+        _receive_due,
+        fault="order not received",
+        put_off=lambda pk: Order.objects.filter(pk=pk).update(due_at=clock.now() + LOOK_AGAIN),
+    )
+
+
+def _receive_due(order_id: int) -> bool:
+    try:
+        receive_order(order_id=order_id, actor="system")
+    except WrongState:  # the shopper or an operator was faster
+        return False
+    return True
