@@ -32,11 +32,8 @@ def running_promotions_are_whole() -> Iterator[Finding]:
         )
         """
     ):
-        yield Finding(
-            "shop.running_promotions_are_whole",
-            str(subject),
-            f"{_('gifts, add-ons or parts of the bundle are missing')} ({detail})",
-        )
+        why = _("gifts, add-ons or parts of the bundle are missing")
+        yield Finding("shop.running_promotions_are_whole", str(subject), f"{why} ({detail})")
 
 
 @audit_check(
@@ -53,8 +50,5 @@ def finished_rehearsals_add_up() -> Iterator[Finding]:
         )
         """
     ):
-        yield Finding(
-            "shop.finished_rehearsals_add_up",
-            str(subject),
-            f"{_('the sums are not those of the job')} ({detail})",
-        )
+        why = _("the sums are not those of the job")
+        yield Finding("shop.finished_rehearsals_add_up", str(subject), f"{why} ({detail})")

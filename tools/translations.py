@@ -132,6 +132,7 @@ HALF_WIDTH = re.compile(
     rf"(?<={CHINESE})([,;:?!])\s?(?={CHINESE}|[%{{\w]|$)|[,;?!]\s?(?={CHINESE})|(?<={CHINESE})\((?=[^()]*\))"
 )
 CLOSING = re.compile(r"(\uff08[^()\uff08\uff09]*)\)")
+HIDDEN = re.compile(r"""\bf(["'])(?:(?!\1)[^\n])*\{_\(""")
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|(?<!\{)\{\w*\}(?!\})")
 
 Key = tuple[str, str]  # context, msgid
@@ -260,6 +261,7 @@ def check(names: list[str]) -> int:
         compiled = po_path(name).with_suffix(".mo")
         if po_path(name).exists() and (not compiled.exists() or compiled.read_bytes() != catalog.to_binary()):
             faults.append(f"{name}: not compiled (run compile)")
+    faults += list(hidden_in_f_strings())
     whole = set(names) == set(all_catalogs())
     for line in contradictions(set(names)):
         if whole:
@@ -299,6 +301,15 @@ def source_messages() -> dict[str, dict[Key, Message]]:
             message.plural = message.plural or plural
             message.files.add(relative)
     return found
+
+
+def hidden_in_f_strings() -> Iterator[str]:
+    """What `extract` cannot see, so that nobody translates it: a call of gettext inside of an f-string."""
+    for path in source_files():
+        if path.suffix == ".py":
+            for found in HIDDEN.finditer(path.read_text()):
+                line = path.read_text()[: found.start()].count("\n") + 1
+                yield f"{path.relative_to(ROOT).as_posix()}:{line}: gettext inside of an f-string is not extracted"
 
 
 def source_files() -> Iterator[Path]:

@@ -45,10 +45,11 @@ class UploadForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        tier, store = _("tier"), _("store code")
         columns = "、".join(
             [
                 *(names[0] for _label, names in catalogue_files.COLUMNS.values()),
-                *(f"{names[0]}@{_('tier') if kind == 'tier' else _('store code')}"
+                *(f"{names[0]}@{tier if kind == 'tier' else store}"
                   for kind, (_label, names) in catalogue_files.PLACED.items()),
             ]
         )  # fmt: skip

@@ -272,6 +272,7 @@ def test_what_is_no_catalogue_is_refused_at_the_door(admin_client):
     for content in (b"", b"a,b\n1,2", b"\0\0\0"):
         with pytest.raises(UnreadableFile):
             services.bring_catalogue_file(upload=SimpleUploadedFile("x.csv", content))
+    assert "@门店编码" in admin_client.get(reverse("admin:shop_cataloguefile_add")).content.decode()
     answer = admin_client.post(
         reverse("admin:shop_cataloguefile_add"), {"file": SimpleUploadedFile("x.csv", b"a,b\n1,2")}
     )

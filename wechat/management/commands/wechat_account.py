@@ -93,8 +93,9 @@ class Command(BaseCommand):
                 shown["role"] = account.role
             kept = [name for name in Account.SECRET_FIELDS if getattr(account, name)]
             parts = [f"{name}={value}" for name, value in shown.items()]
-            parts += [f"{name}=({_('set')})" for name in kept]
-            state = "" if account.is_active else f" [{_('inactive')}]"
+            is_set, inactive = _("set"), _("inactive")
+            parts += [f"{name}=({is_set})" for name in kept]
+            state = "" if account.is_active else f" [{inactive}]"
             self.stdout.write(
                 f"{account.kind} {account.key}{state} {webhook_path(account)} " + " ".join(parts)
             )
