@@ -4,8 +4,9 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, get_script_prefix, reverse
+from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
 from django.utils.translation import gettext_lazy as _
 
 # group, then (label, icon, admin url name, permission); a page that does not exist (yet) is left out.
@@ -220,8 +221,8 @@ OPEN = (_("Data"), _("Members"), _("Orders"))
 
 
 @cache
-def _links(_prefix: str) -> dict[str, str]:
-    """Where the pages that exist are: addresses stay while a process lives, below the prefix that it serves."""
+def _links(_prefix: str, _addresses: str) -> dict[str, str]:
+    """Where the pages that exist are: it stays while a process lives, below one prefix, by one set of addresses."""
     found = {}
     for _title, entries in GROUPS:
         for _label, _icon, name, _permission in entries:
@@ -233,7 +234,7 @@ def _links(_prefix: str) -> dict[str, str]:
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """unfold's navigation for this user: only pages that exist and that she may see."""
-    links = _links(get_script_prefix())
+    links = _links(get_script_prefix(), get_urlconf() or settings.ROOT_URLCONF)
     groups = []
     for title, entries in GROUPS:
         items = [
