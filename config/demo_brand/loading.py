@@ -80,6 +80,7 @@ def load(say: Callable[[str], None] = lambda line: None) -> None:
     if is_new:
         analytics.rebuild_figures()
         crm.refresh_aipl()
+        crm.refresh_due()
         crm.count_rfm_months()
         lifetimes.count_lifetimes()
     told("marketing and figures")

@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from PIL import Image
 
+from analytics.models import LifetimeRow
 from campaigns.models import WinBackRule
 from config import processes
 from config.demo_brand import loading, marketing, people, pictures
@@ -87,6 +88,9 @@ def test_the_demo_is_complete_adds_up_and_stays_when_loaded_again(place: Path, c
     } <= kinds
     assert {"received", "shipped", "paid", "refunded"} <= set(Order.objects.values_list("status", flat=True))
     assert MemberStats.objects.filter(orders_count__gt=0).count() > 30
+    assert LifetimeRow.objects.filter(alive__gt=0, expected_orders_milli__gt=0).exists(), (
+        "the lifecycle came first"
+    )
     assert len(list(crm_queries.silent_since(clock.now() - timedelta(days=60)))) >= 5
     states: dict[Any, tuple[str, set[str]]] = {
         AfterSale: ("status", {"applied", "approved", "returned", "received", "refunded", "refused"}),
